@@ -1,0 +1,44 @@
+"""Put deep learning's textbook claims to the test. See README.md.
+
+Names are loaded when they are first used, so that a command pays only for what it needs.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+# What a study file needs, and the module each name lives in.
+EXPORTS = {
+    "Arm": "harness.study",
+    "Budget": "harness.study",
+    "Choice": "harness.study",
+    "Claim": "harness.study",
+    "Float": "harness.study",
+    "Int": "harness.study",
+    "Metric": "harness.study",
+    "Study": "harness.study",
+    "Trial": "harness.study",
+    "Data": "harness.data",
+    "Optimizer": "harness.optimizers",
+    "Training": "harness.packs",
+}
+
+if TYPE_CHECKING:
+    from harness.data import Data
+    from harness.optimizers import Optimizer
+    from harness.packs import Training
+    from harness.study import Arm, Budget, Choice, Claim, Float, Int, Metric, Study, Trial
+
+__all__ = [
+    "Arm", "Budget", "Choice", "Claim", "Data", "Float", "Int", "Metric", "Optimizer", "Study",
+    "Training", "Trial",
+]  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    if name in EXPORTS:
+        return getattr(importlib.import_module(EXPORTS[name]), name)
+    raise AttributeError(f"module 'harness' has no attribute {name!r}")

@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 
 from harness import stats
-from harness.study import Claim, InvalidStudy, Metric, Study
+from harness.study import Claim, InvalidStudy, Study
 
 LEVEL = 0.05  # family-wise, over a study's claims
 MIN_SEEDS = 5  # fewer give "inconclusive", whatever they say
@@ -362,18 +362,18 @@ class _EverywhereEvidence(Evidence):
 
 @dataclass(frozen=True)
 class Statistic(Check):
-    """A plain function of the frame, bootstrapped over seeds.
+    """A plain function of one metric's final values, bootstrapped over seeds.
 
-    `fn` takes the study and a frame in which `seed` has been resampled and renumbered, and returns
-    one number. `example` takes a study, a number of seeds and whether the claim holds, and returns
-    a frame; it keeps the claim falsifiable.
+    `fn` takes a table with one row a seed and one column an (arm, *levels of vary); `example`
+    takes a study, a number of seeds and whether the claim holds, and returns a frame, which keeps
+    the claim falsifiable.
     """
 
-    fn: Callable[[Study, pd.DataFrame], float] | None = None
+    fn: Callable[[pd.DataFrame], float] | None = None
     example: Callable[[Study, int, bool], pd.DataFrame] | None = None
     words: str = ""
     unit_: str = ""
-    resamples: int = 999
+    resamples: int = 1999
 
     def arms(self) -> tuple[str, ...]:
         return ()
@@ -386,30 +386,37 @@ class Statistic(Check):
 
     def evidence(self, frame: pd.DataFrame, study: Study) -> Evidence:
         assert self.fn is not None
-        rows = frame[(frame["phase"] == self.phase) & (frame["status"] != "failed")]
-        seeds = np.sort(rows["seed"].unique())
-        if len(seeds) < MIN_SEEDS:
-            raise _Missing(f"{len(seeds)} seeds; at least {MIN_SEEDS} are needed")
-        effect = self.fn(study, rows)
+        table = final_values(frame, study, self.metric, self.phase)
+        if len(table) < MIN_SEEDS:
+            raise _Missing(f"{len(table)} complete seeds; at least {MIN_SEEDS} are needed")
+        effect = self.fn(table)
         if np.isnan(effect):
             raise _Missing("the rows lack what the claim reads")
-        by_seed = {seed: group for seed, group in rows.groupby("seed")}
         generator = np.random.default_rng(0)
-        draws = []
-        for _ in range(self.resamples):
-            chosen = generator.choice(seeds, len(seeds))
-            sample = [by_seed[old].assign(seed=new) for new, old in enumerate(chosen)]
-            draws.append(self.fn(study, pd.concat(sample)))
-        estimate = stats.Bootstrap(effect, np.asarray(draws), len(seeds))
-        return Evidence(estimate, self.margin, self.direction)
+        chosen = generator.integers(0, len(table), (self.resamples, len(table)))
+        draws = np.array([self.fn(table.iloc[rows]) for rows in chosen])
+        return Evidence(stats.Bootstrap(effect, draws, len(table)), self.margin, self.direction)
 
     def planted(self, study: Study, seeds: int, hold: bool) -> pd.DataFrame:
         assert self.example is not None
         return self.example(study, seeds, hold)
 
-    def validate(self, study: Study) -> None:
-        if self.metric not in study.metrics:
-            super().validate(study)
+
+def final_values(
+    frame: pd.DataFrame, study: Study, metric: str, phase: str = "confirm"
+) -> pd.DataFrame:
+    """The last value of a metric, one row a seed and one column an (arm, *vary).
+
+    Diverged trials carry the worst score; columns that never report the metric and seeds that lack
+    any of the others are left out.
+    """
+    rows = frame[(frame["phase"] == phase) & (frame["status"] != "failed")]
+    keys = ["seed", "arm", *study.vary]
+    last = rows.sort_values("step", kind="stable").groupby(keys)[[metric, "status"]].last()
+    reports = last[metric].notna().groupby(keys[1:]).transform("any")
+    diverged = last["status"] == "diverged"
+    last.loc[diverged & reports, metric] = study.metrics[metric].worst_value
+    return last.loc[reports, metric].unstack(keys[1:]).dropna()
 
 
 def _place(where: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
@@ -469,6 +476,7 @@ def everywhere(check: Check, **over: Iterable[Any]) -> Check:
     `over` names factors of `vary`, or `arm`/`than`, with the values to go through.
     """
     checks = [check]
+    over = {name: tuple(levels) for name, levels in over.items()}
     for name, levels in over.items():
         if name in ("arm", "than"):
             checks = [replace(c, **{name: level}) for c in checks for level in levels]
@@ -480,15 +488,14 @@ def everywhere(check: Check, **over: Iterable[Any]) -> Check:
             ]
     if not checks:
         raise InvalidStudy(f"everywhere({', '.join(over)}) names no place; list at least one")
-    return replace_with(check, tuple(checks))
-
-
-def replace_with(check: Check, checks: tuple[Check, ...]) -> Everywhere:
-    return Everywhere(check.metric, check.arm, check.direction, check.margin, checks=checks)
+    first = checks[0]
+    return Everywhere(
+        first.metric, first.arm, first.direction, first.margin, checks=tuple(checks)
+    )
 
 
 def statistic(
-    fn: Callable[[Study, pd.DataFrame], float],
+    fn: Callable[[pd.DataFrame], float],
     margin: float,
     *,
     metric: str,
@@ -497,7 +504,7 @@ def statistic(
     example: Callable[[Study, int, bool], pd.DataFrame],
     direction: Literal["above", "below"] = "above",
 ) -> Check:
-    """A function of the frame is above (or below) `margin`, bootstrapped over seeds."""
+    """A function of a metric's final values (see `Statistic`) is above, or below, `margin`."""
     return Statistic(metric, "", direction, margin, fn=fn, example=example, words=words, unit_=unit)
 
 
@@ -555,8 +562,3 @@ def _evidence(claim: Claim, study: Study, frame: pd.DataFrame) -> Evidence:
         return Evidence(None, claim.check.margin, claim.check.direction, str(why))
     return evidence
 
-
-__all__ = [
-    "Check", "Metric", "Verdict", "above", "below", "equivalent", "everywhere", "higher", "judge",
-    "lower", "ratio_above", "ratio_below", "rows_for", "statistic", "values",
-]

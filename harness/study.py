@@ -1,8 +1,15 @@
 """The nouns of the project: what a study file declares, frozen and validated.
 
 Layer 1. Nothing here trains, tracks or draws; every value can be compared, printed and sent to a
-worker. The exception tree is one class deep: `InvalidStudy` is a `ValueError` whose text shows the
-value received and what is allowed.
+worker.
+
+What a user can get wrong raises a `BadInput`, whose text is one line that shows the value received
+and what is allowed:
+
+    ValueError
+    └── BadInput            (also: an unknown study or scale, an unreachable tracking server)
+        ├── InvalidStudy    a study, or a part of one, that cannot be run as declared
+        └── data.DataError  a data file that is missing, truncated or not the one expected
 """
 
 from __future__ import annotations
@@ -22,6 +29,7 @@ from optuna.distributions import IntDistribution as Int
 
 __all__ = [
     "Arm",
+    "BadInput",
     "Budget",
     "Choice",
     "Claim",
@@ -29,6 +37,7 @@ __all__ = [
     "Int",
     "InvalidStudy",
     "Metric",
+    "Source",
     "Study",
     "Trial",
 ]
@@ -41,7 +50,11 @@ Setting = str | int | float | bool | None
 Sampler = Literal["qmc", "random", "tpe"]
 
 
-class InvalidStudy(ValueError):
+class BadInput(ValueError):
+    """Something the user gave that cannot be used."""
+
+
+class InvalidStudy(BadInput):
     """A study, or a part of one, that cannot be run as declared."""
 
 
@@ -162,6 +175,15 @@ class Claim:
         if not self.id:
             slug = re.sub(r"[^a-z0-9]+", "-", self.statement.lower()).strip("-")
             object.__setattr__(self, "id", slug[:48].rstrip("-"))
+
+
+@dataclass(frozen=True)
+class Source:
+    """A study file as text, so that a worker anywhere runs exactly what the driver read."""
+
+    name: str
+    path: str
+    text: str
 
 
 @dataclass(frozen=True)

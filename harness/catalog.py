@@ -1,0 +1,96 @@
+"""Finding and loading studies: `studies/*.py`, or a file of your own. Layer 5.
+
+A study's name is its file's. A file that does not import or does not declare a valid `STUDY`
+raises, naming file and line; it never vanishes from a listing.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import re
+import sys
+import traceback
+import types
+from pathlib import Path
+
+from harness.study import BadInput, InvalidStudy, Source, Study
+
+
+def root() -> Path:
+    """The project's folder: the nearest one upwards with `studies/`, else the package's own."""
+    here = Path.cwd()
+    for folder in (here, *here.parents):
+        if (folder / "studies").is_dir() and (folder / "harness").is_dir():
+            return folder
+    return Path(__file__).resolve().parent.parent
+
+
+def names() -> list[str]:
+    """Every study of the project, by file name."""
+    found = sorted(p.stem for p in (root() / "studies").glob("*.py"))
+    return [name for name in found if not name.startswith("_")]
+
+
+def find(name: str) -> Source:
+    """The source of a study by its name, or by the path of a file (ending in .py).
+
+    Raises:
+        BadInput: no such study or file, or a name that is no identifier.
+    """
+    if name.endswith(".py"):
+        path = Path(name).expanduser()
+        if not path.is_file():
+            raise BadInput(f"no study file {name!r}; allowed: a path to an existing .py file")
+        if not path.stem.isidentifier():
+            raise BadInput(f"study file {name!r}: its name must be an identifier, as in my_study.py")
+    else:
+        if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+            raise BadInput(
+                f"study name {name!r}; allowed: letters, digits and underscores, one of "
+                f"{', '.join(names())}, or the path of a .py file"
+            )
+        path = root() / "studies" / f"{name}.py"
+        if not path.is_file():
+            near = difflib.get_close_matches(name, names(), 1, 0.5)
+            hint = f" (did you mean {near[0]!r}?)" if near else ""
+            raise BadInput(f"no study {name!r}{hint}; allowed: {', '.join(names())}")
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInput(f"study file {path} cannot be read: {error}") from None
+    return Source(path.stem, str(path), text)
+
+
+def load(source: Source) -> Study:
+    """The `STUDY` that a source declares, with its name set.
+
+    Raises:
+        BadInput: the file does not run, or declares no valid study.
+    """
+    module = types.ModuleType(f"harness_study_{source.name}")
+    module.__file__ = source.path
+    sys.modules[module.__name__] = module  # dataclasses and functions look their module up
+    try:
+        exec(compile(source.text, source.path, "exec"), module.__dict__)  # noqa: S102 - a study is code
+    except InvalidStudy as error:
+        raise BadInput(f"study file {source.path}{_line(error, source)}: {error}") from None
+    except Exception as error:
+        line = _line(error, source)
+        raise BadInput(
+            f"study file {source.path}{line} does not import: {type(error).__name__}: {error}"
+        ) from None
+    study = getattr(module, "STUDY", None)
+    if not isinstance(study, Study):
+        raise BadInput(f"study file {source.path} has STUDY={study!r}; allowed: a harness.Study")
+    named = dataclasses.replace(study, name=source.name)
+    title = named.title or (module.__doc__ or source.name).strip().splitlines()[0]
+    return dataclasses.replace(named, title=title)
+
+
+def _line(error: BaseException, source: Source) -> str:
+    if isinstance(error, SyntaxError) and error.lineno:
+        return f", line {error.lineno}"
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [frame.lineno for frame in frames if frame.filename == source.path]
+    return f", line {lines[-1]}" if lines else ""

@@ -1,0 +1,327 @@
+"""Where runs and rows are kept: MLflow. Layer 4, and its only importer.
+
+One experiment a study, one parent run a study run, one child run a trial. A single thread writes,
+so that training never waits for the tracking store. A pack's rows are stored as one parquet
+artifact of the parent before its trials become child runs: what a later run continues from is that
+artifact, and a child that is missing beside it is written then.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import queue
+import socket
+import sqlite3
+import tempfile
+import threading
+import time
+import urllib.parse
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+# Before MLflow is imported: it reads these once.
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
+
+import mlflow.exceptions
+import sqlalchemy.event
+from mlflow.entities import Metric, Param, Run, RunTag
+from mlflow.tracking import MlflowClient
+from sqlalchemy.engine import Engine
+
+from harness import rows
+from harness.packs import Outcome
+from harness.study import BadInput, Study, Trial
+
+for _name in ("mlflow", "alembic"):
+    logging.getLogger(_name).setLevel(logging.WARNING)
+
+HISTORY = 20  # points a metric of a child run; the contract allows 100, SQLite is paid for each
+BATCH = 1000  # metrics MLflow takes at once
+TAG_LENGTH = 5000
+
+
+def default_uri(root: Path) -> str:
+    """`MLFLOW_TRACKING_URI`, or a database file in the project."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{root / 'mlflow.db'}"
+
+
+def default_artifacts(root: Path) -> Path:
+    """Where artifacts go when the tracking store is the project's own database."""
+    return root / "mlruns"
+
+
+@sqlalchemy.event.listens_for(Engine, "connect")
+def _relax_sqlite(connection: Any, _record: Any) -> None:
+    """One writer and a write-ahead log: half the time a run, and a crash loses at most the last."""
+    if isinstance(connection, sqlite3.Connection):
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=NORMAL")
+
+
+class Ledger:
+    """The tracking store, reached or refused at once.
+
+    Args:
+        root: The project folder, home of the default store.
+        uri: A tracking URI; by default `default_uri(root)`.
+
+    Raises:
+        BadInput: the store cannot be reached or opened.
+    """
+
+    def __init__(self, root: Path, uri: str | None = None) -> None:
+        self.uri = uri or default_uri(root)
+        self._local = self.uri.startswith("sqlite:")
+        self.artifacts = default_artifacts(root)
+        parts = urllib.parse.urlparse(self.uri)
+        if parts.scheme in ("http", "https"):
+            _knock(parts, self.uri)
+        elif parts.scheme not in ("sqlite", "file", "mysql", "postgresql", "mssql", ""):
+            raise BadInput(
+                f"MLFLOW_TRACKING_URI={self.uri!r}; allowed: http(s)://host:port or sqlite:///file"
+            )
+        try:
+            self.client = MlflowClient(tracking_uri=self.uri)
+            self.client.search_experiments(max_results=1)
+        except Exception as error:  # SQLAlchemy, OS and MLflow errors alike: the remedy is one
+            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+            raise BadInput(f"tracking store {self.uri!r} cannot be opened: {reason}") from None
+
+    def experiment(self, study: str) -> str | None:
+        """The id of a study's experiment, or None before its first run."""
+        found = self.client.get_experiment_by_name(study)
+        if found is not None and found.lifecycle_stage == "deleted":
+            self.client.restore_experiment(found.experiment_id)
+        return found.experiment_id if found else None
+
+    def _create(self, study: str) -> str:
+        home = (self.artifacts / study).as_uri() if self._local else None
+        return str(self.client.create_experiment(study, artifact_location=home))
+
+    def parents(self, study: str, scale: str | None = None) -> list[Run]:
+        """Parent runs of a study, the newest first."""
+        experiment = self.experiment(study)
+        if experiment is None:
+            return []
+        words = f"tags.`harness.study` = '{study}'"
+        if scale:
+            words += f" and tags.`harness.scale` = '{scale}'"
+        return list(
+            self.client.search_runs(
+                [experiment], words, order_by=["attributes.start_time DESC"], max_results=200
+            )
+        )
+
+    def rows_of(self, study: Study, run: Run) -> pd.DataFrame:
+        """All rows that a parent run holds; a half-written file is passed over."""
+        names = [f.path for f in self.client.list_artifacts(run.info.run_id, "packs")]
+        whole = [name for name in names if name.endswith("/all.parquet")]
+        frames = []
+        for name in whole or sorted(names):
+            try:
+                frames.append(pd.read_parquet(self._fetch(run, name)))
+            except (OSError, ValueError):  # ArrowInvalid is a ValueError
+                continue
+        if not frames:
+            return rows.typed(study, pd.DataFrame(columns=[*study.columns(), *rows.PER_TRIAL]))
+        frame = pd.concat(frames, ignore_index=True)
+        return rows.typed(study, frame.drop_duplicates(["trial", "step"], keep="last"))
+
+    def _fetch(self, run: Run, name: str) -> str:
+        local = urllib.parse.urlparse(run.info.artifact_uri)
+        if local.scheme == "file":
+            return os.path.join(urllib.parse.unquote(local.path), name)
+        return str(self.client.download_artifacts(run.info.run_id, name, tempfile.mkdtemp()))
+
+    def known(self, study: Study) -> pd.DataFrame:
+        """Rows of every trial of the study that has finished or diverged in any run."""
+        frames = [self.rows_of(study, run) for run in self.parents(study.name)]
+        frames = [f[f["status"] != "failed"] for f in frames if len(f)]
+        if not frames:
+            return rows.typed(study, pd.DataFrame(columns=[*study.columns(), *rows.PER_TRIAL]))
+        return pd.concat(frames, ignore_index=True).drop_duplicates(["trial", "step"])
+
+    def start(self, study: Study, scale: str, info: Mapping[str, Any], fresh: bool) -> Recorder:
+        """A recorder on the latest parent run of the same plan, or on a new one."""
+        experiment = self.experiment(study.name) or self._create(study.name)
+        same = [
+            run
+            for run in self.parents(study.name, scale)
+            if run.data.tags.get("harness.plan") == info["plan"]
+        ]
+        if same and not fresh:
+            self.client.update_run(same[0].info.run_id, status="RUNNING")
+            return Recorder(self, study, experiment, same[0].info.run_id, True)
+        tags = {
+            "mlflow.runName": f"{study.name} {scale}",
+            "mlflow.note.content": study.question,
+            "mlflow.source.name": "harness",
+            "harness.study": study.name,
+            "harness.scale": scale,
+            "harness.commit": str(info["commit"]),
+            "harness.plan": str(info["plan"]),
+        }
+        run = self.client.create_run(experiment, tags=tags)
+        params = {f"provenance.{k}": str(v)[:500] for k, v in info["provenance"].items()}
+        self.client.log_batch(run.info.run_id, params=[Param(k, v) for k, v in params.items()])
+        return Recorder(self, study, experiment, run.info.run_id, False)
+
+    def children(self, experiment: str, parent: str) -> dict[str, str]:
+        """Trial key to run id of every finished child of a parent; other children are removed."""
+        found: dict[str, str] = {}
+        token = None
+        while True:
+            page = self.client.search_runs(
+                [experiment], f"tags.`mlflow.parentRunId` = '{parent}'", max_results=1000,
+                page_token=token,
+            )  # fmt: skip
+            for run in page:
+                if run.info.status == "FINISHED":
+                    found[run.data.tags.get("harness.trial", "")] = run.info.run_id
+                else:  # failed, or cut short: it is trained and written again
+                    self.client.delete_run(run.info.run_id)
+            token = page.token
+            if not token:
+                return found
+
+
+def _knock(parts: urllib.parse.ParseResult, uri: str) -> None:
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    try:
+        socket.create_connection((parts.hostname or "", port), timeout=5).close()
+    except OSError as error:
+        raise BadInput(
+            f"tracking server {uri!r} does not answer ({error.strerror or error}); start it, or "
+            "unset MLFLOW_TRACKING_URI to use the project's own database"
+        ) from None
+
+
+class Recorder:
+    """Writes one parent run: packs as they come, then the report. One thread, in order."""
+
+    def __init__(
+        self, ledger: Ledger, study: Study, experiment: str, run_id: str, continued: bool
+    ) -> None:
+        self.ledger, self.study = ledger, study
+        self.experiment, self.run_id = experiment, run_id
+        self.continued = continued
+        self.frames: list[pd.DataFrame] = []
+        self.run_ids = ledger.children(experiment, run_id) if continued else {}
+        self.error: BaseException | None = None
+        self._queue: queue.Queue[tuple[str, list[Trial], list[Outcome], bool] | None] = queue.Queue()
+        self._thread = threading.Thread(target=self._drain, name="ledger", daemon=True)
+        self._thread.start()
+
+    def add(
+        self, pack: str, trials: Iterable[Trial], outcomes: Iterable[Outcome], stored: bool = False
+    ) -> None:
+        """Queue a pack's outcomes. `stored`: its rows are in this parent's artifacts already."""
+        trials, outcomes = list(trials), list(outcomes)
+        self.frames.append(rows.frame_of(self.study, pack, trials, outcomes))
+        self._queue.put((pack, trials, outcomes, stored))
+
+    def frame(self) -> pd.DataFrame:
+        """All rows so far, with `rows.PER_TRIAL`."""
+        if not self.frames:
+            empty = pd.DataFrame(columns=[*self.study.columns(), *rows.PER_TRIAL])
+            return rows.typed(self.study, empty)
+        return pd.concat(self.frames, ignore_index=True)
+
+    @property
+    def behind(self) -> int:
+        """Packs that wait to be written."""
+        return self._queue.qsize()
+
+    def wait(self) -> None:
+        """Return when everything queued is in the store; raises what the writer met."""
+        self._queue.put(None)
+        self._thread.join()
+        if self.error:
+            raise self.error
+
+    def _drain(self) -> None:
+        written = 0
+        while (item := self._queue.get()) is not None:
+            if self.error:
+                continue
+            try:
+                pack, trials, outcomes, stored = item
+                if not stored:
+                    self._store(pack, self.frames[written])
+                for trial, outcome in zip(trials, outcomes, strict=True):
+                    if trial.key not in self.run_ids:
+                        self.run_ids[trial.key] = self._child(pack, trial, outcome)
+                written += 1
+            except BaseException as error:  # handed to the driver by `wait`
+                self.error = error
+
+    def _store(self, pack: str, frame: pd.DataFrame) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / f"{pack}.parquet"
+            frame.to_parquet(path, index=False)
+            self.ledger.client.log_artifact(self.run_id, str(path), "packs")
+
+    def _child(self, pack: str, trial: Trial, outcome: Outcome) -> str:
+        """One child run: settings as params, history and final metrics, and how it ended."""
+        client = self.ledger.client
+        now = int(time.time() * 1000)
+        cell = " ".join(str(v) for v in trial.cell.values())
+        tags = {
+            "mlflow.runName": " ".join(filter(None, [trial.arm, cell, trial.phase, f"#{trial.seed}"])),
+            "mlflow.parentRunId": self.run_id,
+            "harness.trial": trial.key,
+            "harness.arm": trial.arm,
+            "harness.phase": trial.phase,
+            "harness.seed": str(trial.seed),
+            "harness.pack": pack,
+            "harness.status": outcome.status,
+        }
+        if outcome.error:
+            tags["harness.error"] = outcome.error[:TAG_LENGTH]
+        run = client.create_run(self.experiment, tags=tags)
+        params = [Param(k, str(v)[:TAG_LENGTH]) for k, v in trial.settings.items()]
+        metrics = [
+            Metric(name, value, now, step)
+            for name, column in outcome.metrics.items()
+            for step, value in rows.thin(outcome.steps, column, HISTORY)
+        ]
+        metrics.append(Metric("seconds", outcome.seconds, now, 0))
+        for start in range(0, len(metrics), BATCH):
+            client.log_batch(
+                run.info.run_id, metrics[start : start + BATCH], params[:100] if not start else ()
+            )
+        status = "FAILED" if outcome.status == "failed" else "FINISHED"
+        client.set_terminated(run.info.run_id, status)
+        return str(run.info.run_id)
+
+    def consolidate(self) -> None:
+        """All rows in one file, which is read in place of the packs."""
+        self._store("all", self.frame())
+
+    def attach(self, folder: Path) -> None:
+        """Keep a report folder's files as artifacts of the parent run."""
+        self.ledger.client.log_artifacts(self.run_id, str(folder))
+
+    def annotate(self, note: str, tags: Mapping[str, str], metrics: Mapping[str, float]) -> None:
+        """The parent's note, further tags, and the study's own counts as metrics."""
+        now = int(time.time() * 1000)
+        all_tags = {"mlflow.note.content": note[:TAG_LENGTH], **tags}
+        self.ledger.client.log_batch(
+            self.run_id,
+            metrics=[Metric(k, float(v), now, 0) for k, v in metrics.items()],
+            tags=[RunTag(k, v[:TAG_LENGTH]) for k, v in all_tags.items()],
+        )
+
+    def end(self, status: str) -> None:
+        """Close the parent run: FINISHED, FAILED or KILLED."""
+        self.ledger.client.set_terminated(self.run_id, status)
+
+
+MlflowError = mlflow.exceptions.MlflowException

@@ -1,0 +1,227 @@
+"""From a study to trials, and from trials to packs. Layer 4. Knows no executor.
+
+A `Plan` hands out trials that can be trained now and is told how they ended; when an arm and cell
+has been tuned, its winner's confirm trials become ready. The same object drives Ray, the inline
+executor and the dry run.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from harness import fingerprint
+from harness.packs import Outcome, Training
+from harness.search import Search
+from harness.study import Source, Study, Trial
+
+TUNE_SEED = 1_000_000  # tune trials use seeds from here on, so that confirm seeds are fresh
+PACK_SIZE = 64
+
+
+def make_trial(
+    study: Study, scale: str, phase: str, arm: str, cell: Mapping[str, Any],
+    nuisance: Mapping[str, Any], seed: int, key: str,
+) -> Trial:  # fmt: skip
+    """A trial with all its settings, from what distinguishes it."""
+    settings = {**study.settings(scale, arm, cell), **nuisance}
+    return Trial(study.name, phase, arm, seed, dict(cell), dict(nuisance), settings, key)
+
+
+@dataclass
+class Pack:
+    """Trials to be trained as one program, or one that cannot be fused."""
+
+    name: str
+    trials: list[Trial]
+    cost: float  # relative, for ordering and estimates
+    lone: str = ""  # why it cannot fuse, if it cannot
+
+
+@dataclass
+class _Cell:
+    """One arm in one cell: tuned, then confirmed."""
+
+    arm: str
+    cell: Mapping[str, Any]
+    search: Search
+    seeds: int
+    code: str
+    draws: list[Trial] = field(default_factory=list)
+    scores: dict[int, tuple[float, ...]] = field(default_factory=dict)
+    confirming: bool = False
+
+
+class Plan:
+    """What a study at a scale has to train, phase by phase.
+
+    Args:
+        study, source: The loaded study and its text (its code is part of every trial's key).
+        scale: Which budget.
+    """
+
+    def __init__(self, study: Study, source: Source, scale: str) -> None:
+        self.study, self.scale = study, scale
+        budget = study.budget(scale)
+        hashes: dict[frozenset[str], str] = {}
+        self._cells: list[_Cell] = []
+        self.planned = 0
+        for arm, cell in study.cells(scale):
+            settings = study.settings(scale, arm, cell)
+            words = frozenset(v for v in settings.values() if isinstance(v, str))
+            if words not in hashes:
+                hashes[words] = fingerprint.code_hash(source.text, study.trial.__name__, words)
+            space = study.space(arm)
+            draws = budget.draws if space or not budget.seeds else 0
+            search = Search(space, draws, study.sampler)
+            self._cells.append(_Cell(arm, cell, search, budget.seeds, hashes[words]))
+            self.planned += draws + budget.seeds
+        self._home: dict[str, tuple[_Cell, int]] = {}
+        self.told = 0
+
+    def hash(self) -> str:
+        """What the plan will train, as sixteen hex digits: the same for the same study and code."""
+        budget = self.study.budget(self.scale)
+        space = {
+            name: repr(dist)
+            for arm in self.study.arms
+            for name, dist in self.study.space(arm).items()
+        }
+        content = [
+            [self.study.name, self.scale, repr(budget), self.study.sampler, self.study.select, space],
+            [[c.arm, dict(c.cell), c.code, self._settings(c)] for c in self._cells],
+        ]
+        return _digest(content)
+
+    def _settings(self, cell: _Cell) -> dict[str, Any]:
+        return self.study.settings(self.scale, cell.arm, cell.cell)
+
+    def cells(self) -> list[tuple[str, Mapping[str, Any]]]:
+        """Every arm and cell of the plan."""
+        return [(cell.arm, cell.cell) for cell in self._cells]
+
+    def ready(self) -> list[Trial]:
+        """Trials that can be trained now and have not been handed out before."""
+        trials = []
+        for cell in self._cells:
+            for draw in cell.search.ask():
+                number = len(cell.draws)
+                trial = self._trial(cell, "tune", draw, TUNE_SEED + number)
+                cell.draws.append(trial)
+                self._home[trial.key] = (cell, number)
+                trials.append(trial)
+            if not cell.confirming and len(cell.scores) == cell.search.draws:
+                cell.confirming = True
+                for seed in range(cell.seeds):
+                    trial = self._trial(cell, "confirm", self._winner(cell), seed)
+                    self._home[trial.key] = (cell, -1)
+                    trials.append(trial)
+        return trials
+
+    def _trial(self, cell: _Cell, phase: str, nuisance: Mapping[str, Any], seed: int) -> Trial:
+        bare = make_trial(
+            self.study, self.scale, phase, cell.arm, cell.cell, nuisance, seed, ""
+        )
+        key = _digest([self.study.name, phase, cell.arm, bare.settings, seed, cell.code])
+        return dataclasses.replace(bare, key=key)
+
+    def _winner(self, cell: _Cell) -> Mapping[str, Any]:
+        if not cell.draws:
+            return {}
+        best = min(range(len(cell.draws)), key=lambda number: (cell.scores[number], number))
+        return cell.draws[best].nuisance
+
+    def tell(self, key: str, outcome: Outcome) -> None:
+        """How a trial ended. A failed or diverged draw scores worst."""
+        cell, number = self._home[key]
+        self.told += 1
+        if number < 0:
+            return
+        score = self._score(outcome)
+        cell.scores[number] = score
+        cell.search.tell(number, next((s for s in score if not math.isnan(s)), math.inf))
+
+    def _score(self, outcome: Outcome) -> tuple[float, ...]:
+        """The selecting metrics as a tuple to be minimised, at the last step that reports each."""
+        score = []
+        for name in self.study.select:
+            sign = -1.0 if self.study.metrics[name].better == "high" else 1.0
+            column = [v for v in outcome.metrics.get(name, ()) if not math.isnan(v)]
+            if outcome.status != "finished":
+                score.append(math.inf)
+            elif column:
+                score.append(sign * float(column[-1]))
+            else:
+                score.append(0.0)  # this cell does not report it: the next one decides
+        return tuple(score)
+
+    @property
+    def done(self) -> bool:
+        """Whether every trial of the plan has been told."""
+        return self.told >= self.planned
+
+
+def _digest(content: Any) -> str:
+    text = json.dumps(content, sort_keys=True, default=repr)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+class Packer:
+    """Groups trials by what they train, and cuts the groups into packs.
+
+    Args:
+        study: Declares each trial's Training.
+        size: Most trials a pack.
+    """
+
+    def __init__(self, study: Study, size: int = PACK_SIZE) -> None:
+        self.study, self.size = study, size
+        self.count = 0
+
+    def pack(self, trials: list[Trial]) -> list[Pack]:
+        """Packs of trials with equal signatures, the costliest first."""
+        groups: dict[Any, list[Trial]] = {}
+        about: dict[Any, tuple[float, str]] = {}
+        for trial in trials:
+            label, cost, lone = self._describe(trial)
+            groups.setdefault(label, []).append(trial)
+            about[label] = (cost, lone)
+        packs = []
+        for label, members in groups.items():
+            cost, lone = about[label]
+            parts = math.ceil(len(members) / self.size)
+            even = math.ceil(len(members) / parts)
+            for start in range(0, len(members), even):
+                part = members[start : start + even]
+                self.count += 1
+                packs.append(Pack(f"p{self.count:05d}", part, cost * (8 + len(part)), lone))
+        return sorted(packs, key=lambda pack: -pack.cost)
+
+    def halve(self, pack: Pack) -> list[Pack]:
+        """Two halves of a pack that did not come back."""
+        middle = len(pack.trials) // 2
+        halves = []
+        for part in (pack.trials[:middle], pack.trials[middle:]):
+            self.count += 1
+            halves.append(Pack(f"p{self.count:05d}", part, pack.cost / 2, pack.lone))
+        return halves
+
+    def _describe(self, trial: Trial) -> tuple[Any, float, str]:
+        """A group label, a cost for each trial, and why the trial cannot fuse."""
+        try:
+            declared = self.study.trial(trial)
+        except Exception as error:  # the worker meets it again and reports it as a failed trial
+            return ("alone", trial.key), 1.0, f"its trial function raises {type(error).__name__}"
+        if isinstance(declared, Training):
+            try:
+                label = declared.signature()
+                hash(label)
+                return label, float(declared.updates), ""
+            except Exception as error:
+                return ("alone", trial.key), 1.0, f"its model raises {type(error).__name__}"
+        return ("alone", trial.key), 1.0, "it is a generator of rows"

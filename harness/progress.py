@@ -1,0 +1,77 @@
+"""Live progress of a run: a bar on a terminal, plain lines elsewhere. Layer 4."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from datetime import timedelta
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn
+from rich.progress import TaskID as Task
+
+LINE_EVERY = 5.0  # seconds between plain lines
+
+
+class Meter:
+    """Counts trials as they end and shows them.
+
+    Args:
+        planned: Trials in all.
+        console: Where to; a terminal gets a live bar.
+    """
+
+    def __init__(self, planned: int, console: Console) -> None:
+        self.planned, self.console = planned, console
+        self.counts: Counter[str] = Counter()
+        self.reused = 0
+        self.started = time.monotonic()
+        self._said = self.started
+        self._bar: Progress | None = None
+        self._task = Task(0)
+
+    def __enter__(self) -> Meter:
+        self.started = self._said = time.monotonic()
+        if self.console.is_terminal:
+            self._bar = Progress(
+                BarColumn(24), TextColumn("{task.description}"), console=self.console,
+                transient=True,
+            )  # fmt: skip
+            self._bar.start()
+            self._task = self._bar.add_task(self.text(), total=self.planned)
+        else:
+            self.console.print(f"0/{self.planned} trials")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar:
+            self._bar.stop()
+        self.console.print(self.text())
+
+    def add(self, statuses: list[str], reused: bool = False) -> None:
+        """Count trials that ended; `reused` ones were in the ledger already."""
+        self.counts.update(statuses)
+        self.reused += len(statuses) if reused else 0
+        if self._bar:
+            self._bar.update(self._task, completed=self.counts.total(), description=self.text())
+        elif time.monotonic() - self._said >= LINE_EVERY and not reused:
+            self._said = time.monotonic()
+            self.console.print(self.text())
+
+    def text(self) -> str:
+        """The state of the run in one line."""
+        done = self.counts.total()
+        elapsed = time.monotonic() - self.started
+        parts = [f"{done}/{self.planned} trials"]
+        parts += [f"{self.counts[s]} {s}" for s in ("diverged", "failed")]
+        if self.reused:
+            parts.append(f"{self.reused} from the ledger")
+        parts.append(f"{_clock(elapsed)} elapsed")
+        trained = done - self.reused
+        if trained and done < self.planned:
+            parts.append(f"{_clock(elapsed / trained * (self.planned - done))} left")
+        return ", ".join(parts)
+
+
+def _clock(seconds: float) -> str:
+    return str(timedelta(seconds=round(seconds))).removeprefix("0:")

@@ -1,0 +1,68 @@
+"""What a run was made with: code, packages, machine. Layer 2."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
+
+import torch
+
+PACKAGES = ("torch", "ray", "mlflow", "optuna", "numpy", "pandas", "scipy", "scikit-learn")
+
+
+def commit(root: Path) -> tuple[str, bool]:
+    """The checkout's commit and whether files differ from it; ("unknown", False) outside git."""
+    try:
+        head = _git(root, "rev-parse", "HEAD")
+        return head, bool(_git(root, "status", "--porcelain"))
+    except (OSError, subprocess.SubprocessError):
+        return "unknown", False
+
+
+def _git(root: Path, *words: str) -> str:
+    done = subprocess.run(
+        ["git", *words], cwd=root, capture_output=True, text=True, check=True, timeout=10
+    )
+    return done.stdout.strip()
+
+
+def describe() -> dict[str, str]:
+    """Package versions, interpreter, machine and torch settings, as text."""
+    found = {"python": platform.python_version(), "os": platform.platform()}
+    for name in PACKAGES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            found[name] = "not installed"
+    found["cpu"] = _cpu()
+    found["cores"] = str(os.cpu_count())
+    found["memory"] = _memory()
+    cuda = torch.cuda.is_available()
+    found["gpu"] = torch.cuda.get_device_name(0) if cuda else "none"
+    found["device"] = "cuda" if cuda else "cpu"
+    found["tf32"] = str(torch.backends.cuda.matmul.allow_tf32)
+    found["default dtype"] = str(torch.get_default_dtype()).removeprefix("torch.")
+    found["command"] = " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])
+    return found
+
+
+def _cpu() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def _memory() -> str:
+    try:
+        pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (ValueError, OSError):
+        return "unknown"
+    return f"{pages / 2**30:.1f} GiB"

@@ -1,0 +1,60 @@
+"""Keyed randomness: every draw is a function of a key and an index, never of what ran before.
+
+A counter-based generator (SplitMix64's finalizer; Steele, Lea & Flood 2014) in integer tensor
+operations. A trial's batches, masks and noise depend on its own seed alone, so they are the same
+whether it trains alone, in a pack, first or last. Layer 2.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+_GOLDEN = 0x9E3779B97F4A7C15 - (1 << 64)  # as signed 64-bit; sums and products wrap
+_MUL1 = 0xBF58476D1CE4E5B9 - (1 << 64)
+_MUL2 = 0x94D049BB133111EB - (1 << 64)
+
+# One stream a purpose, so that adding a use of randomness never shifts another.
+STREAMS = {"init": 1, "batches": 2, "noise": 3, "mask": 4}
+
+
+def _shift(x: Tensor, by: int) -> Tensor:
+    return (x >> by) & ((1 << (64 - by)) - 1)  # logical, not arithmetic
+
+
+def _finalize(x: Tensor) -> Tensor:
+    x = (x ^ _shift(x, 30)) * _MUL1
+    x = (x ^ _shift(x, 27)) * _MUL2
+    return x ^ _shift(x, 31)
+
+
+def mix(key: Tensor, word: Tensor | int) -> Tensor:
+    """A new key from a key and a word, both int64 of shapes that broadcast."""
+    return _finalize((key ^ _finalize(torch.as_tensor(word, device=key.device) + _GOLDEN)) + _GOLDEN)
+
+
+def keys(seeds: list[int], stream: str, device: torch.device | str = "cpu") -> Tensor:
+    """One key a trial, shape (K,) int64, for a named stream."""
+    if stream not in STREAMS:
+        raise ValueError(f"stream is {stream!r}; allowed: {', '.join(STREAMS)}")
+    return mix(torch.tensor(seeds, dtype=torch.int64, device=device), STREAMS[stream])
+
+
+def bits(key: Tensor, n: int) -> Tensor:
+    """(K,) keys to (K, n) int64 words, uniform over all 64 bits."""
+    return mix(key[:, None], torch.arange(n, device=key.device))  # (K, 1), (n,) -> (K, n)
+
+
+def uniform(key: Tensor, n: int) -> Tensor:
+    """(K,) keys to (K, n) float32 in [0, 1), with 24 random bits each."""
+    return _shift(bits(key, n), 40).float() * 2.0**-24
+
+
+def permutation(key: Tensor, n: int) -> Tensor:
+    """(K,) keys to (K, n) int64: an independent permutation of 0..n-1 for each trial."""
+    return bits(key, n).argsort(dim=1, stable=True)
+
+
+def torch_seed(seed: int, stream: str) -> int:
+    """A seed for torch's own generator, for code that cannot be keyed (module constructors)."""
+    return int(keys([seed], stream)[0]) & ((1 << 63) - 1)

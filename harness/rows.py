@@ -1,0 +1,104 @@
+"""From outcomes to the tidy frame, and back. Layer 4.
+
+One row is one measurement of one trial at one step. The columns are the contract's
+(`Study.columns`), with three more while rows are on their way: pack, seconds and error, which
+belong to a trial and go into the trials table.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+import numpy as np
+import pandas as pd
+
+from harness.packs import Outcome
+from harness.study import Study, Trial
+
+PER_TRIAL = ("pack", "seconds", "error")
+
+
+def frame_of(
+    study: Study, pack: str, trials: Iterable[Trial], outcomes: Iterable[Outcome]
+) -> pd.DataFrame:
+    """Rows of one pack: `Study.columns` and `PER_TRIAL`. A failed trial is one row at step 0."""
+    pairs = list(zip(trials, outcomes, strict=True))
+    lengths = [max(1, len(o.steps)) for _, o in pairs]
+    settings = [*study.vary, *study.nuisance_names()]
+    per_trial = [
+        {"study": study.name, "phase": t.phase, "arm": t.arm, "seed": t.seed, "trial": t.key}
+        | {name: {**t.cell, **t.nuisance}.get(name, np.nan) for name in settings}
+        | {"status": o.status, "pack": pack, "seconds": o.seconds, "error": o.error}
+        for t, o in pairs
+    ]
+    columns: dict[str, np.ndarray] = {
+        name: np.repeat(np.array([row[name] for row in per_trial], dtype=object), lengths)
+        for name in per_trial[0]
+    }
+    columns["step"] = np.concatenate([o.steps or [0] for _, o in pairs])
+    for name in study.metrics:
+        parts = [
+            np.asarray(o.metrics[name], float) if name in o.metrics else np.full(n, np.nan)
+            for (_, o), n in zip(pairs, lengths, strict=True)
+        ]
+        columns[name] = np.concatenate(parts)
+    return typed(study, pd.DataFrame(columns))[[*study.columns(), *PER_TRIAL]]
+
+
+def typed(study: Study, frame: pd.DataFrame) -> pd.DataFrame:
+    """The frame with missing columns added and plain types: text, integers, floats."""
+    frame = frame.reindex(columns=[*study.columns(), *PER_TRIAL])
+    text = {name: str for name in ("study", "phase", "arm", "trial", "status", "pack", "error")}
+    whole = {"seed": "int64", "step": "int64"}
+    real = {name: "float64" for name in (*study.metrics, "seconds")}
+    for name, levels in study.vary.items():
+        kinds = {type(level) for level in levels}
+        if kinds == {str}:
+            text[name] = str
+        elif kinds == {int}:
+            whole[name] = "int64"
+        elif kinds <= {int, float}:
+            real[name] = "float64"
+    frame["error"] = frame["error"].fillna("")
+    for name in study.nuisance_names():
+        frame[name] = pd.to_numeric(frame[name]) if _numeric(frame[name]) else frame[name].astype(object)
+    return frame.astype({**text, **whole, **real})
+
+
+def _numeric(column: pd.Series) -> bool:
+    return all(isinstance(v, int | float | np.number) for v in column)
+
+
+def outcome_of(study: Study, rows: pd.DataFrame) -> Outcome:
+    """The outcome that one trial's rows came from."""
+    first = rows.iloc[0]
+    if first["status"] == "failed":
+        return Outcome("failed", error=str(first["error"]), seconds=float(first["seconds"]))
+    metrics = {
+        name: rows[name].to_list() for name in study.metrics if rows[name].notna().any()
+    }
+    return Outcome(
+        str(first["status"]), rows["step"].to_list(), metrics, "", float(first["seconds"])
+    )
+
+
+def trials_of(study: Study, frame: pd.DataFrame, run_ids: dict[str, str]) -> pd.DataFrame:
+    """One line a trial: what it was, how it ended, and the last value of each metric."""
+    settings = ["trial", "phase", "arm", *study.vary, *study.nuisance_names(), "seed"]
+    columns = [*settings, "status", "error", "seconds", "pack", "run_id", *study.metrics]
+    if frame.empty:
+        return pd.DataFrame(columns=columns)
+    ordered = frame.sort_values("step", kind="stable")
+    last = ordered.groupby("trial", sort=False).last().reset_index()  # skips NaN: a metric's last
+    last["run_id"] = last["trial"].map(run_ids).fillna("")
+    return last[columns].sort_values(["phase", "arm", *study.vary, "seed"], kind="stable")
+
+
+def thin(steps: list[int], column: list[float], most: int) -> list[tuple[int, float]]:
+    """At most `most` (step, value) points, evenly spread and with the last, finite ones only."""
+    points = [(s, float(v)) for s, v in zip(steps, column, strict=True) if math.isfinite(v)]
+    if len(points) <= most:
+        return points
+    chosen = np.unique(np.linspace(0, len(points) - 1, most).round().astype(int))
+    return [points[i] for i in chosen]

@@ -1,0 +1,478 @@
+"""Study to plan to packs to execution. Layer 5, and the only importer of Ray.
+
+A `Session` holds what is being run; an executor takes packs from it and gives outcomes back. The
+executors are Ray Tune, with packs as its trials, and a plain loop in this process.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import tempfile
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+import pandas as pd
+import torch
+from rich.console import Console
+
+from harness import catalog, data, provenance, rows
+from harness.packs import Outcome, Training
+from harness.plan import Pack, Packer, Plan, make_trial
+from harness.progress import Meter
+from harness.results import Results
+from harness.study import Source, Study, Trial
+from harness.work import run_pack
+
+if TYPE_CHECKING:
+    from harness.ledger import Ledger
+
+T = TypeVar("T")
+OBJECT_STORE = 256 * 2**20  # bytes; rows are small, and Ray would take a third of the memory
+
+
+class Keeper(Protocol):
+    """Where a session's outcomes go: `ledger.Recorder`, or a file."""
+
+    def add(
+        self, pack: str, trials: list[Trial], outcomes: list[Outcome], stored: bool = False
+    ) -> None: ...
+    def frame(self) -> pd.DataFrame: ...
+    def wait(self) -> None: ...
+
+
+class RowsFile:
+    """Keeps rows in one parquet file, where there is no MLflow: ``run --inline --rows FILE``."""
+
+    def __init__(self, study: Study, path: Path) -> None:
+        self.study, self.path = study, path
+        self.frames: list[pd.DataFrame] = []
+
+    def add(
+        self, pack: str, trials: list[Trial], outcomes: list[Outcome], stored: bool = False
+    ) -> None:
+        self.frames.append(rows.frame_of(self.study, pack, trials, outcomes))
+
+    def frame(self) -> pd.DataFrame:
+        return pd.concat(self.frames, ignore_index=True)
+
+    def wait(self) -> None:
+        temporary = self.path.with_suffix(".tmp")
+        self.frame().to_parquet(temporary, index=False)
+        os.replace(temporary, self.path)
+
+
+@dataclass
+class Session:
+    """A run in flight: what is left to train, and where what has ended goes.
+
+    `known` maps keys of trials that ended in earlier runs to their outcomes; `stored` are those
+    whose rows the keeper has already.
+    """
+
+    study: Study
+    source: Source
+    scale: str
+    plan: Plan
+    packer: Packer
+    keeper: Keeper
+    meter: Meter
+    known: Callable[[str], Outcome | None] = lambda key: None
+    stored: Callable[[str], bool] = lambda key: False
+
+    def __post_init__(self) -> None:
+        self._packs: deque[Pack] = deque()
+        self._running: dict[str, Pack] = {}
+        self._refill()
+
+    def _refill(self) -> None:
+        """Take trials that have become ready: from the ledger where it has them, else as packs."""
+        while trials := self.plan.ready():
+            fresh = []
+            for stored in (True, False):
+                reused = [
+                    (trial, outcome)
+                    for trial in trials
+                    if self.stored(trial.key) is stored and (outcome := self.known(trial.key))
+                ]
+                if reused:
+                    self._take("ledger", reused, stored=stored, reused=True)
+            fresh = [trial for trial in trials if not self.known(trial.key)]
+            self._packs.extend(self.packer.pack(fresh))
+        self._packs = deque(sorted(self._packs, key=lambda pack: -pack.cost))
+
+    def _take(
+        self, name: str, ended: list[tuple[Trial, Outcome]], stored: bool = False,
+        reused: bool = False,
+    ) -> None:  # fmt: skip
+        trials, outcomes = [t for t, _ in ended], [o for _, o in ended]
+        self.keeper.add(name, trials, outcomes, stored)
+        for trial, outcome in ended:
+            self.plan.tell(trial.key, outcome)
+        self.meter.add([o.status for o in outcomes], reused)
+
+    def next(self) -> Pack | None:
+        """A pack to train, or None when all are out."""
+        if not self._packs:
+            return None
+        pack = self._packs.popleft()
+        self._running[pack.name] = pack
+        return pack
+
+    def finish(self, name: str, outcomes: list[Outcome]) -> None:
+        """A pack came back."""
+        pack = self._running.pop(name, None)
+        if pack is None:  # told twice
+            return
+        self._take(name, list(zip(pack.trials, outcomes, strict=True)))
+        self._refill()
+
+    def lose(self, name: str, error: str) -> None:
+        """A pack's process died: halve the pack until the culprit is alone, and fail only it."""
+        pack = self._running.pop(name, None)
+        if pack is None:
+            return
+        if len(pack.trials) == 1:
+            self._running[name] = pack
+            self.finish(name, [Outcome("failed", error=error[:500])])
+        else:
+            self._packs.extendleft(self.packer.halve(pack))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (str, ())  # Tune pickles searchers to restore them; we continue from the ledger
+
+    @property
+    def done(self) -> bool:
+        """Whether every planned trial has ended."""
+        return self.plan.done
+
+
+def inline(session: Session) -> None:
+    """Train every pack in this process."""
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    while pack := session.next():
+        session.finish(pack.name, run_pack(session.study, pack.trials, device))
+
+
+# --- Ray -----------------------------------------------------------------------------------------
+
+
+def start_ray() -> None:
+    """Connect to `RAY_ADDRESS`, or start a private, local cluster without a dashboard."""
+    for name, value in {
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_CHDIR_TO_TRIAL_DIR": "0",
+        "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+        "RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS": "0",
+        "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+        "TUNE_DISABLE_SIGINT_HANDLER": "1",
+        "TUNE_RESULT_DELIM": "/",
+        "RAY_AIR_NEW_OUTPUT": "0",
+        "OMP_NUM_THREADS": "1",
+    }.items():
+        os.environ.setdefault(name, value)
+    import ray
+
+    if ray.is_initialized():
+        return
+    logging.getLogger("ray").setLevel(logging.ERROR)
+    address = os.environ.get("RAY_ADDRESS")
+    forwarded = {k: os.environ[k] for k in ("HARNESS_DATA", "OMP_NUM_THREADS") if k in os.environ}
+    local: dict[str, Any] = {"include_dashboard": False, "object_store_memory": OBJECT_STORE}
+    ray.init(
+        address=address or "local",
+        log_to_driver=False,
+        logging_level="ERROR",
+        configure_logging=False,
+        # A local cluster inherits this process's environment; an existing one does not.
+        **({"runtime_env": {"env_vars": forwarded}} if address else local),
+    )
+
+
+def stop_ray() -> None:
+    """End what `start_ray` started."""
+    import ray
+
+    ray.shutdown()
+
+
+def _slots() -> tuple[int, dict[str, float]]:
+    """How many packs run at once, and what each asks for, from what the cluster has."""
+    import ray
+
+    have = ray.cluster_resources()
+    cores, gpus = int(have.get("CPU", 1)), int(have.get("GPU", 0))
+    if not gpus:
+        return max(1, cores), {"CPU": 1}
+    each = max(1, min(4, cores // gpus))  # small networks leave a GPU idle between kernels
+    return gpus * each, {"CPU": 1, "GPU": 1 / each}
+
+
+def on_ray(session: Session) -> None:
+    """Train every pack on Ray Tune: one Tune trial a pack, actors reused."""
+    from ray import tune
+    from ray.tune.search import Searcher
+
+    logging.getLogger("ray.tune").setLevel(logging.ERROR)
+    logging.getLogger("ray.train").setLevel(logging.ERROR)
+
+    class PackWorker(tune.Trainable):  # type: ignore[misc]
+        """An actor that trains one pack a step."""
+
+        def setup(self, config: dict[str, Any], source: Source = None, scale: str = "") -> None:
+            self.study, self.scale = catalog.load(source), scale
+
+        def reset_config(self, new_config: dict[str, Any]) -> bool:
+            return True
+
+        def step(self) -> dict[str, Any]:
+            trials = [
+                make_trial(self.study, self.scale, *spec) for spec in self.config["trials"].specs
+            ]
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+            outcomes = run_pack(self.study, trials, device)
+            return {"done": True, "pack": self.config["pack"], "outcomes": Opaque(outcomes)}
+
+        def save_checkpoint(self, checkpoint_dir: str) -> None:
+            return None
+
+        def load_checkpoint(self, checkpoint: Any) -> None:
+            return None
+
+    class PackSearcher(Searcher):  # type: ignore[misc]
+        """Suggests packs; our own draws are Optuna's, asked by the plan."""
+
+        def __init__(self) -> None:
+            super().__init__(metric="pack", mode="min")
+            self.names: dict[str, str] = {}
+
+        def suggest(self, trial_id: str) -> Any:
+            pack = session.next()
+            if pack is None:
+                return Searcher.FINISHED if session.done else None
+            self.names[trial_id] = pack.name
+            specs = [(t.phase, t.arm, t.cell, t.nuisance, t.seed, t.key) for t in pack.trials]
+            return {"pack": pack.name, "trials": Opaque(specs)}
+
+        def on_trial_complete(
+            self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+        ) -> None:
+            if error:
+                session.lose(self.names[trial_id], "the worker process died")
+
+        def save(self, checkpoint_path: str) -> None:
+            return None
+
+        def restore(self, checkpoint_path: str) -> None:
+            return None
+
+    class Collect(tune.Callback):  # type: ignore[misc]
+        """Takes the rows out of a result before Tune copies and stores it."""
+
+        def on_trial_result(
+            self, iteration: int, trials: Any, trial: Any, result: dict[str, Any], **_: Any
+        ) -> None:
+            outcomes = result.pop("outcomes", None)
+            if outcomes is not None:
+                session.finish(result["pack"], outcomes.specs)
+
+    workers, resources = _slots()
+    scratch = tempfile.mkdtemp(prefix="harness-ray-")
+    try:
+        worker = tune.with_parameters(PackWorker, source=session.source, scale=session.scale)
+        tuner = tune.Tuner(
+            tune.with_resources(worker, tune.PlacementGroupFactory([resources])),
+            tune_config=tune.TuneConfig(
+                search_alg=PackSearcher(),
+                num_samples=-1,
+                max_concurrent_trials=workers,
+                reuse_actors=True,
+            ),
+            run_config=tune.RunConfig(
+                name=session.study.name, storage_path=scratch, verbose=0, callbacks=[Collect()]
+            ),
+        )
+        if not session.done:
+            tuner.fit()
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    if not session.done:
+        raise RuntimeError(
+            f"Ray stopped with {session.plan.told} of {session.plan.planned} trials done; "
+            "the same command continues"
+        )
+
+
+@dataclass(frozen=True)
+class Opaque:
+    """A payload that Tune passes through unread: it copies, flattens and prints dicts and lists."""
+
+    specs: Any
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Opaque:
+        return self
+
+    def __repr__(self) -> str:
+        return "..."
+
+
+# --- a whole run ---------------------------------------------------------------------------------
+
+
+def check_data(study: Study, plan: Plan) -> None:
+    """Load every data set the plan needs, so that a bad file stops the run before it starts.
+
+    Raises:
+        DataError: a file is missing, truncated or not the pinned one.
+    """
+    seen: set[data.Data] = set()
+    for cell in plan.cells():
+        trial = make_trial(study, plan.scale, "confirm", *cell, _any_draw(study, cell[0]), 0, "")
+        try:
+            declared = study.trial(trial)
+        except Exception:  # noqa: S112 - the trial will fail with this error and be reported
+            continue
+        if isinstance(declared, Training) and declared.data and declared.data not in seen:
+            seen.add(declared.data)
+            data.load(declared.data)
+
+
+def _any_draw(study: Study, arm: str) -> dict[str, Any]:
+    return {n: getattr(d, "low", None) or d.choices[0] for n, d in study.space(arm).items()}
+
+
+def now() -> str:
+    """This moment, UTC, to the second."""
+    return datetime.now(UTC).replace(microsecond=0).isoformat().replace("+00:00", "Z")
+
+
+def execute(
+    study: Study,
+    source: Source,
+    scale: str,
+    root: Path,
+    console: Console,
+    *,
+    use_ray: bool = True,
+    fresh: bool = False,
+    pack_size: int | None = None,
+) -> tuple[Results, Any]:
+    """Run a study into the ledger.
+
+    Returns:
+        Its results and the recorder, still open: the caller attaches the report and ends it.
+
+    Raises:
+        BadInput: data, tracking store or study cannot be used; nothing has been written then.
+        KeyboardInterrupt: after what had ended was stored.
+    """
+    plan = Plan(study, source, scale)
+    check_data(study, plan)
+    # MLflow's import and Ray's start take seconds each. Ray must start on the main thread: its
+    # processes end with the thread that started them.
+    opening = _in_background(lambda: _open_ledger(root))
+    started = False
+    try:
+        if use_ray:
+            start_ray()
+            started = True
+        ledger = opening()
+        info = _info(root, plan, ledger.uri)
+        known = None if fresh else ledger.known(study)
+        recorder = ledger.start(study, scale, info, fresh)
+    except BaseException:
+        if started:
+            stop_ray()
+        raise
+    try:
+        mine = set(recorder.run_ids)
+        book = {} if known is None else dict(iter(known.groupby("trial", sort=False)))
+        meter = Meter(plan.planned, console)
+        clock = time.monotonic()
+        with meter:
+            session = Session(
+                study, source, scale, plan, Packer(study, pack_size or 64), recorder, meter,
+                lambda key: rows.outcome_of(study, book[key]) if key in book else None,
+                lambda key: key in mine,
+            )  # fmt: skip
+            if use_ray:
+                on_ray(session)
+            else:
+                inline(session)
+        recorder.wait()
+    except BaseException:
+        recorder.wait()
+        recorder.end("KILLED")
+        raise
+    finally:
+        if use_ray:
+            stop_ray()
+    info |= {
+        "finished_at": now(),
+        "seconds": round(time.monotonic() - clock, 1),
+        "experiment_id": recorder.experiment,
+        "run_id": recorder.run_id,
+        "reused": meter.reused,
+    }
+    recorder.consolidate()
+    return results_of(study, scale, recorder.frame(), recorder.run_ids, info), recorder
+
+
+def results_of(
+    study: Study, scale: str, frame: pd.DataFrame, run_ids: Mapping[str, str], info: dict[str, Any]
+) -> Results:
+    """The value that verdicts, figures and report are made from, rows in a fixed order."""
+    order = ["phase", "arm", *study.vary, "seed", "trial", "step"]
+    frame = frame.sort_values(order, kind="stable", ignore_index=True)
+    trials = rows.trials_of(study, frame, dict(run_ids))
+    return Results(study, scale, frame[study.columns()], trials, info)
+
+
+def _open_ledger(root: Path) -> Ledger:
+    from harness.ledger import Ledger
+
+    return Ledger(root)
+
+
+def _info(root: Path, plan: Plan, uri: str) -> dict[str, Any]:
+    """What is known of a run when it starts."""
+    sha, dirty = provenance.commit(root)
+    return {
+        "commit": sha,
+        "dirty": dirty,
+        "plan": plan.hash(),
+        "planned": plan.planned,
+        "provenance": provenance.describe(),
+        "started_at": now(),
+        "tracking_uri": uri,
+    }
+
+
+def _in_background(fn: Callable[[], T]) -> Callable[[], T]:
+    """Start `fn` in a thread; calling the result waits for its value, or raises what it raised."""
+    box: list[T] = []
+    caught: list[BaseException] = []
+
+    def target() -> None:
+        try:
+            box.append(fn())
+        except BaseException as error:
+            caught.append(error)
+
+    thread = threading.Thread(target=target, daemon=True)
+    thread.start()
+
+    def wait() -> T:
+        thread.join()
+        if caught:
+            raise caught[0]
+        return box[0]
+
+    return wait
