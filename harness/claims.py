@@ -373,7 +373,7 @@ class Statistic(Check):
     example: Callable[[Study, int, bool], pd.DataFrame] | None = None
     words: str = ""
     unit_: str = ""
-    resamples: int = 1999
+    resamples: int = 999
 
     def arms(self) -> tuple[str, ...]:
         return ()

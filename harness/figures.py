@@ -215,7 +215,7 @@ class Trajectories(Figure_):
             for point in surface.minima:
                 ax.plot(*point, "*", ms=8, mfc=PAPER, mec=INK, mew=0.7, zorder=5)
             ax.set(xlim=surface.bounds[:2], ylim=surface.bounds[2:], title=str(level))
-            ax.tick_params(length=2)
+            ax.grid(visible=False)
         from matplotlib.lines import Line2D
 
         marks = [
@@ -334,7 +334,7 @@ class Sensitivity(Figure_):
                         clip_on=False)  # fmt: skip
             _limits(ax, "x", values[name], Metric("", log=log))
             _numbers(ax, "y", metric)
-            _numbers(ax, "x", Metric("", log=log))
+            _numbers(ax, "x", Metric("", log=log), most=4)
             ax.set(title=study.label(arm), xlabel=name.replace("_", " "))
         for ax in axes:
             ax.set_ylabel(words(self.metric, metric))
@@ -401,8 +401,11 @@ class Intervals(Figure_):
                 if len(at):
                     ax.axvline(edge, color=INK, lw=0.6, ls=(0, (1, 2)), alpha=0.7, zorder=0)
                     word = "never" if (at["status"] == "finished").any() else "diverged"
-                    ax.text(edge, 1.01, word, transform=ax.get_xaxis_transform(), ha="center",
-                            va="bottom", fontsize=7, style="italic")  # fmt: skip
+                    # along the line at the best end, where no dot of this edge is
+                    ax.annotate(word, (edge, 1), (-2 if edge == edges[1] else 2, -1),
+                                xycoords=ax.get_xaxis_transform(), textcoords="offset points",
+                                ha="right" if edge == edges[1] else "left", va="top",
+                                rotation=90, fontsize=7, style="italic")  # fmt: skip
             ax.set_yticks(range(len(order)), [study.label(arm) for arm in order])
             ax.set(ylim=(len(order) - 0.4, -0.6), title=title, xlabel=words(self.metric, metric))
             ax.tick_params(axis="y", length=0)
@@ -652,11 +655,10 @@ def panels(
 
 def blank(text: str = "no rows yet") -> Figure:
     """A low panel that says why there is nothing to see."""
-    with style():
-        figure, (ax,) = panels(1, height=0.9, legend=0.0)
-        ax.axis("off")
-        ax.text(0.5, 0.5, text, ha="center", va="center", fontsize=9, style="italic")
-        return figure
+    figure, (ax,) = panels(1, height=0.9, legend=0.0)
+    ax.axis("off")
+    ax.text(0.5, 0.5, text, ha="center", va="center", fontsize=9, style="italic")
+    return figure
 
 
 def words(name: str, metric: Metric) -> str:
@@ -687,7 +689,7 @@ def _limits(
     return back(left), back(right)
 
 
-def _numbers(ax: Axes, axis: str, metric: Metric) -> None:
+def _numbers(ax: Axes, axis: str, metric: Metric, most: int = 9) -> None:
     """Few ticks with short labels: percent for fractions, powers of ten on log axes."""
     from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
@@ -695,11 +697,11 @@ def _numbers(ax: Axes, axis: str, metric: Metric) -> None:
     low, high = sorted(ax.get_ylim() if axis == "y" else ax.get_xlim())
     if one.get_scale() == "log":
         decades = math.log10(high / low)
-        one.set_major_locator(
-            LogLocator(subs=(1, 2, 5) if decades < 1.5 else (1,), numticks=5 if decades > 4 else 9)
-        )
+        few = min(most, 5) if decades > 4 else most
+        one.set_major_locator(LogLocator(subs=(1, 2, 5) if decades < 1.5 else (1,), numticks=few))
         one.set_minor_locator(NullLocator())
-        one.set_major_formatter(FuncFormatter(lambda v, _: _power(v)))
+        plain = low >= 2e-4 and high < 2e5
+        one.set_major_formatter(FuncFormatter(lambda v, _: f"{v:.6g}" if plain else _power(v)))
         return
     one.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10], integer=metric.unit == "steps"))
     if metric.unit == "fraction":
@@ -710,9 +712,9 @@ def _numbers(ax: Axes, axis: str, metric: Metric) -> None:
 
 
 def _power(value: float) -> str:
-    """1e-06 as "10⁻⁶", 0.01 as "0.01"."""
+    """1e-06 as "10⁻⁶", 0.02 as "2·10⁻²", 1 as "1"."""
     exponent = math.floor(math.log10(value) + 1e-9)
-    if -3 <= exponent <= 4:
+    if exponent == 0:
         return f"{value:.6g}"
     lead = round(value / 10**exponent)
     text = str(exponent).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))

@@ -8,6 +8,7 @@ artifact, and a child that is missing beside it is written then.
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import queue
@@ -42,9 +43,11 @@ from harness.study import BadInput, Study, Trial
 for _name in ("mlflow", "alembic"):
     logging.getLogger(_name).setLevel(logging.WARNING)
 
-HISTORY = 20  # points a metric of a child run; the contract allows 100, SQLite is paid for each
+# Points a metric of a child run. SQLite is paid for each, and a tuning draw is rarely looked at.
+HISTORY = {"tune": 4, "confirm": 25}
 BATCH = 1000  # metrics MLflow takes at once
 TAG_LENGTH = 5000
+NOTE_LENGTH = 8000
 
 
 def default_uri(root: Path) -> str:
@@ -140,6 +143,18 @@ class Ledger:
             return os.path.join(urllib.parse.unquote(local.path), name)
         return str(self.client.download_artifacts(run.info.run_id, name, tempfile.mkdtemp()))
 
+    def info_of(self, run: Run) -> dict[str, Any]:
+        """What a parent run knew of itself, with its state as the store has it."""
+        try:
+            info = json.loads(Path(self._fetch(run, "info.json")).read_text())
+        except (OSError, ValueError, mlflow.exceptions.MlflowException):
+            tags = run.data.tags
+            info = {"commit": tags.get("harness.commit", "unknown"), "provenance": {}}
+        info.setdefault("run_id", run.info.run_id)
+        info.setdefault("experiment_id", run.info.experiment_id)
+        info["partial"] = run.info.status != "FINISHED"
+        return dict(info)
+
     def known(self, study: Study) -> pd.DataFrame:
         """Rows of every trial of the study that has finished or diverged in any run."""
         frames = [self.rows_of(study, run) for run in self.parents(study.name)]
@@ -171,6 +186,7 @@ class Ledger:
         run = self.client.create_run(experiment, tags=tags)
         params = {f"provenance.{k}": str(v)[:500] for k, v in info["provenance"].items()}
         self.client.log_batch(run.info.run_id, params=[Param(k, v) for k, v in params.items()])
+        self.client.log_dict(run.info.run_id, dict(info), "info.json")
         return Recorder(self, study, experiment, run.info.run_id, False)
 
     def children(self, experiment: str, parent: str) -> dict[str, str]:
@@ -290,7 +306,7 @@ class Recorder:
         metrics = [
             Metric(name, value, now, step)
             for name, column in outcome.metrics.items()
-            for step, value in rows.thin(outcome.steps, column, HISTORY)
+            for step, value in rows.thin(outcome.steps, column, HISTORY[trial.phase])
         ]
         metrics.append(Metric("seconds", outcome.seconds, now, 0))
         for start in range(0, len(metrics), BATCH):
@@ -301,22 +317,22 @@ class Recorder:
         client.set_terminated(run.info.run_id, status)
         return str(run.info.run_id)
 
-    def consolidate(self) -> None:
-        """All rows in one file, which is read in place of the packs."""
+    def consolidate(self, info: Mapping[str, Any]) -> None:
+        """All rows in one file, which is read in place of the packs, and the finished info."""
         self._store("all", self.frame())
+        self.ledger.client.log_dict(self.run_id, dict(info), "info.json")
 
     def attach(self, folder: Path) -> None:
         """Keep a report folder's files as artifacts of the parent run."""
         self.ledger.client.log_artifacts(self.run_id, str(folder))
 
-    def annotate(self, note: str, tags: Mapping[str, str], metrics: Mapping[str, float]) -> None:
-        """The parent's note, further tags, and the study's own counts as metrics."""
+    def annotate(self, note: str, metrics: Mapping[str, float]) -> None:
+        """The parent's Markdown note, and the study's own counts as metrics."""
         now = int(time.time() * 1000)
-        all_tags = {"mlflow.note.content": note[:TAG_LENGTH], **tags}
         self.ledger.client.log_batch(
             self.run_id,
             metrics=[Metric(k, float(v), now, 0) for k, v in metrics.items()],
-            tags=[RunTag(k, v[:TAG_LENGTH]) for k, v in all_tags.items()],
+            tags=[RunTag("mlflow.note.content", note[:NOTE_LENGTH])],
         )
 
     def end(self, status: str) -> None:

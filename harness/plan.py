@@ -18,19 +18,10 @@ from typing import Any
 from harness import fingerprint
 from harness.packs import Outcome, Training
 from harness.search import Search
-from harness.study import Source, Study, Trial
+from harness.study import Source, Study, Trial, make_trial
 
 TUNE_SEED = 1_000_000  # tune trials use seeds from here on, so that confirm seeds are fresh
 PACK_SIZE = 64
-
-
-def make_trial(
-    study: Study, scale: str, phase: str, arm: str, cell: Mapping[str, Any],
-    nuisance: Mapping[str, Any], seed: int, key: str,
-) -> Trial:  # fmt: skip
-    """A trial with all its settings, from what distinguishes it."""
-    settings = {**study.settings(scale, arm, cell), **nuisance}
-    return Trial(study.name, phase, arm, seed, dict(cell), dict(nuisance), settings, key)
 
 
 @dataclass
@@ -39,7 +30,7 @@ class Pack:
 
     name: str
     trials: list[Trial]
-    cost: float  # relative, for ordering and estimates
+    cost: float  # estimated seconds on one core, for ordering and forecasts
     lone: str = ""  # why it cannot fuse, if it cannot
 
 
@@ -186,20 +177,20 @@ class Packer:
     def pack(self, trials: list[Trial]) -> list[Pack]:
         """Packs of trials with equal signatures, the costliest first."""
         groups: dict[Any, list[Trial]] = {}
-        about: dict[Any, tuple[float, str]] = {}
+        about: dict[Any, tuple[tuple[float, float], str]] = {}
         for trial in trials:
             label, cost, lone = self._describe(trial)
             groups.setdefault(label, []).append(trial)
             about[label] = (cost, lone)
         packs = []
         for label, members in groups.items():
-            cost, lone = about[label]
+            (base, each), lone = about[label]
             parts = math.ceil(len(members) / self.size)
             even = math.ceil(len(members) / parts)
             for start in range(0, len(members), even):
                 part = members[start : start + even]
                 self.count += 1
-                packs.append(Pack(f"p{self.count:05d}", part, cost * (8 + len(part)), lone))
+                packs.append(Pack(f"p{self.count:05d}", part, base + each * len(part), lone))
         return sorted(packs, key=lambda pack: -pack.cost)
 
     def halve(self, pack: Pack) -> list[Pack]:
@@ -211,17 +202,64 @@ class Packer:
             halves.append(Pack(f"p{self.count:05d}", part, pack.cost / 2, pack.lone))
         return halves
 
-    def _describe(self, trial: Trial) -> tuple[Any, float, str]:
-        """A group label, a cost for each trial, and why the trial cannot fuse."""
+    def _describe(self, trial: Trial) -> tuple[Any, tuple[float, float], str]:
+        """A group label, seconds (a pack, each trial of it), and why the trial cannot fuse."""
         try:
             declared = self.study.trial(trial)
         except Exception as error:  # the worker meets it again and reports it as a failed trial
-            return ("alone", trial.key), 1.0, f"its trial function raises {type(error).__name__}"
+            return ("alone", trial.key), (0.0, 1.0), f"its trial function raises {type(error).__name__}"
         if isinstance(declared, Training):
             try:
                 label = declared.signature()
                 hash(label)
-                return label, float(declared.updates), ""
+                return label, _seconds(declared, label), ""
             except Exception as error:
-                return ("alone", trial.key), 1.0, f"its model raises {type(error).__name__}"
-        return ("alone", trial.key), 1.0, "it is a generator of rows"
+                return ("alone", trial.key), (0.0, 1.0), f"its model raises {type(error).__name__}"
+        return ("alone", trial.key), (0.0, 1.0), "it is a generator of rows"
+
+
+# Measured on one core of a 2-core cloud machine (torch 2.13): an update of a fused pack costs this
+# much whatever it holds, and its arithmetic runs at this rate.
+SECONDS_AN_UPDATE = 6e-4
+FLOPS = 2e10
+SECONDS_A_RECORD = 0.012  # one child run in MLflow's SQLite store
+SECONDS_TO_START = 12.0  # Ray, MLflow's import, the workers' imports, the report
+
+
+def _seconds(training: Training, signature: tuple[Any, ...]) -> tuple[float, float]:
+    """Estimated seconds of a pack on one core: in any case, and for each trial in it."""
+    numbers = sum(math.prod(shape) for _, shape, _ in signature[0][3])
+    arithmetic = 6 * numbers * (training.batch_size or 1)  # forward and backward products
+    updates = training.updates
+    return updates * SECONDS_AN_UPDATE, updates * (arithmetic / FLOPS + 2e-6)
+
+
+def dry_run(study: Study, source: Source, scale: str, cores: int) -> dict[str, Any]:
+    """What a run would train, by phase, why trials run alone, and a forecast of its seconds."""
+    plan, packer = Plan(study, source, scale), Packer(study)
+    phases: dict[str, dict[str, int]] = {}
+    alone: dict[str, int] = {}
+    seconds = 0.0
+    while trials := plan.ready():
+        for pack in packer.pack(trials):
+            row = phases.setdefault(pack.trials[0].phase, {"trials": 0, "packs": 0, "alone": 0})
+            row["trials"] += len(pack.trials)
+            row["packs"] += 1
+            row["alone"] += bool(pack.lone)
+            if pack.lone:
+                alone[pack.lone] = alone.get(pack.lone, 0) + 1
+            seconds += pack.cost
+        for trial in trials:
+            plan.tell(trial.key, Outcome("finished"))
+    work = seconds + SECONDS_A_RECORD * plan.planned
+    return {
+        "study": study.name,
+        "scale": scale,
+        "plan": plan.hash(),
+        "trials": plan.planned,
+        "packs": sum(row["packs"] for row in phases.values()),
+        "phases": phases,
+        "alone": alone,
+        "cores": cores,
+        "seconds": round(SECONDS_TO_START + work / cores, 1),
+    }

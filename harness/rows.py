@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from harness.packs import Outcome
-from harness.study import Study, Trial
+from harness.study import Int, Study, Trial, make_trial
 
 PER_TRIAL = ("pack", "seconds", "error")
 
@@ -80,6 +80,23 @@ def outcome_of(study: Study, rows: pd.DataFrame) -> Outcome:
     }
     return Outcome(
         str(first["status"]), rows["step"].to_list(), metrics, "", float(first["seconds"])
+    )
+
+
+def trial_of(study: Study, scale: str, rows: pd.DataFrame) -> Trial:
+    """The trial that rows came from, with all its settings."""
+    first = rows.iloc[0]
+    arm = str(first["arm"])
+    cell = {
+        name: next(level for level in levels if level == first[name])
+        for name, levels in study.vary.items()
+    }
+    nuisance = {
+        name: int(first[name]) if isinstance(dist, Int) else first[name]
+        for name, dist in study.space(arm).items()
+    }
+    return make_trial(
+        study, scale, str(first["phase"]), arm, cell, nuisance, int(first["seed"]), str(first["trial"])
     )
 
 

@@ -25,10 +25,10 @@ from rich.console import Console
 
 from harness import catalog, data, provenance, rows
 from harness.packs import Outcome, Training
-from harness.plan import Pack, Packer, Plan, make_trial
+from harness.plan import PACK_SIZE, Pack, Packer, Plan
 from harness.progress import Meter
 from harness.results import Results
-from harness.study import Source, Study, Trial
+from harness.study import BadInput, Source, Study, Trial, make_trial
 from harness.work import run_pack
 
 if TYPE_CHECKING:
@@ -54,6 +54,7 @@ class RowsFile:
     def __init__(self, study: Study, path: Path) -> None:
         self.study, self.path = study, path
         self.frames: list[pd.DataFrame] = []
+        self.attributes: dict[str, Any] = {}
 
     def add(
         self, pack: str, trials: list[Trial], outcomes: list[Outcome], stored: bool = False
@@ -65,7 +66,9 @@ class RowsFile:
 
     def wait(self) -> None:
         temporary = self.path.with_suffix(".tmp")
-        self.frame().to_parquet(temporary, index=False)
+        frame = self.frame()
+        frame.attrs = self.attributes
+        frame.to_parquet(temporary, index=False)
         os.replace(temporary, self.path)
 
 
@@ -398,7 +401,7 @@ def execute(
         clock = time.monotonic()
         with meter:
             session = Session(
-                study, source, scale, plan, Packer(study, pack_size or 64), recorder, meter,
+                study, source, scale, plan, Packer(study, pack_size or PACK_SIZE), recorder, meter,
                 lambda key: rows.outcome_of(study, book[key]) if key in book else None,
                 lambda key: key in mine,
             )  # fmt: skip
@@ -421,8 +424,133 @@ def execute(
         "run_id": recorder.run_id,
         "reused": meter.reused,
     }
-    recorder.consolidate()
+    recorder.consolidate(info)
     return results_of(study, scale, recorder.frame(), recorder.run_ids, info), recorder
+
+
+def execute_to_file(
+    study: Study, source: Source, scale: str, path: Path, console: Console, pack_size: int | None
+) -> None:
+    """Train every trial in this process and keep the rows in a file; needs no Ray, no MLflow."""
+    plan = Plan(study, source, scale)
+    check_data(study, plan)
+    info = _info(catalog.root(), plan, "")
+    keeper = RowsFile(study, path)
+    clock = time.monotonic()
+    with Meter(plan.planned, console) as meter:
+        inline(Session(study, source, scale, plan, Packer(study, pack_size or PACK_SIZE), keeper, meter))
+    info |= {"finished_at": now(), "seconds": round(time.monotonic() - clock, 1)}
+    keeper.attributes = {"study": source.path, "scale": scale, "info": info}
+    keeper.wait()
+
+
+def read_rows(path: Path) -> tuple[pd.DataFrame, str, str]:
+    """Rows from a file of `execute_to_file`, with the study's name and the scale.
+
+    Raises:
+        BadInput: no such file, or not one of ours.
+    """
+    try:
+        frame = pd.read_parquet(path)
+        scale, name = str(frame.attrs["scale"]), str(frame["study"].iloc[0])
+    except (OSError, ValueError, KeyError, IndexError) as error:
+        raise BadInput(
+            f"rows file {str(path)!r} cannot be read ({type(error).__name__}: {error}); allowed: a "
+            "file written by harness run NAME --inline --rows FILE"
+        ) from None
+    own = str(frame.attrs.get("study", ""))
+    return frame, (own if name not in catalog.names() and Path(own).is_file() else name), scale
+
+
+def import_rows(
+    study: Study, source: Source, scale: str, root: Path, frame: pd.DataFrame, console: Console
+) -> tuple[Results, Any]:
+    """Load rows into the ledger as a run of their own; returns what `execute` returns."""
+    ledger = _open_ledger(root)
+    info = {**frame.attrs["info"], "tracking_uri": ledger.uri}
+    frame = rows.typed(study, frame)
+    recorder = ledger.start(study, scale, info, fresh=True)
+    try:
+        for pack, part in frame.groupby("pack", sort=False):
+            groups = [group for _, group in part.groupby("trial", sort=False)]
+            trials = [rows.trial_of(study, scale, group) for group in groups]
+            recorder.add(str(pack), trials, [rows.outcome_of(study, group) for group in groups])
+        console.print(f"{frame['trial'].nunique()} trials to load")
+        recorder.wait()
+    except BaseException:
+        recorder.end("FAILED")
+        raise
+    info |= {"experiment_id": recorder.experiment, "run_id": recorder.run_id}
+    recorder.consolidate(info)
+    return results_of(study, scale, recorder.frame(), recorder.run_ids, info), recorder
+
+
+def recall(study: Study, scale: str, root: Path) -> Results:
+    """The latest run of a study at a scale, from the ledger alone.
+
+    Raises:
+        BadInput: the ledger has no run of it.
+    """
+    ledger = _open_ledger(root)
+    parents = ledger.parents(study.name, scale)
+    if not parents:
+        raise BadInput(
+            f"the ledger {ledger.uri} has no run of {study.name} at the {scale} scale; "
+            f"first: harness run {study.name} --scale {scale}"
+        )
+    info = ledger.info_of(parents[0])
+    ids = ledger.children(parents[0].info.experiment_id, parents[0].info.run_id)
+    return results_of(study, scale, ledger.rows_of(study, parents[0]), ids, info)
+
+
+def replay(key: str, root: Path) -> tuple[bool, list[str]]:
+    """Train a recorded trial again, here and alone, and compare it row by row.
+
+    Returns:
+        Whether every row is bitwise the same, and lines that say what was compared.
+
+    Raises:
+        BadInput: no ledger run holds a trial of that key.
+    """
+    ledger = _open_ledger(root)
+    for name in catalog.names():
+        source = catalog.find(name)
+        study = catalog.load(source)
+        for parent in ledger.parents(name):
+            frame = ledger.rows_of(study, parent)
+            recorded = frame[frame["trial"] == key]
+            if recorded.empty:
+                continue
+            scale = parent.data.tags["harness.scale"]
+            trial = rows.trial_of(study, scale, recorded)
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+            again = rows.frame_of(study, "replay", [trial], run_pack(study, [trial], device))
+            return _compare(study, ledger.info_of(parent), recorded, again)
+    raise BadInput(f"no trial {key!r} in {ledger.uri}; allowed: a key from trials.csv")
+
+
+def _compare(
+    study: Study, info: Mapping[str, Any], recorded: pd.DataFrame, again: pd.DataFrame
+) -> tuple[bool, list[str]]:
+    columns = ["step", "status", *study.metrics]
+    old = recorded.sort_values("step")[columns].reset_index(drop=True)
+    new = again.sort_values("step")[columns].reset_index(drop=True)
+    first = recorded.iloc[0]
+    lines = [f"{first['study']} {first['arm']}, {first['phase']} seed {first['seed']}: {len(old)} rows"]
+    if old.equals(new):
+        return True, [*lines, "every row is bitwise the same"]
+    if len(old) != len(new):
+        lines.append(f"{len(old)} rows recorded, {len(new)} rows now")
+    else:
+        differ = (old != new) & ~(old.isna() & new.isna())
+        lines += [f"{name}: {count} rows differ" for name, count in differ.sum().items() if count]
+    then, today = info.get("provenance", {}), provenance.describe()
+    lines += [
+        f"{what}: {then.get(what)} then, {value} now"
+        for what, value in today.items()
+        if what != "command" and then.get(what) != value
+    ]
+    return False, lines
 
 
 def results_of(

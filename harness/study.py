@@ -40,6 +40,7 @@ __all__ = [
     "Source",
     "Study",
     "Trial",
+    "make_trial",
 ]
 
 SCALES = ("smoke", "default", "paper")
@@ -428,3 +429,12 @@ class Study:
         for tag in re.findall(r"\[\w+\]", source):
             source = source.replace(tag, self.sources[tag])
         return source
+
+
+def make_trial(
+    study: Study, scale: str, phase: str, arm: str, cell: Mapping[str, Any],
+    nuisance: Mapping[str, Any], seed: int, key: str,
+) -> Trial:  # fmt: skip
+    """A trial with all its settings, from what distinguishes it."""
+    settings = {**study.settings(scale, arm, cell), **nuisance}
+    return Trial(study.name, phase, arm, seed, dict(cell), dict(nuisance), settings, key)

@@ -54,8 +54,15 @@ def _valley(x: Tensor, y: Tensor) -> Tensor:
     return 0.5 * (0.02 * x * x + 2.0 * y * y)  # eigenvalues 0.02 and 2: condition number 100
 
 
+def _square(u: Tensor, reach: float = 10.0) -> Tensor:
+    """u^2, continued linearly where |u| > reach, so that what runs away does not overflow."""
+    size = u.abs()
+    return torch.where(size <= reach, u * u, 2 * reach * size - reach * reach)
+
+
 def _saddle(x: Tensor, y: Tensor) -> Tensor:
-    return x * x - y * y
+    # Unbounded x^2 - y^2 would overflow after a fast escape, and count it as a divergence.
+    return _square(x) - _square(y)
 
 
 def _himmelblau(x: Tensor, y: Tensor) -> Tensor:
@@ -82,7 +89,7 @@ SURFACES: dict[str, Surface] = {
     ),
     "saddle": Surface(
         _saddle, (-1.0, 1e-3), (0.05, 2e-4), (-1.5, 1.5, -1.5, 1.5), (), 0.0, -1.0,
-        "x^2 - y^2, started 0.001 off the ridge; escaped at f <= -1",
+        "x^2 - y^2, linear beyond 10; started 0.001 off the ridge; escaped at f <= -1",
     ),
     "himmelblau": Surface(
         _himmelblau, (0.0, -4.5), (0.05, 0.05), (-5.0, 5.0, -5.0, 5.0),

@@ -1,0 +1,62 @@
+# Every target calls the `harness` command, in a virtual environment that it sets up when needed.
+# Values given on the command line (NAME=…, SCALE=…) reach the shell only as quoted environment
+# variables, never as text of a command.
+
+PYTHON ?= python3
+VENV := .venv
+HARNESS := $(VENV)/bin/harness
+
+override NAME := $(value NAME)
+override SCALE := $(value SCALE)
+ifeq ($(SCALE),)
+override SCALE := default
+endif
+export NAME SCALE
+
+.DEFAULT_GOAL := help
+.PHONY: help setup study report list ui test check bench clean
+
+help: ## print these targets
+	@echo "Usage: make TARGET [NAME=study] [SCALE=smoke|default|paper]"
+	@echo
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-10s%s\n", $$1, $$2}'
+
+$(VENV)/.run: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "error: $(PYTHON) is older than Python 3.11; give a newer one: make PYTHON=python3.12 …" >&2; exit 2; }
+	@echo "setting up $(VENV) (once; a few minutes)"
+	@test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
+	@$(VENV)/bin/python -m pip install -q --disable-pip-version-check --no-compile -c constraints.txt -e .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.run
+	@$(VENV)/bin/python -m pip install -q --disable-pip-version-check --no-compile -c constraints.txt -e '.[dev]'
+	@touch $@
+
+setup: $(VENV)/.run ## create .venv and install the tested versions
+
+study: $(VENV)/.run ## run a study and write its report: make study NAME=optimizers
+	@test -n "$$NAME" || { echo "error: give a study, as in: make study NAME=optimizers" >&2; exit 2; }
+	@$(HARNESS) run --scale "$$SCALE" -- "$$NAME"
+
+report: $(VENV)/.run ## rebuild a report from the ledger: make report NAME=optimizers
+	@test -n "$$NAME" || { echo "error: give a study, as in: make report NAME=optimizers" >&2; exit 2; }
+	@$(HARNESS) report --scale "$$SCALE" -- "$$NAME"
+
+list: $(VENV)/.run ## list the studies
+	@$(HARNESS) list
+
+ui: $(VENV)/.run ## open MLflow's UI on 127.0.0.1:5000
+	@$(HARNESS) ui
+
+test: $(VENV)/.dev ## run all tests
+	@$(VENV)/bin/python -m pytest
+
+check: $(VENV)/.dev ## ruff, mypy and the layers
+	@$(VENV)/bin/ruff check .
+	@$(VENV)/bin/ruff format --check .
+	@$(VENV)/bin/mypy
+	@$(VENV)/bin/python -m pytest tests/test_layers.py
+
+clean: ## remove caches (keeps .venv, reports and the ledger)
+	@rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info

@@ -1,0 +1,428 @@
+"""The `harness` command. Layer 6: parses, calls, prints; decides nothing.
+
+Exit codes: 0 done; 1 the run failed; 2 bad input, said in one clear line; 130 interrupted, and the
+same command continues.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import socket
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from harness import catalog
+from harness.study import SCALES, BadInput, Source, Study
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from harness.claims import Verdict
+    from harness.results import Results
+
+app = typer.Typer(
+    name="harness",
+    help="Put deep learning's textbook claims to the test: run a study, read its verdicts.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+)
+out = Console(highlight=False)
+err = Console(stderr=True, highlight=False)
+
+COLOURS = {"supported": "green", "refuted": "red", "inconclusive": "yellow"}
+
+
+def _names(incomplete: str) -> list[str]:
+    return [name for name in catalog.names() if name.startswith(incomplete)]
+
+
+Name = Annotated[
+    str,
+    typer.Argument(
+        metavar="NAME",
+        help="A study's name (see `harness list`), or the path of a study file of your own.",
+        autocompletion=_names,
+    ),
+]
+Scale = Annotated[
+    str,
+    typer.Option(
+        "--scale", "-s",
+        help="smoke (seconds), default (minutes on two cores) or paper (a GPU).",
+        autocompletion=lambda: list(SCALES),
+    ),
+]  # fmt: skip
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+
+
+def _load(name: str, scale: str | None = None) -> tuple[Study, Source]:
+    source = catalog.find(name)
+    study = catalog.load(source)
+    if scale is not None:
+        study.budget(scale)
+    return study, source
+
+
+def _say(value: Any) -> None:
+    sys.stdout.write(json.dumps(value, indent=2, allow_nan=False, default=str) + "\n")
+
+
+@app.command("list")
+def list_(as_json: Json = False) -> None:
+    """List the studies: what they ask, their claims, trials, and the time of their last run."""
+    found = []
+    for name in catalog.names():
+        study, _ = _load(name)
+        trials = {scale: _count(study, scale) for scale in study.budgets}
+        found.append(
+            {
+                "name": name,
+                "title": study.title,
+                "question": study.question,
+                "claims": len(study.claims),
+                "trials": trials,
+                "seconds": {scale: _last_seconds(name, scale) for scale in study.budgets},
+            }
+        )
+    if as_json:
+        _say(found)
+        return
+    table = Table("study", "question", "claims", "trials (default)", "last run")
+    for one in found:
+        seconds = one["seconds"].get("default")
+        when = f"{seconds:.0f} s" if seconds else "not yet"
+        table.add_row(
+            one["name"], one["question"], str(one["claims"]),
+            f"{one['trials'].get('default', 0):,}", when,
+        )  # fmt: skip
+    out.print(table)
+    out.print("Run one with [bold]make study NAME=…[/] or [bold]harness run …[/]")
+
+
+def _count(study: Study, scale: str) -> int:
+    budget = study.budget(scale)
+    return sum(
+        (budget.draws if study.space(arm) or not budget.seeds else 0) + budget.seeds
+        for arm, _ in study.cells(scale)
+    )
+
+
+def _last_seconds(name: str, scale: str) -> float | None:
+    path = catalog.root() / "reports" / name / scale / "verdicts.json"
+    try:
+        return float(json.loads(path.read_text())["seconds"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+@app.command()
+def show(name: Name, as_json: Json = False) -> None:
+    """Show what a study compares: arms, metrics, claims with their sources, budgets."""
+    study, source = _load(name)
+    claims = [
+        {
+            "id": c.id,
+            "statement": c.statement,
+            "source": study.cite(c.source),
+            "quantity": c.check.quantity(study),
+            "direction": c.check.direction,
+            "margin": c.check.margin,
+            "unit": c.check.unit(study),
+        }
+        for c in study.claims
+    ]
+    about = {
+        "name": study.name,
+        "title": study.title,
+        "question": study.question,
+        "file": source.path,
+        "arms": {
+            arm: {
+                "label": study.label(arm),
+                "settings": dict(study.arms[arm].settings),
+                "held": dict(study.arms[arm].held),
+                "tuned": {n: str(d) for n, d in study.space(arm).items()},
+            }
+            for arm in study.arms
+        },
+        "vary": {k: list(v) for k, v in study.vary.items()},
+        "fixed": dict(study.fixed),
+        "metrics": {n: {"unit": m.unit, "better": m.better} for n, m in study.metrics.items()},
+        "budgets": {
+            s: {"draws": b.draws, "seeds": b.seeds, "settings": dict(b.settings), "trials": _count(study, s)}
+            for s, b in study.budgets.items()
+        },
+        "claims": claims,
+    }
+    if as_json:
+        _say(about)
+        return
+    out.print(f"[bold]{escape(study.title)}[/]\n{escape(study.question)}\n[dim]{escape(source.path)}[/]\n")
+    arms = Table("arm", "settings", "tuned", title="Arms", title_justify="left")
+    for arm in study.arms:
+        one = study.arms[arm]
+        held = [f"{k}={v} (held)" for k, v in one.held.items()]
+        own = [f"{k}={v}" for k, v in one.settings.items()]
+        arms.add_row(escape(study.label(arm)), ", ".join(own + held), ", ".join(study.space(arm)) or "–")
+    out.print(arms)
+    out.print("vary:  " + "; ".join(f"{k} = {', '.join(map(str, v))}" for k, v in study.vary.items()))
+    out.print("fixed: " + ", ".join(f"{k} = {v}" for k, v in study.fixed.items()) + "\n")
+    metrics = Table("metric", "unit", "better", title="Metrics", title_justify="left")
+    for metric, m in study.metrics.items():
+        metrics.add_row(metric, m.unit, m.better or "–")
+    out.print(metrics)
+    listed = Table("claim", "margin", "source", title="Claims, with margins set before any trial",
+                   title_justify="left", show_lines=True)  # fmt: skip
+    for c in claims:
+        listed.add_row(
+            escape(str(c["statement"])), f"{c['direction']} {c['margin']:.3g} {c['unit']}",
+            escape(str(c["source"])),
+        )  # fmt: skip
+    out.print(listed)
+    budgets = Table("scale", "draws", "seeds", "trials", "settings", title="Budgets", title_justify="left")
+    for scale, b in study.budgets.items():
+        more = ", ".join(f"{k}={v}" for k, v in b.settings.items())
+        budgets.add_row(scale, str(b.draws), str(b.seeds), f"{_count(study, scale):,}", more)
+    out.print(budgets)
+
+
+@app.command()
+def plan(name: Name, scale: Scale = "default", as_json: Json = False) -> None:
+    """Say what a run would train, and roughly how long it would take. Trains nothing."""
+    study, source = _load(name, scale)
+    from harness.plan import dry_run
+
+    sketch = dry_run(study, source, scale, os.cpu_count() or 1)
+    if as_json:
+        _say(sketch)
+        return
+    out.print(f"[bold]{study.name}[/] at the {scale} scale, plan {sketch['plan']}")
+    table = Table("phase", "trials", "packs", "alone")
+    for phase, row in sketch["phases"].items():
+        table.add_row(phase, f"{row['trials']:,}", str(row["packs"]), str(row["alone"]))
+    out.print(table)
+    for why, count in sketch["alone"].items():
+        out.print(f"{count} trials run alone: {escape(why)}")
+    out.print(
+        f"{sketch['trials']:,} trials in {sketch['packs']} packs, about "
+        f"{_time(sketch['seconds'])} on {sketch['cores']} cores without a GPU (an estimate)"
+    )
+
+
+def _time(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
+
+
+@app.command()
+def run(
+    name: Name,
+    scale: Scale = "default",
+    inline: Annotated[
+        bool, typer.Option("--inline", help="Train in this process, without Ray (for debugging).")
+    ] = False,
+    rows: Annotated[
+        Path | None,
+        typer.Option(help="With --inline: only write rows to this parquet file, without MLflow."),
+    ] = None,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Train everything again; earlier runs are kept.")
+    ] = False,
+    pack_size: Annotated[
+        int | None, typer.Option(min=1, max=4096, help="Most trials trained as one program.")
+    ] = None,
+) -> None:
+    """Run a study: train what the ledger lacks, judge the claims, write the report.
+
+    Interrupted runs go on where they were when the same command is given again.
+    """
+    study, source = _load(name, scale)
+    from harness import run as run_
+
+    out.print(f"[bold]{study.name}[/], {scale} scale: {escape(study.question)}")
+    if rows is not None:
+        if not inline:
+            raise BadInput("--rows was given without --inline; allowed: both together")
+        run_.execute_to_file(study, source, scale, rows, out, pack_size)
+        out.print(f"rows: {rows}\nLoad them with: harness import {rows}")
+        return
+    root = catalog.root()
+    folder = _report_folder(root, study.name, scale)
+    results, recorder = run_.execute(
+        study, source, scale, root, out, use_ray=not inline, fresh=fresh, pack_size=pack_size
+    )
+    _publish(results, folder, recorder)
+
+
+def _report_folder(root: Path, study: str, scale: str) -> Path:
+    folder = root / "reports" / study / scale
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / ".writable"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise BadInput(
+            f"report folder {folder} cannot be written ({error.strerror}); make it writable"
+        ) from None
+    return folder
+
+
+def _publish(results: Results, folder: Path, recorder: Any = None) -> None:
+    """Judge, write the report, keep it in the ledger where there is a recorder, and print."""
+    from harness import report
+    from harness.claims import judge
+
+    try:
+        verdicts = judge(results.study, results.frame)
+        paths = report.write(results, verdicts, folder)
+        index = report.write_index(folder.parent.parent)
+        if recorder:
+            note = report.note(results, verdicts)
+            counts = {f"trials_{k}": v for k, v in results.counts.items()}
+            tally = Counter(v.verdict for v in verdicts)
+            recorder.annotate(note, {**counts, **tally})
+            recorder.attach(folder)
+            recorder.end("FINISHED")
+    except BaseException:
+        if recorder:
+            recorder.end("FAILED")
+        raise
+    _print_verdicts(verdicts)
+    counts = results.counts
+    out.print(
+        f"{counts['finished']:,} finished, {counts['diverged']:,} diverged, "
+        f"{counts['failed']:,} failed of {counts['planned']:,} trials in "
+        f"{results.info.get('seconds', 0):.0f} s"
+    )
+    for label, path in (("report", paths["report.html"]), ("pdf", paths["report.pdf"]),
+                        ("verdicts", paths["verdicts.json"]), ("all studies", index)):  # fmt: skip
+        out.print(f"{label + ':':13}{path}", soft_wrap=True)
+    out.print(f"{'tracking:':13}{results.info['tracking_uri']}  (make ui)", soft_wrap=True)
+
+
+def _print_verdicts(verdicts: list[Verdict]) -> None:
+    table = Table("verdict", "claim", "effect", "interval", "margin", "n", show_lines=True)
+    for v in verdicts:
+        table.add_row(
+            f"[{COLOURS[v.verdict]}]{v.verdict}[/]",
+            escape(v.statement) + (f"\n[dim]{escape(v.reason)}[/]" if v.verdict == "inconclusive" else ""),
+            f"{_number(v.effect)} {v.unit}",
+            f"{_number(v.low)} to {_number(v.high)}",
+            f"{v.direction} {_number(v.margin)}",
+            str(v.n),
+        )
+    out.print(table)
+
+
+def _number(value: float) -> str:
+    if math.isnan(value):
+        return "–"
+    if math.isinf(value):
+        return "∞" if value > 0 else "−∞"
+    return f"{value:.3g}"
+
+
+@app.command()
+def report(name: Name, scale: Scale = "default") -> None:
+    """Rebuild a study's report from the ledger alone; trains nothing."""
+    study, _ = _load(name, scale)
+    root = catalog.root()
+    folder = _report_folder(root, study.name, scale)
+    from harness import run as run_
+
+    _publish(run_.recall(study, scale, root), folder)
+
+
+@app.command("import")
+def import_(
+    file: Annotated[Path, typer.Argument(help="Rows written by `harness run --inline --rows FILE`.")],
+) -> None:
+    """Load rows trained elsewhere into the ledger, judge them and write the report."""
+    from harness import run as run_
+
+    frame, name, scale = run_.read_rows(file)
+    study, source = _load(name, scale)
+    root = catalog.root()
+    folder = _report_folder(root, study.name, scale)
+    results, recorder = run_.import_rows(study, source, scale, root, frame, out)
+    _publish(results, folder, recorder)
+
+
+@app.command()
+def replay(
+    trial: Annotated[str, typer.Argument(help="A trial's key, from trials.csv or MLflow's tags.")],
+) -> None:
+    """Train one finished trial again and compare it with its recorded rows."""
+    from harness import run as run_
+
+    same, lines = run_.replay(trial, catalog.root())
+    for line in lines:
+        out.print(line)
+    if not same:
+        raise typer.Exit(1)
+
+
+@app.command()
+def ui(
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port on 127.0.0.1.")] = 5000,
+) -> None:
+    """Open MLflow's own UI on the ledger, on 127.0.0.1."""
+    root = catalog.root()
+    uri = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{root / 'mlflow.db'}"
+    if uri.startswith("http"):
+        out.print(f"The tracking server's own UI is at {uri}")
+        return
+    with socket.socket() as probe:
+        if probe.connect_ex(("127.0.0.1", port)) == 0:
+            raise BadInput(f"port {port} is taken; allowed: a free one, as in harness ui --port {port + 1}")
+    out.print(f"MLflow UI: http://127.0.0.1:{port}  (Ctrl-C ends it)")
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    command = [
+        sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri,
+        "--default-artifact-root", str(root / "mlruns"), "--host", "127.0.0.1", "--port", str(port),
+        "--workers", "1",
+    ]  # fmt: skip
+    os.execv(command[0], command)
+
+
+def main() -> None:
+    """The console script: turns every ending into its exit code."""
+    try:
+        ended = app(standalone_mode=False)
+        code = ended if isinstance(ended, int) else 0
+    except typer.Exit as done:
+        code = done.exit_code
+    except BadInput as error:
+        err.print(f"[red]error:[/] {escape(' '.join(str(error).split()))}", soft_wrap=True)
+        code = 2
+    except (KeyboardInterrupt, typer.Abort):
+        err.print("interrupted; the same command continues")
+        code = 130
+    except Exception as error:
+        code = _usage_error(error)
+    sys.stdout.flush()
+    sys.exit(code)
+
+
+def _usage_error(error: Exception) -> int:
+    show_usage = getattr(error, "format_message", None)  # click's own errors, exit code 2
+    if show_usage is not None:
+        err.print(f"[red]error:[/] {escape(show_usage())}", soft_wrap=True)
+        return int(getattr(error, "exit_code", 2))
+    err.print_exception(max_frames=8)
+    err.print(f"[red]error:[/] {type(error).__name__}: {escape(str(error))}", soft_wrap=True)
+    return 1
+
+
+if __name__ == "__main__":
+    main()
