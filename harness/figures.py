@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -94,13 +94,16 @@ class Figure_:
     levels: tuple[Any, ...] | None = None
     where: tuple[tuple[str, Any], ...] = ()
     arms: tuple[str, ...] | None = None
+    also: ClassVar[tuple[str, ...]] = ()  # further metrics that are drawn
 
-    def validate(self, study: Study) -> None:
-        """Raise `InvalidStudy` for a name the study does not have, or cells that would be mixed."""
-        if not re.fullmatch(r"[a-z0-9][a-z0-9_-]*", self.name):
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[a-z0-9][a-z0-9_-]*", self.name):  # it names a file
             raise InvalidStudy(
                 f"figure name {self.name!r}; allowed: lower-case letters, digits, '-' and '_'"
             )
+
+    def validate(self, study: Study) -> None:
+        """Raise `InvalidStudy` for a name the study does not have, or cells that would be mixed."""
         self._allow("metric", [self.metric] if self.metric else [], study.metrics)
         self._allow("arm", self.arms or (), study.arms)
         self._allow("factor", [self.factor] if self.factor else [], study.vary)
@@ -138,7 +141,8 @@ class Figure_:
     def draw(self, study: Study, frame: pd.DataFrame) -> Figure:
         """The figure of the frame's rows, or a panel saying that there are none yet."""
         with style():
-            rows = frame
+            wanted = {self.metric, *self.also}
+            rows = frame[[c for c in study.columns() if c not in study.metrics or c in wanted]]
             for factor, level in self.where:
                 rows = rows[rows[factor] == level]
             if self.arms is not None:
@@ -171,6 +175,8 @@ class Figure_:
 @dataclass(frozen=True)
 class Trajectories(Figure_):
     """Paths of one seed over contours of the surfaces they descend."""
+
+    also = ("x", "y")
 
     def validate(self, study: Study) -> None:
         from harness.surfaces import SURFACES
@@ -616,7 +622,7 @@ def _style() -> dict[str, Any]:
         "ytick.major.width": 0.6, "xtick.minor.size": 0, "ytick.minor.size": 0,
         "xtick.major.pad": 2.5, "ytick.major.pad": 2.5, "axes.labelpad": 2.5,
         "svg.fonttype": "none", "svg.hashsalt": "harness", "path.simplify_threshold": 0.2,
-        "axes.unicode_minus": True, "lines.solid_joinstyle": "round",
+        "axes.unicode_minus": True, "text.parse_math": False, "lines.solid_joinstyle": "round",
     }  # fmt: skip
     return {**sns.axes_style("ticks"), **sns.plotting_context("paper"), **own}
 

@@ -11,7 +11,9 @@ from __future__ import annotations
 import ast
 import functools
 import hashlib
+import importlib
 import importlib.util
+from dataclasses import dataclass
 from pathlib import Path
 
 PACKAGE = "harness"
@@ -25,6 +27,7 @@ def _definitions(module: str) -> dict[str, ast.stmt]:
     return definitions(Path(spec.origin).read_text(encoding="utf-8"))
 
 
+@functools.lru_cache(maxsize=64)
 def definitions(source: str) -> dict[str, ast.stmt]:
     """Top-level names of a source text and the statements that define them, docstrings removed."""
     found: dict[str, ast.stmt] = {}
@@ -66,6 +69,30 @@ def code_hash(source: str, root: str, settings: frozenset[str] = frozenset()) ->
     return walk.digest()
 
 
+@dataclass(frozen=True)
+class _Uses:
+    """What a syntax tree mentions, and its own hash."""
+
+    words: frozenset[str]
+    names: tuple[str, ...]
+    attributes: tuple[tuple[str, str], ...]
+    digest: str
+
+
+@functools.cache  # trees hash by identity and live as long as the cached definitions
+def _uses(node: ast.AST) -> _Uses:
+    words, names, attributes = set(), {}, {}
+    for child in ast.walk(node):
+        if isinstance(child, ast.Constant) and isinstance(child.value, str):
+            words.add(child.value)
+        elif isinstance(child, ast.Attribute) and isinstance(child.value, ast.Name):
+            attributes[child.value.id, child.attr] = None
+        elif isinstance(child, ast.Name):
+            names[child.id] = None
+    digest = hashlib.sha256(ast.dump(node).encode()).hexdigest()
+    return _Uses(frozenset(words), tuple(names), tuple(attributes), digest)
+
+
 class _Walk:
     def __init__(self, source: str, words: set[str]) -> None:
         self.modules: dict[str, dict[str, ast.stmt]] = {"": definitions(source)}
@@ -98,7 +125,7 @@ class _Walk:
         alias = node.names[0]
         if isinstance(node, ast.ImportFrom):
             home = node.module or ""
-            if home == PACKAGE and importlib.util.find_spec(f"{PACKAGE}.{alias.name}"):
+            if _module_of(node):
                 return  # a module: its attributes are followed where they are used
             if home == PACKAGE:
                 home = _exported(alias.name)
@@ -107,18 +134,16 @@ class _Walk:
 
     def _take(self, module: str, name: str, node: ast.AST) -> None:
         self.seen[module, name].append(node)
-        for child in ast.walk(node):
-            if isinstance(child, ast.Constant) and isinstance(child.value, str):
-                if child.value not in self.words:
-                    self.words.add(child.value)
-                    self._entries()
-            elif isinstance(child, ast.Attribute) and isinstance(child.value, ast.Name):
-                imported = self._in(module).get(child.value.id)
-                target = _module_of(imported)
-                if target:
-                    self.follow(target, child.attr)
-            elif isinstance(child, ast.Name):
-                self.follow(module, child.id)
+        uses = _uses(node)
+        if not uses.words <= self.words:
+            self.words |= uses.words
+            self._entries()
+        for base, attribute in uses.attributes:
+            target = _module_of(self._in(module).get(base))
+            if target:
+                self.follow(target, attribute)
+        for used in uses.names:
+            self.follow(module, used)
 
     def _entries(self) -> None:
         """Take in the entries of tables whose key has turned up as a word."""
@@ -132,7 +157,7 @@ class _Walk:
 
     def digest(self) -> str:
         text = "\n".join(
-            f"{module}:{name}:{ast.dump(node)}"
+            f"{module}:{name}:{_uses(node).digest}"
             for (module, name), nodes in sorted(self.seen.items())
             for node in nodes
         )
@@ -143,6 +168,7 @@ def _is_word(key: ast.expr | None) -> bool:
     return isinstance(key, ast.Constant) and isinstance(key.value, str)
 
 
+@functools.cache
 def _module_of(node: ast.stmt | None) -> str:
     """The package module that an import statement binds, or nothing."""
     if isinstance(node, ast.ImportFrom) and node.module == PACKAGE:

@@ -14,7 +14,6 @@ import itertools
 import json
 import math
 import os
-import shutil
 import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -609,10 +608,11 @@ def _trials(results: Results) -> dict[str, Any]:
     wanted = {*study.select, *(v.check.metric for v in study.claims)}
     metrics = [name for name in study.metrics if name in wanted][:6]
     first = ["status", "phase", "arm", *study.vary, *study.nuisance_names(), "seed"]
-    rank = {"failed": 0, "diverged": 1, "finished": 2}
     table = results.trials
-    order = table["status"].map(rank) * 2 + (table["phase"] == "tune")
-    some = table.loc[order.sort_values(kind="stable").index[:TRIALS_SHOWN]]
+    rank = {"failed": 0, "diverged": 1}
+    keys = [(rank.get(s, 2), p == "tune") for s, p in zip(table["status"], table["phase"], strict=True)]
+    order = sorted(range(len(table)), key=keys.__getitem__)
+    some = table.iloc[order[:TRIALS_SHOWN]]
     heads = [name.replace("_", " ") for name in [*first, *metrics]]
     rows = [
         [study.label(v) if name == "arm" else _cell(v) for name, v in zip(first, head, strict=True)]
@@ -735,13 +735,12 @@ def write(results: Results, verdicts: list[Verdict], folder: Path) -> dict[str, 
         for name, text in drawn.items():
             (staged / "figures" / f"{name}.svg").write_text(figures.standalone(text), "utf-8")
         (folder / "figures").mkdir(exist_ok=True)
-        for old in (folder / "figures").glob("*.svg"):
-            if old.stem not in drawn:
-                old.unlink()
-        names = sorted(str(p.relative_to(staged)) for p in staged.rglob("*") if p.is_file())
+        names = sorted(p.relative_to(staged).as_posix() for p in staged.rglob("*") if p.is_file())
         for name in names:
             os.replace(staged / name, folder / name)
-        shutil.rmtree(staged / "figures")
+    for old in (folder / "figures").glob("*.svg"):
+        if old.stem not in drawn:  # of a figure that the study no longer has
+            old.unlink()
     return {name: folder / name for name in names}
 
 

@@ -7,6 +7,7 @@ study makes the same draws however its trials were spread over workers.
 
 from __future__ import annotations
 
+import functools
 import warnings
 from collections.abc import Mapping
 from typing import Any
@@ -35,6 +36,15 @@ def _sampler(name: Sampler, seed: int) -> optuna.samplers.BaseSampler:
         )
 
 
+@functools.lru_cache(maxsize=512)
+def _fixed_draws(
+    space: tuple[tuple[str, BaseDistribution], ...], draws: int, sampler: Sampler, seed: int
+) -> list[dict[str, Any]]:
+    """All draws of a sampler that does not look at scores; shared by arms of the same space."""
+    study = optuna.create_study(sampler=_sampler(sampler, seed))
+    return [dict(study.ask(dict(space)).params) for _ in range(draws)]
+
+
 class Search:
     """Draws for one arm in one cell.
 
@@ -50,25 +60,34 @@ class Search:
     ) -> None:
         self.space = dict(space)
         self.draws = draws
-        self.round = TPE_ROUND if sampler == "tpe" and space else draws
-        self.study = optuna.create_study(sampler=_sampler(sampler, seed), direction="minimize")
-        self.asked: list[optuna.Trial] = []
-        self.ranks: dict[int, float] = {}
+        self.told = 0
+        self._key = (tuple(sorted(self.space.items())), draws, sampler, seed)
+        self._asked: list[optuna.Trial] = []
+        self._values: dict[int, float] = {}
+        self._given = 0
+        self._adaptive = sampler == "tpe" and bool(space)
+        if self._adaptive:
+            self._study = optuna.create_study(sampler=_sampler(sampler, seed))
 
     def ask(self) -> list[dict[str, Any]]:
         """The draws that can be made now: none while a round waits for its scores."""
-        if len(self.ranks) < len(self.asked):
+        if not self._adaptive:
+            fresh = _fixed_draws(*self._key)[self._given :]
+        elif len(self._values) < self._given:
             return []
-        count = min(self.round, self.draws - len(self.asked))
-        fresh = [self.study.ask(self.space) for _ in range(count)]
-        self.asked += fresh
-        return [dict(trial.params) for trial in fresh]
+        else:
+            count = min(TPE_ROUND, self.draws - self._given)
+            trials = [self._study.ask(self.space) for _ in range(count)]
+            self._asked += trials
+            fresh = [dict(trial.params) for trial in trials]
+        self._given += len(fresh)
+        return fresh
 
-    def tell(self, index: int, value: float) -> None:
+    def tell(self, number: int, value: float) -> None:
         """The value (lower is better) of one draw, by its number in the order asked."""
-        self.ranks[index] = value
-        if len(self.ranks) == len(self.asked):
-            first = len(self.asked) - (len(self.asked) % self.round or self.round)
-            for number in range(first, len(self.asked)):
-                finite = min(max(self.ranks[number], -1e300), 1e300)  # Optuna takes no infinities
-                self.study.tell(self.asked[number], finite)
+        self._values[number] = value
+        if self._adaptive and len(self._values) == self._given:
+            for told in range(self.told, self._given):
+                finite = min(max(self._values[told], -1e300), 1e300)  # Optuna takes no infinities
+                self._study.tell(self._asked[told], finite)
+            self.told = self._given

@@ -271,6 +271,11 @@ class Study:
         self._check_budgets()
         self._check_metrics()
         self._check_claims()
+        names = [figure.name for figure in self.figures]
+        for figure in self.figures:
+            figure.validate(self)
+            if names.count(figure.name) > 1:
+                raise InvalidStudy(f"figure {figure.name!r} is declared twice; allowed: one a name")
 
     def _check_settings(self) -> None:
         homes: dict[str, str] = {}

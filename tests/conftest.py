@@ -1,0 +1,82 @@
+"""Shared fixtures: a tiny study, a project folder of one's own, and what real parts need."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import textwrap
+from pathlib import Path
+
+import pytest
+
+# Before anything imports them.
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ["OMP_NUM_THREADS"] = "1"
+
+TINY = '''
+"""Tiny: two optimizers in the valley."""
+
+from functools import partial
+
+from harness import Arm, Budget, Claim, Float, Metric, Optimizer, Study, Training, Trial
+from harness.claims import ratio_below
+from harness.figures import intervals
+from harness.models import Descent
+from harness.probes import StepsTo
+
+
+def trial(t: Trial) -> Training:
+    if t["break_it"] and t.arm == "momentum" and t.seed == 1:
+        raise RuntimeError("planned <b>failure</b>")
+    return Training(
+        model=partial(Descent, "valley"),
+        optimizer=Optimizer(t["rule"], lr=t["lr"]),
+        steps=t["steps"],
+        every=10,
+        probes=(StepsTo(1.0),),
+    )
+
+
+STUDY = Study(
+    question="Is momentum faster in the valley?",
+    trial=trial,
+    arms={"gd": {"rule": "sgd"}, "momentum": {"rule": "momentum"}},
+    nuisance={"lr": Float(1e-3, 5.0, log=True)},
+    fixed={"steps": 60, "break_it": False},
+    select=("steps_to_target", "loss"),
+    metrics={
+        "loss": Metric("height", better="low", log=True),
+        "steps_to_target": Metric("steps", better="low"),
+    },
+    budgets={"smoke": Budget(draws=4, seeds=6), "default": Budget(draws=4, seeds=8)},
+    sources={"[1]": "A deck"},
+    claims=(
+        Claim(
+            "Momentum needs fewer steps.", "[1] Heading",
+            ratio_below("steps_to_target", 1.0, arm="momentum", than="gd"), id="faster",
+        ),
+    ),
+    figures=(intervals("steps", "Steps to the target.", metric="steps_to_target"),),
+)
+'''
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project folder with one tiny study, no ledger yet, and no tracking server."""
+    for folder in ("harness", "studies", "reports"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "studies" / "tiny.py").write_text(textwrap.dedent(TINY))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    return tmp_path
+
+
+@pytest.fixture
+def chromium() -> str:
+    """The path of a Chromium, or a skip that says how to get one."""
+    found = shutil.which("chromium") or shutil.which("chromium-browser")
+    if not found or not shutil.which("chromedriver"):
+        pytest.skip("needs Chromium and its driver: apt-get install chromium chromium-driver")
+    return found

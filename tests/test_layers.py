@@ -1,0 +1,73 @@
+"""Imports point downward, and each heavy library has one importer."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parent.parent / "harness"
+
+# A module may import only modules of lower rank. The integer part is the layer of the design.
+RANK = {
+    "study": 1.0, "fingerprint": 1.1,
+    "random": 2.0, "surfaces": 2.0, "objectives": 2.0, "optimizers": 2.0, "stats": 2.0,
+    "provenance": 2.0, "models": 2.1, "data": 2.1, "results": 2.1,
+    "probes": 3.0, "packs": 3.1,
+    "search": 4.0, "progress": 4.0, "claims": 4.0, "figures": 4.0, "rows": 4.0, "plan": 4.1,
+    "work": 4.1, "ledger": 4.1,
+    "catalog": 5.0, "report": 5.1, "run": 5.1,
+    "cli": 6.0,
+}  # fmt: skip
+
+SOLE = {
+    "ray": {"run"}, "mlflow": {"ledger"}, "seaborn": {"figures"}, "matplotlib": {"figures"},
+    "jinja2": {"report"}, "plutoprint": {"report"}, "typer": {"cli"}, "sqlalchemy": {"ledger"},
+    "optuna": {"search", "study"},
+}  # fmt: skip
+
+# What trains must import neither of these, nor anything of layer 4 and up.
+LIGHT = {"torch", "numpy", "optuna", "scipy", "sklearn", "pooch", "pandas"}
+
+
+def imports(module: str) -> set[str]:
+    """Every module name that a file imports, inside functions too, but not for type checking."""
+    tree = ast.parse((PACKAGE / f"{module}.py").read_text())
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
+            node.body = []
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module == "harness":
+            found |= {f"harness.{alias.name}" for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found.add(node.module or "")
+    return found
+
+
+def test_every_module_has_a_rank() -> None:
+    modules = {p.stem for p in PACKAGE.glob("*.py")} - {"__init__"}
+    assert modules == set(RANK)
+
+
+@pytest.mark.parametrize("module", sorted(RANK))
+def test_imports_point_downward(module: str) -> None:
+    own = {name.split(".")[1] for name in imports(module) if name.startswith("harness.")}
+    assert {m: RANK[m] for m in own if RANK[m] >= RANK[module]} == {}
+
+
+@pytest.mark.parametrize("module", sorted(RANK))
+def test_sole_importers(module: str) -> None:
+    heads = {name.split(".")[0] for name in imports(module)}
+    assert {lib for lib in heads if lib in SOLE and module not in SOLE[lib]} == set()
+
+
+@pytest.mark.parametrize("module", sorted(m for m, rank in RANK.items() if rank < 4))
+def test_what_trains_needs_little(module: str) -> None:
+    import sys
+
+    heads = {name.split(".")[0] for name in imports(module)}
+    assert heads - LIGHT - {"harness", ""} - set(sys.stdlib_module_names) == set()

@@ -1,0 +1,170 @@
+"""Packs change nothing but the time."""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from harness import random
+from harness.data import Data, load
+from harness.models import MLP, Descent
+from harness.optimizers import Optimizer
+from harness.packs import Outcome, Training, train
+from harness.probes import EffectiveRate, Position, RecordTo, StepsTo
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def valley(lr: float, rule: str = "momentum", steps: int = 40) -> Training:
+    return Training(
+        partial(Descent, "valley"), Optimizer(rule, lr=lr), steps=steps, every=4,
+        probes=(Position(), StepsTo(0.5)),
+    )  # fmt: skip
+
+
+def digits(lr: float, rule: str = "adam", epochs: int = 2) -> Training:
+    return Training(
+        partial(MLP, (64, 16, 10)), Optimizer(rule, lr=lr), data=Data("digits", train=320), epochs=epochs,
+        batch_size=32, probes=(RecordTo("valid_accuracy", 0.5, "steps_to_half"), EffectiveRate()),
+    )  # fmt: skip
+
+
+def same(a: Outcome, b: Outcome) -> bool:
+    return (
+        a.status == b.status
+        and a.steps == b.steps
+        and a.metrics.keys() == b.metrics.keys()
+        and all(np.array_equal(a.metrics[m], b.metrics[m], equal_nan=True) for m in a.metrics)
+    )
+
+
+@pytest.mark.parametrize("make", [valley, digits])
+@settings(max_examples=8, deadline=None)
+@given(data=st.data())
+def test_rows_are_bitwise_the_same_in_any_pack(make, data) -> None:
+    lanes = data.draw(st.lists(st.integers(0, 11), min_size=1, max_size=8, unique=True))
+    rates = [10 ** (-3 + lane / 4) for lane in lanes]
+    together = train([make(lr) for lr in rates], lanes)
+    chosen = data.draw(st.integers(0, len(lanes) - 1))
+    alone = train([make(rates[chosen])], [lanes[chosen]])[0]
+    assert same(together[chosen], alone)
+
+
+def test_descent_matches_a_plain_loop() -> None:
+    outcome = train([valley(0.3), valley(0.1)], [5, 6])[0]
+    torch.manual_seed(random.torch_seed(5, "init"))
+    model = Descent("valley")
+    peer = torch.optim.SGD(model.parameters(), lr=0.3, momentum=0.9)
+    losses = []
+    for _ in range(41):
+        peer.zero_grad()
+        loss = model()
+        losses.append(loss.item())
+        loss.backward()
+        peer.step()
+    assert outcome.steps == list(range(0, 41, 4))
+    assert outcome.metrics["loss"] == pytest.approx(losses[::4], rel=1e-5, abs=1e-7)
+    reached = [step for step, loss in enumerate(losses) if loss <= 0.5]
+    assert outcome.metrics["steps_to_target"][-1] == reached[0]
+
+
+def test_digits_match_a_plain_loop() -> None:
+    training = digits(0.01)
+    outcome = train([training, digits(0.02)], [3, 4])[0]
+    splits = load(training.data)
+    torch.manual_seed(random.torch_seed(3, "init"))
+    model = MLP((64, 16, 10))
+    peer = torch.optim.Adam(model.parameters(), lr=0.01)
+    x, y = splits.train
+    for epoch in range(2):
+        order = random.permutation(random.mix(random.keys([3], "batches"), epoch), 320)[0]
+        for batch in order.split(32):
+            peer.zero_grad()
+            nn.functional.cross_entropy(model(x[batch]), y[batch]).backward()
+            peer.step()
+    for split in ("valid", "test"):
+        x, y = getattr(splits, split)
+        with torch.no_grad():
+            output = model(x)
+        accuracy = (output.argmax(1) == y).float().mean().item()
+        loss = nn.functional.cross_entropy(output, y).item()
+        assert outcome.metrics[f"{split}_loss"][-1] == pytest.approx(loss, rel=1e-4)
+        assert outcome.metrics[f"{split}_accuracy"][-1] == pytest.approx(accuracy, abs=1e-6)
+
+
+def test_a_diverging_trial_harms_no_other() -> None:
+    calm = train([valley(0.1), valley(0.2)], [0, 1])
+    mixed = train([valley(0.1), valley(1e9, steps=40), valley(0.2)], [0, 7, 1])
+    assert [o.status for o in mixed] == ["finished", "diverged", "finished"]
+    assert same(mixed[0], calm[0])
+    assert same(mixed[2], calm[1])
+    # its rows end with the one where the loss left the finite numbers
+    assert not math.isfinite(mixed[1].metrics["loss"][-1])
+    assert all(math.isfinite(v) for v in mixed[1].metrics["loss"][:-1])
+
+
+def test_signatures_group_what_differs_in_numbers_only() -> None:
+    assert valley(0.1).signature() == valley(0.7).signature()
+    assert valley(0.1).signature() != valley(0.1, rule="adam").signature()
+    assert valley(0.1).signature() != valley(0.1, steps=50).signature()
+    other = Training(partial(Descent, "beale"), Optimizer("momentum"), steps=40, every=4,
+                     probes=(Position(), StepsTo(0.5)))  # fmt: skip
+    assert valley(0.1).signature() != other.signature()
+    wide = Training(partial(MLP, (64, 17, 10)), Optimizer("adam"), data=Data("digits", train=320), epochs=2, batch_size=32)
+    assert digits(0.1).signature() != wide.signature()
+
+
+def test_an_author_module_fuses_unchanged() -> None:
+    class Own(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.norm, self.b = nn.Linear(64, 12), nn.LayerNorm(12), nn.Linear(12, 10)
+
+        def forward(self, x):
+            return self.b(torch.nn.functional.gelu(self.norm(self.a(x))))
+
+    def own(lr: float) -> Training:
+        return Training(Own, Optimizer("sgd", lr=lr), data=Data("digits", train=320), epochs=1, batch_size=32)
+
+    assert own(0.1).signature() == own(0.2).signature()
+    outcomes = train([own(0.1), own(0.2), own(0.3)], [0, 1, 2])
+    assert same(outcomes[1], train([own(0.2)], [1])[0])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"steps": 5, "epochs": 2}, "allowed: one of them"),
+        ({}, "allowed: one of them"),
+        ({"steps": 5, "batch_size": 8}, "no data"),
+        ({"steps": 0}, "0 updates"),
+        ({"steps": 5, "data": Data("digits")}, "batch_size=None"),
+    ],
+)
+def test_mistakes_in_a_training(arguments, words) -> None:
+    with pytest.raises(ValueError, match=words):
+        Training(partial(Descent, "valley"), Optimizer("sgd"), **arguments)
+
+
+def test_cuda_gives_the_same_rows_twice_and_agrees_with_the_cpu() -> None:
+    if not torch.cuda.is_available():
+        pytest.skip("needs a CUDA device")
+    first = train([digits(0.01), digits(0.02)], [0, 1], "cuda")
+    again = train([digits(0.01), digits(0.02)], [0, 1], "cuda")
+    host = train([digits(0.01), digits(0.02)], [0, 1], "cpu")
+    assert all(same(a, b) for a, b in zip(first, again, strict=True))
+    for a, b in zip(first, host, strict=True):
+        assert a.metrics["valid_loss"] == pytest.approx(b.metrics["valid_loss"], rel=1e-3)

@@ -1,0 +1,119 @@
+"""The nouns: what a study file may declare, and what each mistake says."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from harness import Arm, Budget, Claim, Float, Metric, Study
+from harness.claims import above, higher
+from harness.figures import intervals
+from harness.study import BadInput, InvalidStudy
+
+
+def make(**changes: Any) -> Study:
+    declared: dict[str, Any] = {
+        "question": "Which?",
+        "trial": lambda t: None,
+        "arms": {"a": {"rule": "x"}, "b": {"rule": "y"}},
+        "vary": {"depth": (1, 4)},
+        "nuisance": {"lr": Float(0.1, 1.0)},
+        "fixed": {"width": 8},
+        "select": ("valid_loss",),
+        "metrics": {"valid_loss": Metric("nats", better="low"), "test_accuracy": Metric("fraction", better="high")},
+        "budgets": {"smoke": Budget(2, 3), "default": Budget(4, 5, width=16, depth=(4,))},
+        "sources": {"[1]": "Deck"},
+    }  # fmt: skip
+    return Study(**{**declared, **changes})
+
+
+def test_cells_settings_and_columns() -> None:
+    study = make(arms={"a": Arm({"rule": "x"}), "b": Arm({"rule": "y"}, held={"lr": 0.5})})
+    assert study.cells("smoke") == [(a, {"depth": d}) for a in "ab" for d in (1, 4)]
+    assert study.cells("default") == [("a", {"depth": 4}), ("b", {"depth": 4})]
+    assert study.settings("default", "b", {"depth": 4}) == {
+        "width": 16, "rule": "y", "lr": 0.5, "depth": 4,
+    }  # fmt: skip
+    assert list(study.space("a")) == ["lr"]
+    assert study.space("b") == {}
+    assert study.columns() == [
+        "study", "phase", "arm", "depth", "lr", "seed", "trial", "step", "status",
+        "valid_loss", "test_accuracy",
+    ]  # fmt: skip
+
+
+def test_include_takes_cells_out() -> None:
+    study = make(include=lambda arm, cell: arm == "a" or cell["depth"] == 1)
+    assert study.cells("smoke") == [("a", {"depth": 1}), ("a", {"depth": 4}), ("b", {"depth": 1})]
+
+
+MISTAKES = {
+    "no question": ({"question": " "}, "question is empty"),
+    "no arms": ({"arms": {}}, "arms is empty"),
+    "twice in vary and fixed": ({"fixed": {"depth": 1}}, "'depth' is declared twice: in vary and in fixed"),
+    "twice in arm and fixed": ({"arms": {"a": {"width": 1}}}, "'width' is declared twice: in fixed and in arm 'a'"),
+    "arm holds what is not tuned": ({"arms": {"a": Arm(held={"width": 1})}}, "holds 'width'; allowed: lr"),
+    "setting named as a column": ({"fixed": {"seed": 1}}, "'seed' in fixed cannot name a setting"),
+    "setting named as a metric": ({"fixed": {"valid_loss": 1}}, "'valid_loss' in fixed"),
+    "empty factor": ({"vary": {"depth": ()}, "budgets": {"smoke": Budget(1, 1)}}, "vary['depth'] is empty"),
+    "unknown scale": ({"budgets": {"huge": Budget(1, 1)}}, "scale 'huge'; allowed: smoke, default, paper"),
+    "budget sets a stranger": ({"budgets": {"smoke": Budget(1, 1, layers=2)}}, "'layers', which is neither"),
+    "budget widens a factor": ({"budgets": {"smoke": Budget(1, 1, depth=(9,))}}, "allowed: some of 1, 4"),
+    "no metrics": ({"metrics": {}}, "metrics is empty"),
+    "select unknown": ({"select": ("speed",)}, "metric 'speed'; allowed: valid_loss, test_accuracy"),
+    "select on the test split": ({"select": ("test_accuracy",)}, "nothing is tuned on the test split"),
+    "nothing selects": ({"select": ()}, "select is empty"),
+    "claim about an unknown arm": (
+        {"claims": (Claim("S.", "[1]", higher("valid_loss", arm="a", than="z")),)}, "arm 'z'; allowed: a, b",
+    ),
+    "claim about an unknown metric": (
+        {"claims": (Claim("S.", "[1]", above("speed", 1, arm="a")),)}, "metric 'speed'; allowed",
+    ),
+    "claim about an unknown level": (
+        {"claims": (Claim("S.", "[1]", above("valid_loss", 1, arm="a", depth=7)),)}, "depth=7; allowed: 1, 4",
+    ),
+    "claim with an unknown source": (
+        {"claims": (Claim("S.", "[2]", above("valid_loss", 1, arm="a")),)}, "cites [2]; allowed: [1]",
+    ),
+    "claim with an unknown figure": (
+        {"claims": (Claim("S.", "[1]", above("valid_loss", 1, arm="a"), figure="f"),)}, "figure 'f'; allowed: (none)",
+    ),
+    "two claims of one id": (
+        {"claims": (Claim("S.", "[1]", above("valid_loss", 1, arm="a")),) * 2}, "'s' is used twice",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_mistakes_show_the_value_and_what_is_allowed(mistake: str) -> None:
+    changes, words = MISTAKES[mistake]
+    with pytest.raises(InvalidStudy) as caught:
+        make(**changes)
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert isinstance(caught.value, BadInput)
+
+
+def test_budget_refuses_nonsense() -> None:
+    for draws, seeds in ((-1, 2), (0, 0), (1.5, 2)):
+        with pytest.raises(InvalidStudy):
+            Budget(draws, seeds)  # type: ignore[arg-type]
+    with pytest.raises(AttributeError):
+        Budget(1, 1).draws = 2
+
+
+def test_claims_need_a_sentence_and_a_source() -> None:
+    with pytest.raises(InvalidStudy, match="statement is empty"):
+        Claim("", "[1]", None)
+    with pytest.raises(InvalidStudy, match="has no source"):
+        Claim("S.", " ", None)
+
+
+def test_citation_spells_tags_out() -> None:
+    assert make().cite("[1], “Heading”") == "Deck, “Heading”"
+
+
+def test_figures_are_validated() -> None:
+    with pytest.raises(InvalidStudy):
+        make(figures=(intervals("f", "c", metric="speed"),))
