@@ -110,13 +110,13 @@ class Figure_:
         self._allow("factor", [name for name, _ in self.where], study.vary)
         for factor, level in self.where:
             self._allow(f"{factor} in where", [level], study.vary[factor])
-        factor = self.facet(study)
+        facet = self.facet(study)
         if self.levels is not None:
-            self._allow(f"level of {factor}", self.levels, study.vary[factor] if factor else ())
+            self._allow(f"level of {facet}", self.levels, study.vary[facet] if facet else ())
         mixed = [
             name
             for name, levels in study.vary.items()
-            if len(levels) > 1 and name != factor and name not in dict(self.where)
+            if len(levels) > 1 and name != facet and name not in dict(self.where)
         ]
         if mixed:
             raise InvalidStudy(
@@ -255,9 +255,9 @@ class Curves(Figure_):
             lines = lines[np.isfinite(lines["centre"])]
             floor = _floor(metric, lines["centre"])
             for arm, band in bands.items():
-                band = band[np.isfinite(band[["low", "high"]]).all(axis=1)]
-                low, high = band["low"].clip(lower=floor), band["high"].clip(lower=floor)
-                ax.fill_between(band["step"], low, high, color=colours[arm], alpha=0.13, lw=0)
+                sure = band[np.isfinite(band["low"]) & np.isfinite(band["high"])]
+                low, high = sure["low"].clip(lower=floor), sure["high"].clip(lower=floor)
+                ax.fill_between(sure["step"], low, high, color=colours[arm], alpha=0.13, lw=0)
             lines = lines.assign(centre=lines["centre"].clip(lower=floor))
             sns.lineplot(
                 lines, x="step", y="centre", hue="arm", style="arm", hue_order=arms,
@@ -299,18 +299,18 @@ class Sensitivity(Figure_):
     def _draw(self, study: Study, rows: pd.DataFrame) -> Figure:
         metric, name = study.metrics[self.metric], self.nuisance
         values = final(study, rows[rows["phase"] == "tune"], self.metric)
-        values = values[values[name].notna()] if len(values) else values
+        values = values[values[name].notna()]
         # an arm held at one value has no sensitivity to show
-        spread = values.groupby("arm")[name].nunique() if len(values) else pd.Series(dtype=int)
-        values = values[values["arm"].isin(spread[spread > 1].index)] if len(values) else values
-        finite = values["value"][np.isfinite(values["value"])] if len(values) else values
+        spread = values.groupby("arm")[name].nunique()
+        values = values[values["arm"].isin(spread[spread > 1].index)]
+        finite = values.loc[np.isfinite(values["value"].astype(float)), "value"]
         if not len(finite):
             return blank()
         arms = self._arms(study, values)
         log = bool(getattr(_distribution(study, name), "log", False))
         top = metric.better != "high"
-        near = finite.quantile(0.97 if top else 0.03)
-        low, high = (finite.min(), near) if top else (near, finite.max())
+        near = float(finite.quantile(0.97 if top else 0.03))
+        low, high = (float(finite.min()), near) if top else (near, float(finite.max()))
         low = max(low, _floor(metric, finite))
         columns = 5 if len(arms) > 8 else 4 if len(arms) > 6 else 3
         figure, axes = panels(len(arms), columns=min(columns, len(arms)), height=1.25)
@@ -375,7 +375,7 @@ class Intervals(Figure_):
             values = final(study, some, self.metric)
             values = values[values["value"].notna()]
             centres = {
-                arm: stats.interval_for_display(group["value"].to_numpy())
+                str(arm): stats.interval_for_display(group["value"].to_numpy())
                 for arm, group in values.groupby("arm", sort=False, observed=True)
             }
             sign = -1 if metric.better == "high" else 1
@@ -595,7 +595,8 @@ def _contours(ax: Axes, surface: Any) -> None:
     z = surface.fn(*(torch.from_numpy(g) for g in grid)).numpy()
     if surface.minima:
         z = np.log10(z - surface.floor + 1e-3)
-    levels = np.linspace(*np.quantile(z, (0.004, 0.985)), 10)
+    low, high = np.quantile(z, (0.004, 0.985))
+    levels = np.linspace(low, high, 10)
     rgb = tuple(int(INK[i : i + 2], 16) / 255 for i in (1, 3, 5))
     shades = [(*rgb, 0.26 * (1 - i / len(levels)) ** 1.3) for i in range(len(levels) + 1)]
     ax.contourf(x, y, z, levels, colors=shades, extend="both")
@@ -748,8 +749,14 @@ def _legend(figure: Figure, study: Study, arms: list[str], more: Sequence[Any] =
 
     colours, dash = palette(study), dashes(study)
     handles: list[Any] = [
-        Line2D([], [], color=colours[arm], lw=1.4, dashes=dash[arm] or (None, None),
-               label=study.label(arm))  # fmt: skip
+        Line2D(
+            [],
+            [],
+            color=colours[arm],
+            lw=1.4,
+            dashes=dash[arm] or (None, None),
+            label=study.label(arm),
+        )
         for arm in arms
     ]
     figure.legend(handles=[*handles, *more], loc="outside lower center", ncols=5, columnspacing=1.4)
@@ -819,9 +826,7 @@ def svg(figure: Figure, name: str = "figure", caption: str = "") -> str:
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->", "", text, flags=re.S)
     used = set(re.findall(r'(?:href="|url\()#([\w.-]+)', text))
-    text = re.sub(
-        r' id="([^"]*)"', lambda m: f' id="{name}-{m[1]}"' if m[1] in used else "", text
-    )
+    text = re.sub(r' id="([^"]*)"', lambda m: f' id="{name}-{m[1]}"' if m[1] in used else "", text)
     text = re.sub(r'(href="|url\()#', rf"\g<1>#{name}-", text)
     text = re.sub(r' d="[^"]*"', _short, text)
     text = re.sub(r"<[^>]+>", lambda tag: re.sub(r"-?\d+\.\d{3,}", _hundredths, tag[0]), text)

@@ -20,7 +20,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-
 from harness import figures
 from harness.claims import Check, Difference, Everywhere, Ratio, Verdict
 from harness.results import STATUSES, Results
@@ -32,6 +31,7 @@ TRIALS_SHOWN = 300
 ERRORS_SHOWN = 10
 WIDE_CELLS = 8  # more cells than this turn the table of tuned settings on its side
 OUTCOMES = ("supported", "refuted", "inconclusive")
+MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 TEMPLATES = Path(__file__).parent / "templates"
 
 
@@ -64,7 +64,7 @@ class Scale:
         """Decimals that resolve a verdict's interval to two digits; None where there is none."""
         width = (verdict.high - verdict.low) * self.factor
         size = max(abs(verdict.effect * self.factor), width)
-        if not math.isfinite(size) or not 1e-4 < width or size >= 1e6:
+        if not math.isfinite(size) or not width > 1e-4 or size >= 1e6:
             return None
         return max(0, 1 - math.floor(math.log10(width)))
 
@@ -126,10 +126,16 @@ def _asked(verdict: Verdict, scale: Scale, short: bool = False) -> str:
     """What the claim asks for: "more than 2 points", or "> +2" for a table."""
     if verdict.direction == "within":
         plain = Scale(scale.unit, scale.factor)
-        return f"± {plain.digits(verdict.margin)}" if short else f"within ± {plain.words(verdict.margin)}"
+        return (
+            f"± {plain.digits(verdict.margin)}"
+            if short
+            else f"within ± {plain.words(verdict.margin)}"
+        )
     if short:
         return f"{'>' if verdict.direction == 'above' else '<'} {scale.digits(verdict.margin)}"
-    return f"{'more' if verdict.direction == 'above' else 'less'} than {scale.words(verdict.margin)}"
+    return (
+        f"{'more' if verdict.direction == 'above' else 'less'} than {scale.words(verdict.margin)}"
+    )
 
 
 def sentence(verdict: Verdict, study: Study) -> str:
@@ -225,8 +231,7 @@ def _moment(iso: str) -> str:
         return iso
     if when.tzinfo is not None:
         when = when.astimezone(datetime.UTC)
-    months = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split()
-    return f"{when.day} {months[when.month - 1]} {when.year}, {when:%H:%M} UTC"
+    return f"{when.day} {MONTHS[when.month - 1]} {when.year}, {when:%H:%M} UTC"
 
 
 def _setting(value: Any) -> str:
@@ -342,11 +347,18 @@ def bar(verdict: Verdict, scale: Scale) -> str:
     """A drawn interval against the claim's margin, the claimed side shaded: SVG, or "" for none."""
     if not verdict.n or math.isnan(verdict.effect):
         return ""
-    margins = [verdict.margin] if verdict.direction != "within" else [-verdict.margin, verdict.margin]
+    margins = (
+        [verdict.margin] if verdict.direction != "within" else [-verdict.margin, verdict.margin]
+    )
     neutral = [1.0] if scale.log else [0.0] if scale.signed else []
     known = [verdict.effect, verdict.low, verdict.high, *margins, *neutral]
     known = [v for v in known if math.isfinite(v) and (v > 0 or not scale.log)]
-    to = (lambda v: math.log(v) if v > 0 else -math.inf) if scale.log else (lambda v: v)
+
+    def to(value: float) -> float:
+        if not scale.log:
+            return value
+        return math.log(value) if value > 0 else -math.inf
+
     low, high = min(map(to, known)), max(map(to, known))
     pad = 0.14 * (high - low) or 0.5 * abs(high) or 1.0
     low, high = low - pad, high + pad
@@ -429,12 +441,10 @@ def html(results: Results, verdicts: list[Verdict], drawn: Mapping[str, str]) ->
         results, verdicts: What is reported.
         drawn: Inline SVG of each figure of the study, by name.
     """
-    from markupsafe import Markup
-
     study, info = results.study, results.info
     numbers = {f.name: i for i, f in enumerate(study.figures, 1)}
     claims = {claim.id: claim for claim in study.claims}
-    cards = []
+    cards: list[dict[str, Any]] = []
     for number, verdict in enumerate(verdicts, 1):
         scale = scale_of(verdict, study)
         cards.append(
@@ -446,7 +456,7 @@ def html(results: Results, verdicts: list[Verdict], drawn: Mapping[str, str]) ->
                 "margin": _asked(verdict, scale, short=True),
                 "unit": scale.unit,
                 "p": _p(verdict.p),
-                "bar": Markup(bar(verdict, scale)),
+                "bar": bar(verdict, scale),
                 "sentence": sentence(verdict, study),
                 "reason": _remark(verdict, claims.get(verdict.id)),
                 "figure": numbers.get(verdict.figure or ""),
@@ -457,7 +467,7 @@ def html(results: Results, verdicts: list[Verdict], drawn: Mapping[str, str]) ->
             "number": numbers[figure.name],
             "name": figure.name,
             "caption": figure.caption,
-            "svg": Markup(drawn[figure.name]),
+            "svg": drawn[figure.name],
             "claims": [c["number"] for c in cards if c["v"].figure == figure.name],
         }
         for figure in study.figures
@@ -469,7 +479,7 @@ def html(results: Results, verdicts: list[Verdict], drawn: Mapping[str, str]) ->
         .render(
             title=title,
             running=_css_string(f"{title} · {results.scale} scale"),
-            css=Markup((TEMPLATES / "style.css").read_text("utf-8")),
+            css=(TEMPLATES / "style.css").read_text("utf-8"),
             study=study,
             scale=results.scale,
             answer=answer(results, verdicts),
@@ -579,7 +589,7 @@ def _level(factor: str, value: Any) -> str:
 def _fixed(results: Results) -> list[tuple[str, str, bool]]:
     """What was held constant at this scale: name, value, and whether the scale changed it."""
     changed = results.study.budget(results.scale).settings
-    values = {**results.study.fixed, **{k: v for k, v in changed.items()}}
+    values = {**results.study.fixed, **changed}
     return [
         (name.replace("_", " "), _setting(value), name in changed) for name, value in values.items()
     ]
@@ -610,7 +620,9 @@ def _trials(results: Results) -> dict[str, Any]:
     first = ["status", "phase", "arm", *study.vary, *study.nuisance_names(), "seed"]
     table = results.trials
     rank = {"failed": 0, "diverged": 1}
-    keys = [(rank.get(s, 2), p == "tune") for s, p in zip(table["status"], table["phase"], strict=True)]
+    keys = [
+        (rank.get(s, 2), p == "tune") for s, p in zip(table["status"], table["phase"], strict=True)
+    ]
     order = sorted(range(len(table)), key=keys.__getitem__)
     some = table.iloc[order[:TRIALS_SHOWN]]
     heads = [name.replace("_", " ") for name in [*first, *metrics]]
@@ -746,8 +758,6 @@ def write(results: Results, verdicts: list[Verdict], folder: Path) -> dict[str, 
 
 def write_index(reports_root: Path) -> Path:
     """Write index.html, the board of all studies reported under `reports_root`."""
-    from markupsafe import Markup
-
     entries = []
     for path in sorted(reports_root.glob("*/*/verdicts.json")):
         where = path.parent.relative_to(reports_root).as_posix()
@@ -772,7 +782,7 @@ def write_index(reports_root: Path) -> Path:
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as problem:
             entry["error"] = f"{type(problem).__name__}: {problem}"
         entries.append(entry)
-    css = Markup((TEMPLATES / "style.css").read_text("utf-8"))
+    css = (TEMPLATES / "style.css").read_text("utf-8")
     text = _environment().get_template("index.html").render(entries=entries, css=css)
     reports_root.mkdir(parents=True, exist_ok=True)
     target = reports_root / "index.html"

@@ -10,6 +10,7 @@ import pandas as pd
 
 from harness import figures
 from harness.claims import (
+    Verdict,
     above,
     below,
     equivalent,
@@ -20,7 +21,6 @@ from harness.claims import (
     ratio_above,
     ratio_below,
 )
-from harness.claims import Verdict
 from harness.results import Results
 from harness.study import Arm, Budget, Claim, Float, Metric, Study
 
@@ -46,17 +46,17 @@ def study(**changes: Any) -> Study:
     arms["adam_b2"] = Arm({"rule": "adam", "beta2": 0.9999})
     arms["adam_b2_uncorrected"] = Arm({"rule": "adam", "beta2": 0.9999, "corrected": False})
     surface = {"task": TASKS[:-1]}
-    fields: dict[str, Any] = dict(
-        name="optimizers",
-        title="Optimizers",
-        question="Which optimizer gets there first, once each has its own learning rate?",
-        trial=print,
-        arms=arms,
-        vary={"task": TASKS},
-        nuisance={"lr": Float(1e-4, 3.0, log=True), "momentum": Float(0.5, 0.99)},
-        fixed={"batch_size": 64, "steps": 500, "epochs": 20, "width": 64, "start": "jittered"},
-        select=("gap", "valid_loss"),
-        metrics={
+    fields: dict[str, Any] = {
+        "name": "optimizers",
+        "title": "Optimizers",
+        "question": "Which optimizer gets there first, once each has its own learning rate?",
+        "trial": print,
+        "arms": arms,
+        "vary": {"task": TASKS},
+        "nuisance": {"lr": Float(1e-4, 3.0, log=True), "momentum": Float(0.5, 0.99)},
+        "fixed": {"batch_size": 64, "steps": 500, "epochs": 20, "width": 64, "start": "jittered"},
+        "select": ("gap", "valid_loss"),
+        "metrics": {
             "loss": Metric("loss", better="low", log=True),
             "x": Metric("units"),
             "y": Metric("units"),
@@ -68,13 +68,13 @@ def study(**changes: Any) -> Study:
             "test_accuracy": Metric("fraction", better="high", worst=0.1),
             "effective_rate_ratio": Metric("ratio"),
         },
-        budgets={
-            "smoke": Budget(1, 2, epochs=1),
+        "budgets": {
+            "smoke": Budget(1, 2),
             "default": Budget(32, 20),
-            "paper": Budget(64, 40, epochs=90),
+            "paper": Budget(64, 40),
         },
-        sources={"[1]": "Course overview", "[2]": "Kingma & Ba 2015"},
-        claims=(
+        "sources": {"[1]": "Course overview", "[2]": "Kingma & Ba 2015"},
+        "claims": (
             Claim("On every surface, Adam ends nearer the minimum than gradient descent.", "[1]",
                   everywhere(lower("gap", arm="adam", than="gd"), **surface),
                   figure="trajectories"),
@@ -108,7 +108,7 @@ def study(**changes: Any) -> Study:
                   lower("gap", arm="nesterov", than="momentum", task="himmelblau"),
                   figure="trajectories"),
         ),
-        figures=(
+        "figures": (
             figures.trajectories("trajectories", "Where each optimizer goes.", arms=TUNED),
             figures.curves("descent", "Distance to the minimum.", "gap", levels=TASKS[:-1],
                            arms=TUNED),
@@ -121,7 +121,7 @@ def study(**changes: Any) -> Study:
             figures.intervals("accuracy", "Test accuracy on digits.", "test_accuracy",
                               levels=("digits",)),
         ),
-    )  # fmt: skip
+    }  # fmt: skip
     return Study(**{**fields, **changes})
 
 

@@ -98,10 +98,13 @@ def test_svg_takes_the_inks_of_the_page_and_keeps_text() -> None:
     root = ElementTree.fromstring(text)
     assert root.get("role") == "img"
     assert root.get("aria-label") == 'Say "<hi>" & go'
-    assert figures.INK not in text and "currentColor" in text
+    assert figures.INK not in text
+    assert "currentColor" in text
     assert not re.search(r"(fill|stroke): #(000000|ffffff)", text)
     ids = re.findall(r' id="([^"]*)"', text)
-    assert ids and len(ids) == len(set(ids)) and all(i.startswith("steps-") for i in ids)
+    assert ids
+    assert len(ids) == len(set(ids))
+    assert all(i.startswith("steps-") for i in ids)
     assert set(re.findall(r"(?:href=\"|url\()#([\w.-]+)", text)) <= set(ids)
 
 
@@ -127,7 +130,8 @@ def test_never_and_diverged_have_a_labelled_edge() -> None:
     assert "never" in texts(figures.svg(figures.intervals("f", "c", "m").draw(one, frame)))
     one, frame = tiny({"a": [10.0, 20.0], "b": [30.0, math.nan]})
     drawn = texts(figures.svg(figures.intervals("f", "c", "m").draw(one, frame)))
-    assert "diverged" in drawn and "never" not in drawn
+    assert "diverged" in drawn
+    assert "never" not in drawn
 
 
 def test_intervals_put_the_best_arm_first() -> None:
@@ -193,7 +197,8 @@ def test_a_custom_figure_gets_study_frame_and_palette() -> None:
     spec = figures.custom("mine", "c", draw)
     spec.validate(one)
     text = figures.svg(spec.draw(one, frame))
-    assert "tiny" in texts(text) and figures.COLOURS[0] in text
+    assert "tiny" in texts(text)
+    assert figures.COLOURS[0] in text
 
 
 @pytest.mark.parametrize(

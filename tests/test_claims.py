@@ -1,0 +1,198 @@
+"""Checks and verdicts: direction, margins, what is missing, and what diverged."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from harness import Budget, Claim, Metric, Study
+from harness.claims import (
+    above,
+    below,
+    equivalent,
+    everywhere,
+    final_values,
+    higher,
+    judge,
+    lower,
+    ratio_above,
+    ratio_below,
+    rows_for,
+    statistic,
+    values,
+)
+
+
+def winner_example(study: Study, seeds: int, hold: bool) -> pd.DataFrame:
+    gain = 0.5 if hold else -0.5
+    noise = np.linspace(-0.01, 0.01, seeds)
+    return pd.concat(
+        [rows_for(study, "acc", "a", 0.5 + gain + noise, task="u"), rows_for(study, "acc", "b", 0.5 + 0 * noise, task="u")]
+    )
+
+
+CHECKS = {
+    "higher": higher("acc", arm="a", than="b", by=0.01, task="u"),
+    "higher, non-inferior": higher("acc", arm="a", than="b", by=-0.01, task="u"),
+    "lower": lower("acc", arm="a", than="b", by=0.02, task="u"),
+    "above": above("acc", 0.9, arm="a", task="u"),
+    "below": below("acc", 0.1, arm="a", task="u"),
+    "below at start": below("acc", 0.1, arm="a", at="start", task="u"),
+    "equivalent": equivalent("acc", arm="a", to="b", within=0.01, task="u"),
+    "ratio below": ratio_below("steps", 1 / 3, arm="a", than="b", task="v"),
+    "ratio above": ratio_above("steps", 2.0, arm="a", than="b", task="v"),
+    "everywhere": everywhere(lower("acc", arm="a", than="b", by=-0.01), task=("u", "v")),
+    "everywhere over arms": everywhere(ratio_below("steps", 1.0, arm="a", than="b", task="u"), arm=("a", "c")),
+    "statistic": statistic(
+        lambda table: float(table["a"].mean().iloc[0] - table["b"].mean().iloc[0]), 0.1,
+        metric="acc", unit="fraction", words="a minus b", example=winner_example,
+    ),
+}  # fmt: skip
+
+
+def make(*checks: object) -> Study:
+    return Study(
+        question="Which?",
+        trial=lambda t: None,
+        arms={"a": {}, "b": {}, "c": {}},
+        vary={"task": ("u", "v")},
+        metrics={
+            "acc": Metric("fraction", better="high", worst=0.0),
+            "steps": Metric("steps", better="low"),
+        },
+        budgets={"smoke": Budget(0, 2)},
+        sources={"[1]": "Deck"},
+        claims=tuple(Claim(f"Claim {i}.", "[1]", check) for i, check in enumerate(checks)),
+    )
+
+
+@pytest.mark.parametrize("name", CHECKS)
+@pytest.mark.parametrize("hold", [True, False])
+def test_planted_effects_are_found(name: str, hold: bool) -> None:
+    study = make(CHECKS[name])
+    verdict = judge(study, CHECKS[name].planted(study, 12, hold))[0]
+    assert verdict.verdict == ("supported" if hold else "refuted")
+    assert verdict.low <= verdict.effect <= verdict.high
+    assert verdict.p <= 0.05
+    assert verdict.n == 12
+
+
+@pytest.mark.parametrize("name", CHECKS)
+def test_an_empty_frame_decides_nothing(name: str) -> None:
+    study = make(CHECKS[name])
+    verdict = judge(study, pd.DataFrame(columns=study.columns()))[0]
+    assert verdict.verdict == "inconclusive"
+    assert verdict.reason
+    assert verdict.p == 1.0
+
+
+def test_too_few_seeds_decide_nothing() -> None:
+    study = make(CHECKS["higher"])
+    verdict = judge(study, CHECKS["higher"].planted(study, 4, True))[0]
+    assert verdict.verdict == "inconclusive"
+    assert "4 seeds" in verdict.reason
+
+
+def test_the_verdict_is_the_position_of_the_interval() -> None:
+    generator = np.random.default_rng(0)
+    study = make(higher("acc", arm="a", than="b", by=0.1, task="u"))
+    for shift in np.linspace(-0.3, 0.5, 60):
+        noise = generator.normal(0, 0.2, 15)
+        frame = pd.concat(
+            [rows_for(study, "acc", "a", 0.5 + shift + noise, task="u"), rows_for(study, "acc", "b", [0.5] * 15, task="u")]
+        )
+        v = judge(study, frame)[0]
+        expected = "supported" if v.low > 0.1 else "refuted" if v.high < 0.1 else "inconclusive"
+        assert v.verdict == expected
+
+
+def test_holm_over_the_study_widens_intervals() -> None:
+    check = higher("acc", arm="a", than="b", by=0.4, task="u")
+    generator = np.random.default_rng(1)
+    frame = pd.concat(
+        [
+            rows_for(make(), "acc", "a", 0.5 + generator.normal(0, 0.1, 15), task="u"),
+            rows_for(make(), "acc", "b", [0.4] * 15, task="u"),
+        ]
+    )
+    alone = judge(make(check), frame)[0]
+    among = judge(make(check, *[above("acc", 0.99, arm="c", task="u")] * 5), frame)[0]
+    assert among.high - among.low > alone.high - alone.low
+    assert among.p >= alone.p
+
+
+def test_a_diverged_trial_scores_worst_and_is_not_dropped() -> None:
+    study = make(higher("acc", arm="a", than="b", by=0.0, task="u"))
+    frame = pd.concat(
+        [rows_for(study, "acc", "a", [0.9] * 8, task="u"), rows_for(study, "acc", "b", [0.5] * 8, task="u")]
+    )
+    frame.loc[(frame["arm"] == "a") & (frame["seed"] == 3), "status"] = "diverged"
+    series = values(frame, study, "acc", "a", {"task": "u"})
+    assert series[3] == 0.0
+    assert len(series) == 8
+    assert judge(study, frame)[0].n == 8
+
+
+def test_failures_are_left_out_and_said_and_too_many_decide_nothing() -> None:
+    study = make(higher("acc", arm="a", than="b", by=0.0, task="u"))
+    frame = pd.concat(
+        [
+            rows_for(study, "acc", "a", 0.9 + np.linspace(0, 0.01, 12), task="u"),
+            rows_for(study, "acc", "b", [0.5] * 12, task="u"),
+        ]
+    )
+    two = frame.copy()
+    two.loc[(two["arm"] == "a") & (two["seed"] < 2), "status"] = "failed"
+    verdict = judge(study, two)[0]
+    assert (verdict.verdict, verdict.n) == ("supported", 10)
+    assert "2 of 12 trials of a task=u failed" in verdict.reason
+    most = frame.copy()
+    most.loc[(most["arm"] == "a") & (most["seed"] < 7), "status"] = "failed"
+    verdict = judge(study, most)[0]
+    assert verdict.verdict == "inconclusive"
+    assert "7 of 12 trials of a task=u failed" in verdict.reason
+
+
+def test_never_reached_is_infinite_and_still_decides() -> None:
+    study = make(ratio_below("steps", 0.5, arm="a", than="b", task="u"))
+    frame = pd.concat(
+        [rows_for(study, "steps", "a", [10.0] * 12, task="u"), rows_for(study, "steps", "b", [math.inf] * 12, task="u")]
+    )
+    verdict = judge(study, frame)[0]
+    assert (verdict.verdict, verdict.effect) == ("supported", 0.0)
+    neither = frame.assign(steps=math.inf)
+    verdict = judge(study, neither)[0]
+    assert verdict.verdict == "refuted"  # equally slow is not twice as fast
+    assert "neither arm got there" in verdict.reason
+
+
+def test_start_end_and_a_step_are_read_where_they_are() -> None:
+    study = make()
+    rows = [rows_for(study, "acc", "a", [step / 10] * 6, task="u").assign(step=step) for step in (0, 5, 9)]
+    frame = pd.concat(rows)
+    for at, expected in (("start", 0.0), (5, 0.5), ("end", 0.9)):
+        assert values(frame, study, "acc", "a", {"task": "u"}, at).tolist() == [expected] * 6
+
+
+def test_final_values_is_one_row_a_seed() -> None:
+    study = make()
+    table = final_values(CHECKS["higher"].planted(study, 6, True), study, "acc")
+    assert table.shape == (6, 2)
+    assert list(table.columns.names) == ["arm", "task"]
+
+
+def test_identical_arms_rarely_get_a_verdict() -> None:
+    """Six true-null claims a study, 300 studies: a wrong verdict in at most 5 %."""
+    checks = [higher("acc", arm=a, than=b, task=t) for a, b in (("a", "b"), ("a", "c"), ("b", "c")) for t in "uv"]
+    study = make(*checks)
+    generator = np.random.default_rng(3)
+    wrong = 0
+    for _ in range(300):
+        frame = pd.concat(
+            [rows_for(study, "acc", arm, generator.normal(size=10), task=task) for arm in "abc" for task in "uv"]
+        )
+        wrong += any(v.verdict != "inconclusive" for v in judge(study, frame))
+    assert wrong / 300 <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / 300)

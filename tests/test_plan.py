@@ -1,0 +1,164 @@
+"""Trials, keys and packs: stable, fair, and following the code that trains."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+
+from harness import catalog, fingerprint
+from harness.packs import Outcome
+from harness.plan import TUNE_SEED, Packer, Plan, dry_run
+from harness.search import Search
+from harness.study import Float, Source
+
+
+def source(project: Path, text: str | None = None) -> Source:
+    found = (project / "studies" / "tiny.py").read_text() if text is None else text
+    return Source("tiny", "tiny.py", found)
+
+
+def keys(src: Source, scale: str = "smoke") -> list[str]:
+    plan = Plan(catalog.load(src), src, scale)
+    found = []
+    while trials := plan.ready():
+        for trial in trials:
+            found.append(trial.key)
+            plan.tell(trial.key, Outcome("finished", [1], {"loss": [1.0], "steps_to_target": [5.0]}))
+    assert plan.done
+    assert len(found) == plan.planned
+    return found
+
+
+def edit(text: str, old: str, new: str) -> str:
+    assert old in text
+    return text.replace(old, new)
+
+
+def test_keys_are_unique_and_stable(project: Path) -> None:
+    first = keys(source(project))
+    assert len(set(first)) == len(first) == 20
+    assert keys(source(project)) == first
+
+
+SAME = {
+    "a comment": ("STUDY = Study(", "# a comment\nSTUDY = Study("),
+    "a docstring": ("Tiny: two optimizers", "Tiny: some optimizers"),
+    "a claim": ("Momentum needs fewer steps.", "Momentum is quicker."),
+    "a figure": ("Steps to the target.", "Steps."),
+    "more seeds": ('"smoke": Budget(draws=4, seeds=6)', '"smoke": Budget(draws=4, seeds=9)'),
+}
+OTHER = {
+    "the trial": ("steps=t[\"steps\"],", "steps=t[\"steps\"] + 0,"),
+    "a setting": ('"steps": 60', '"steps": 61'),
+    "a probe": ("StepsTo(1.0)", "StepsTo(1.1)"),
+}
+
+
+@pytest.mark.parametrize("what", SAME)
+def test_what_does_not_train_keeps_every_key(project: Path, what: str) -> None:
+    old = keys(source(project))
+    text = (project / "studies" / "tiny.py").read_text()
+    assert set(keys(source(project, edit(text, *SAME[what])))) >= set(old)
+
+
+@pytest.mark.parametrize("what", OTHER)
+def test_what_trains_changes_every_key(project: Path, what: str) -> None:
+    old = keys(source(project))
+    text = (project / "studies" / "tiny.py").read_text()
+    assert not set(keys(source(project, edit(text, *OTHER[what])))) & set(old)
+
+
+def test_the_code_of_parts_counts_only_where_they_are_used(project: Path, monkeypatch) -> None:
+    def hash_with(module: str, old: str, new: str, words: frozenset[str]) -> str:
+        path = Path(fingerprint.__file__).with_name(f"{module}.py")
+        changed = fingerprint.definitions(edit(path.read_text(), old, new))
+        real = fingerprint._definitions
+        with monkeypatch.context() as patch:
+            patch.setattr(
+                fingerprint, "_definitions", lambda m: changed if m == f"harness.{module}" else real(m)
+            )
+            return fingerprint.code_hash(source(project).text, "trial", words)
+
+    sgd, nesterov = frozenset({"sgd"}), frozenset({"nesterov"})
+    base = {words: fingerprint.code_hash(source(project).text, "trial", words) for words in (sgd, nesterov)}
+    assert base[sgd] != base[nesterov]
+    rule = ("optimizers", '.add_(g).mul_(c["lr"])', '.sub_(g).mul_(c["lr"])')
+    assert hash_with(*rule, sgd) == base[sgd]
+    assert hash_with(*rule, nesterov) != base[nesterov]
+    valley = ("surfaces", "0.02 * x * x", "0.03 * x * x")
+    assert hash_with(*valley, sgd) != base[sgd]
+    beale = ("surfaces", "1.5 - x", "1.6 - x")
+    assert hash_with(*beale, sgd) == base[sgd]
+    engine = ("packs", "self.stepper.step(grads)", "self.stepper.step(grads); pass")
+    assert hash_with(*engine, sgd) != base[sgd]
+
+
+def test_every_arm_gets_the_same_draws_and_fresh_seeds(project: Path) -> None:
+    src = source(project)
+    plan = Plan(catalog.load(src), src, "smoke")
+    tune = plan.ready()
+    assert plan.ready() == []  # nothing is confirmed before its arm is tuned
+    by_arm = {arm: [t.nuisance["lr"] for t in tune if t.arm == arm] for arm in ("gd", "momentum")}
+    assert by_arm["gd"] == by_arm["momentum"]
+    assert len(set(by_arm["gd"])) == 4
+    assert {t.seed for t in tune} == set(range(TUNE_SEED, TUNE_SEED + 4))
+    for trial in tune:
+        loss = abs(math.log(trial["lr"] / by_arm["gd"][2]))
+        steps = math.inf if trial.arm == "gd" else 10.0  # gd ties at "never": the loss decides
+        plan.tell(trial.key, Outcome("finished", [1], {"loss": [loss], "steps_to_target": [steps]}))
+    confirm = plan.ready()
+    assert [t.seed for t in confirm if t.arm == "gd"] == list(range(6))
+    assert {t.nuisance["lr"] for t in confirm} == {by_arm["gd"][2]}
+
+
+def test_a_diverged_or_failed_draw_never_wins(project: Path) -> None:
+    src = source(project)
+    plan = Plan(catalog.load(src), src, "smoke")
+    tune = plan.ready()
+    for number, trial in enumerate(tune):
+        status = ["diverged", "failed", "finished", "diverged"][number % 4]
+        metrics = {"loss": [9.0 if status == "finished" else 0.0], "steps_to_target": [1.0]}
+        plan.tell(trial.key, Outcome(status, [1], metrics))
+    assert {t.nuisance["lr"] for t in plan.ready()} == {tune[2].nuisance["lr"]}
+
+
+def test_packs_hold_one_signature_and_at_most_the_size(project: Path) -> None:
+    src = source(project)
+    study = catalog.load(src)
+    trials = Plan(study, src, "smoke").ready()
+    packs = Packer(study, 3).pack(trials)
+    assert sorted(len(p.trials) for p in packs) == [2, 2, 2, 2]
+    assert all(len({t.arm for t in p.trials}) == 1 for p in packs)
+    assert {t.key for p in packs for t in p.trials} == {t.key for t in trials}
+    halves = Packer(study).halve(packs[0])
+    assert [t for h in halves for t in h.trials] == packs[0].trials
+
+
+def test_dry_run_counts_everything_and_names_what_runs_alone(project: Path) -> None:
+    src = source(project)
+    sketch = dry_run(catalog.load(src), src, "smoke", 2)
+    assert sketch["trials"] == 20
+    assert sketch["phases"]["tune"] == {"trials": 8, "packs": 2, "alone": 0}
+    assert sketch["alone"] == {}
+    assert sketch["seconds"] > 0
+    text = edit(src.text, "    return Training(", "    return ({} for _ in range(2))\n    return Training(")
+    lone = source(project, text)
+    assert dry_run(catalog.load(lone), lone, "smoke", 2)["alone"] == {"it is a generator of rows": 20}
+
+
+@pytest.mark.parametrize("sampler", ["qmc", "random", "tpe"])
+def test_draws_are_reproducible_whatever_the_order_of_telling(sampler) -> None:
+    def draws(backwards: bool) -> list[dict]:
+        search, found = Search({"lr": Float(1e-3, 1.0, log=True), "m": Float(0, 1)}, 20, sampler), []
+        while fresh := search.ask():
+            numbers = range(len(found), len(found) + len(fresh))
+            found += fresh
+            for number in reversed(numbers) if backwards else numbers:
+                search.tell(number, math.inf if number % 5 == 0 else found[number]["m"])
+        return found
+
+    assert draws(False) == draws(True)
+    assert len(draws(False)) == 20
+    assert len({d["lr"] for d in draws(False)}) == 20
