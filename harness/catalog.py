@@ -18,10 +18,10 @@ from harness.study import BadInput, InvalidStudy, Source, Study
 
 
 def root() -> Path:
-    """The project's folder: the nearest one upwards with `studies/`, else the package's own."""
+    """The project: the nearest folder upwards with `studies/` and `reports/`, else the package's."""
     here = Path.cwd()
     for folder in (here, *here.parents):
-        if (folder / "studies").is_dir() and (folder / "harness").is_dir():
+        if (folder / "studies").is_dir() and (folder / "reports").is_dir():
             return folder
     return Path(__file__).resolve().parent.parent
 

@@ -11,6 +11,7 @@ import math
 import os
 import socket
 import sys
+import traceback
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -36,7 +37,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
-out = Console(highlight=False)
+PIPED_WIDTH = None if sys.stdout.isatty() else 120  # tables in logs need room
+out = Console(highlight=False, width=PIPED_WIDTH)
 err = Console(stderr=True, highlight=False)
 
 COLOURS = {"supported": "green", "refuted": "red", "inconclusive": "yellow"}
@@ -419,7 +421,7 @@ def _usage_error(error: Exception) -> int:
     if show_usage is not None:
         err.print(f"[red]error:[/] {escape(show_usage())}", soft_wrap=True)
         return int(getattr(error, "exit_code", 2))
-    err.print_exception(max_frames=8)
+    traceback.print_exception(error, limit=-6)
     err.print(f"[red]error:[/] {type(error).__name__}: {escape(str(error))}", soft_wrap=True)
     return 1
 

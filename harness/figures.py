@@ -26,7 +26,7 @@ import pandas as pd
 from scipy import stats as distributions
 
 from harness import stats
-from harness.study import InvalidStudy, Metric, Study
+from harness.study import PHASES, InvalidStudy, Metric, Study
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -85,6 +85,8 @@ class Figure_:
         levels: Which levels, in order; by default all.
         where: Levels that the other factors are held at.
         arms: Which arms; by default all.
+        phase: Whose trials curves and intervals read: "confirm", or "tune" in a study whose
+            claims read the search itself.
     """
 
     name: str
@@ -94,6 +96,7 @@ class Figure_:
     levels: tuple[Any, ...] | None = None
     where: tuple[tuple[str, Any], ...] = ()
     arms: tuple[str, ...] | None = None
+    phase: str = "confirm"
     also: ClassVar[tuple[str, ...]] = ()  # further metrics that are drawn
 
     def __post_init__(self) -> None:
@@ -104,6 +107,7 @@ class Figure_:
 
     def validate(self, study: Study) -> None:
         """Raise `InvalidStudy` for a name the study does not have, or cells that would be mixed."""
+        self._allow("phase", [self.phase], PHASES)
         self._allow("metric", [self.metric] if self.metric else [], study.metrics)
         self._allow("arm", self.arms or (), study.arms)
         self._allow("factor", [self.factor] if self.factor else [], study.vary)
@@ -242,7 +246,7 @@ class Curves(Figure_):
     def _draw(self, study: Study, rows: pd.DataFrame) -> Figure:
         import seaborn as sns
 
-        found = self._panels(study, rows[rows["phase"] == "confirm"])
+        found = self._panels(study, rows[rows["phase"] == self.phase])
         if not found:
             return blank()
         metric, colours = study.metrics[self.metric], palette(study)
@@ -363,7 +367,7 @@ class Intervals(Figure_):
     """A dot and its 95 % interval by arm, best first, with each seed behind it."""
 
     def _draw(self, study: Study, rows: pd.DataFrame) -> Figure:
-        found = self._panels(study, rows[rows["phase"] == "confirm"])
+        found = self._panels(study, rows[rows["phase"] == self.phase])
         if not found:
             return blank()
         metric, colours = study.metrics[self.metric], palette(study)
@@ -387,7 +391,9 @@ class Intervals(Figure_):
                 values.loc[gone, "value"] = sign * math.inf
             shown = [c for arm, c in centres.items() if np.isfinite(c).all() and arm not in
                      set(values["arm"][gone])]  # fmt: skip
-            seen = pd.concat([values["value"], pd.Series([x for c in shown for x in c])])
+            seen = pd.concat(
+                [values["value"], pd.Series([x for c in shown for x in c], dtype=float)]
+            )
             seen = seen[np.isfinite(seen)]
             if metric.log:
                 ax.set_xscale("log")
@@ -463,10 +469,13 @@ def curves(
     levels: Sequence[Any] | None = None,
     arms: Sequence[str] | None = None,
     where: Mapping[str, Any] | None = None,
+    phase: str = "confirm",
     step: str = "step",
 ) -> Figure_:
     """A metric against the step, a panel a level of `factor`; `step` is the word on the axis."""
-    return Curves(name, caption, metric, factor, _tuple(levels), _spec(where), _tuple(arms), step)
+    return Curves(
+        name, caption, metric, factor, _tuple(levels), _spec(where), _tuple(arms), phase, step
+    )
 
 
 def sensitivity(
@@ -479,7 +488,9 @@ def sensitivity(
     where: Mapping[str, Any] | None = None,
 ) -> Figure_:
     """The metric of tune trials against a nuisance in the cell `where`, a panel an arm."""
-    return Sensitivity(name, caption, metric, None, None, _spec(where), _tuple(arms), nuisance)
+    return Sensitivity(
+        name, caption, metric, None, None, _spec(where), _tuple(arms), nuisance=nuisance
+    )
 
 
 def intervals(
@@ -491,9 +502,12 @@ def intervals(
     levels: Sequence[Any] | None = None,
     arms: Sequence[str] | None = None,
     where: Mapping[str, Any] | None = None,
+    phase: str = "confirm",
 ) -> Figure_:
     """The final metric of each arm with its interval, a panel a level of `factor`."""
-    return Intervals(name, caption, metric, factor, _tuple(levels), _spec(where), _tuple(arms))
+    return Intervals(
+        name, caption, metric, factor, _tuple(levels), _spec(where), _tuple(arms), phase
+    )
 
 
 def custom(
@@ -802,6 +816,7 @@ def _end_labels(ax: Axes, study: Study, lines: pd.DataFrame) -> bool:
 
 # --- SVG ----------------------------------------------------------------------------------------
 
+JOINS = 'stroke-linejoin="round" stroke-linecap="butt"'
 _DARK = "<style>svg{color:#1c1e24}@media(prefers-color-scheme:dark){svg{color:#e4e6ea;--paper:#15171c}}</style>"
 
 
@@ -824,7 +839,8 @@ def svg(figure: Figure, name: str = "figure", caption: str = "") -> str:
         )
     text = buffer.getvalue()
     text = text[text.index("<svg") :]
-    text = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->", "", text, flags=re.S)
+    # a style element would reach the whole page: its two properties go on the root instead
+    text = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->|<style.*?</style>", "", text, flags=re.S)
     used = set(re.findall(r'(?:href="|url\()#([\w.-]+)', text))
     text = re.sub(r' id="([^"]*)"', lambda m: f' id="{name}-{m[1]}"' if m[1] in used else "", text)
     text = re.sub(r'(href="|url\()#', rf"\g<1>#{name}-", text)
@@ -836,7 +852,7 @@ def svg(figure: Figure, name: str = "figure", caption: str = "") -> str:
     size = re.search(r'width="([\d.]+)pt" height="([\d.]+)pt"', text)
     assert size is not None
     label = html.escape(caption or name)
-    return text.replace(size[0], f'role="img" aria-label="{label}" {size[0]}', 1).strip()
+    return text.replace(size[0], f'role="img" aria-label="{label}" {size[0]} {JOINS}', 1).strip()
 
 
 def _rounded(number: str, places: int) -> str:

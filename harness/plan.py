@@ -251,7 +251,6 @@ def dry_run(study: Study, source: Source, scale: str, cores: int) -> dict[str, A
             seconds += pack.cost
         for trial in trials:
             plan.tell(trial.key, Outcome("finished"))
-    work = seconds + SECONDS_A_RECORD * plan.planned
     return {
         "study": study.name,
         "scale": scale,
@@ -261,5 +260,6 @@ def dry_run(study: Study, source: Source, scale: str, cores: int) -> dict[str, A
         "phases": phases,
         "alone": alone,
         "cores": cores,
-        "seconds": round(SECONDS_TO_START + work / cores, 1),
+        "work": round(seconds, 1),
+        "seconds": round(SECONDS_TO_START + (seconds + SECONDS_A_RECORD * plan.planned) / cores, 1),
     }

@@ -18,11 +18,14 @@ class Meter:
 
     Args:
         planned: Trials in all.
+        work: Estimated seconds of them all; trials differ a thousandfold, so time left is told
+            from work and not from counts.
         console: Where to; a terminal gets a live bar.
     """
 
-    def __init__(self, planned: int, console: Console) -> None:
-        self.planned, self.console = planned, console
+    def __init__(self, planned: int, work: float, console: Console) -> None:
+        self.planned, self.work, self.console = planned, work, console
+        self.worked = 0.0
         self.counts: Counter[str] = Counter()
         self.reused = 0
         self.started = time.monotonic()
@@ -48,10 +51,14 @@ class Meter:
             self._bar.stop()
         self.console.print(self.text())
 
-    def add(self, statuses: list[str], reused: bool = False) -> None:
-        """Count trials that ended; `reused` ones were in the ledger already."""
+    def add(self, statuses: list[str], work: float, reused: bool = False) -> None:
+        """Count trials that ended; `reused` ones were in the ledger already, and are no work."""
         self.counts.update(statuses)
-        self.reused += len(statuses) if reused else 0
+        if reused:
+            self.reused += len(statuses)
+            self.work -= work
+        else:
+            self.worked += work
         if self._bar:
             self._bar.update(self._task, completed=self.counts.total(), description=self.text())
         elif time.monotonic() - self._said >= LINE_EVERY and not reused:
@@ -67,9 +74,9 @@ class Meter:
         if self.reused:
             parts.append(f"{self.reused} from the ledger")
         parts.append(f"{_clock(elapsed)} elapsed")
-        trained = done - self.reused
-        if trained and done < self.planned:
-            parts.append(f"{_clock(elapsed / trained * (self.planned - done))} left")
+        if self.worked and done < self.planned:
+            left = elapsed * max(0.0, self.work - self.worked) / self.worked
+            parts.append(f"about {_clock(left)} left")
         return ", ".join(parts)
 
 

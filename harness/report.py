@@ -316,7 +316,7 @@ def note(results: Results, verdicts: list[Verdict]) -> str:
         f"Trials: {counts['finished']} finished, {counts['diverged']} diverged, "
         f"{counts['failed']} failed, of {counts['planned']} planned.",
         "",
-        f"Reproduce at commit `{_commit(info)}`:",
+        f"Reproduce at commit `{cell(_commit(info))}`:",
         "",
         f"    make study NAME={results.study.name} SCALE={results.scale}",
         "",

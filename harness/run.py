@@ -25,7 +25,7 @@ from rich.console import Console
 
 from harness import catalog, data, provenance, rows
 from harness.packs import Outcome, Training
-from harness.plan import PACK_SIZE, Pack, Packer, Plan
+from harness.plan import PACK_SIZE, Pack, Packer, Plan, dry_run
 from harness.progress import Meter
 from harness.results import Results
 from harness.study import BadInput, Source, Study, Trial, make_trial
@@ -106,20 +106,21 @@ class Session:
                     if self.stored(trial.key) is stored and (outcome := self.known(trial.key))
                 ]
                 if reused:
-                    self._take("ledger", reused, stored=stored, reused=True)
+                    work = sum(pack.cost for pack in self.packer.pack([t for t, _ in reused]))
+                    self._take("ledger", reused, work, stored, reused=True)
             fresh = [trial for trial in trials if not self.known(trial.key)]
             self._packs.extend(self.packer.pack(fresh))
         self._packs = deque(sorted(self._packs, key=lambda pack: -pack.cost))
 
     def _take(
-        self, name: str, ended: list[tuple[Trial, Outcome]], stored: bool = False,
+        self, name: str, ended: list[tuple[Trial, Outcome]], work: float, stored: bool = False,
         reused: bool = False,
     ) -> None:  # fmt: skip
         trials, outcomes = [t for t, _ in ended], [o for _, o in ended]
         self.keeper.add(name, trials, outcomes, stored)
         for trial, outcome in ended:
             self.plan.tell(trial.key, outcome)
-        self.meter.add([o.status for o in outcomes], reused)
+        self.meter.add([o.status for o in outcomes], work, reused)
 
     def next(self) -> Pack | None:
         """A pack to train, or None when all are out."""
@@ -134,7 +135,7 @@ class Session:
         pack = self._running.pop(name, None)
         if pack is None:  # told twice
             return
-        self._take(name, list(zip(pack.trials, outcomes, strict=True)))
+        self._take(name, list(zip(pack.trials, outcomes, strict=True)), pack.cost)
         self._refill()
 
     def lose(self, name: str, error: str) -> None:
@@ -351,6 +352,11 @@ def _any_draw(study: Study, arm: str) -> dict[str, Any]:
     return {n: getattr(d, "low", None) or d.choices[0] for n, d in study.space(arm).items()}
 
 
+def work_of(study: Study, source: Source, scale: str) -> float:
+    """Estimated seconds of training, on one core."""
+    return float(dry_run(study, source, scale, 1)["work"])
+
+
 def now() -> str:
     """This moment, UTC, to the second."""
     return datetime.now(UTC).replace(microsecond=0).isoformat().replace("+00:00", "Z")
@@ -397,7 +403,7 @@ def execute(
     try:
         mine = set(recorder.run_ids)
         book = {} if known is None else dict(iter(known.groupby("trial", sort=False)))
-        meter = Meter(plan.planned, console)
+        meter = Meter(plan.planned, work_of(study, source, scale), console)
         clock = time.monotonic()
         with meter:
             session = Session(
@@ -437,7 +443,7 @@ def execute_to_file(
     info = _info(catalog.root(), plan, "")
     keeper = RowsFile(study, path)
     clock = time.monotonic()
-    with Meter(plan.planned, console) as meter:
+    with Meter(plan.planned, work_of(study, source, scale), console) as meter:
         inline(Session(study, source, scale, plan, Packer(study, pack_size or PACK_SIZE), keeper, meter))
     info |= {"finished_at": now(), "seconds": round(time.monotonic() - clock, 1)}
     keeper.attributes = {"study": source.path, "scale": scale, "info": info}

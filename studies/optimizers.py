@@ -268,6 +268,7 @@ STUDY = Study(
             "sensitivity",
             "Validation accuracy on digits against the learning rate: every draw of the tune phase.",
             metric="valid_accuracy",
+            where={"task": "digits"},
         ),
     ),
 )

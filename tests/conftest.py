@@ -64,7 +64,7 @@ STUDY = Study(
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A project folder with one tiny study, no ledger yet, and no tracking server."""
-    for folder in ("harness", "studies", "reports"):
+    for folder in ("studies", "reports"):
         (tmp_path / folder).mkdir()
     (tmp_path / "studies" / "tiny.py").write_text(textwrap.dedent(TINY))
     monkeypatch.chdir(tmp_path)

@@ -143,6 +143,16 @@ def test_intervals_put_the_best_arm_first() -> None:
         assert labels == order
 
 
+def test_a_figure_reads_the_phase_it_names() -> None:
+    one, frame = tiny({"a": [10.0, 20.0]})
+    searched = frame.assign(phase="tune")
+    assert texts(figures.svg(figures.intervals("f", "c", "m").draw(one, searched))) == [
+        "no rows yet"
+    ]
+    drawn = figures.intervals("f", "c", "m", phase="tune").draw(one, searched)
+    assert "a" in texts(figures.svg(drawn))
+
+
 def test_a_diverged_trial_counts_with_its_worst_score() -> None:
     one, frame = tiny({"a": [0.9, math.nan]}, metrics={"m": Metric("fraction", "high", worst=0.1)})
     values = figures.final(one, frame, "m").set_index("seed")["value"]

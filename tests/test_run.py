@@ -1,0 +1,299 @@
+"""Whole runs: inline and on a real Ray cluster, into a real MLflow store, continued and recalled."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from harness.ledger import HISTORY, Ledger
+
+HARNESS = [sys.executable, "-m", "harness.cli"]
+
+
+def harness(*words: str, **env: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*HARNESS, *words], capture_output=True, text=True, timeout=280, check=False,
+        env={**os.environ, **env},
+    )  # fmt: skip
+
+
+def edit(project: Path, old: str, new: str) -> None:
+    path = project / "studies" / "tiny.py"
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+
+
+def rows(project: Path, scale: str = "smoke") -> pd.DataFrame:
+    return pd.read_parquet(project / "reports" / "tiny" / scale / "rows.parquet")
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A project in which `harness run tiny --scale smoke` has run on Ray."""
+    from tests.conftest import TINY
+
+    folder = tmp_path_factory.mktemp("finished")
+    for name in ("studies", "reports"):
+        (folder / name).mkdir()
+    (folder / "studies" / "tiny.py").write_text(TINY)
+    before = os.getcwd()
+    os.chdir(folder)
+    try:
+        done = harness("run", "tiny", "--scale", "smoke")
+        assert done.returncode == 0, done.stdout + done.stderr
+        (folder / "out.txt").write_text(done.stdout)
+        yield folder
+    finally:
+        os.chdir(before)
+
+
+def test_what_is_printed(finished: Path) -> None:
+    printed = (finished / "out.txt").read_text()
+    assert "0/20 trials" in printed
+    assert "20/20 trials" in printed
+    assert "Momentum needs fewer steps." in printed
+    assert "report.html" in printed
+
+
+def test_files_of_the_contract(finished: Path) -> None:
+    folder = finished / "reports" / "tiny" / "smoke"
+    names = {"report.html", "report.pdf", "verdicts.json", "rows.parquet", "trials.csv"}
+    assert names <= {p.name for p in folder.iterdir()}
+    assert [p.name for p in (folder / "figures").iterdir()] == ["steps.svg"]
+    assert (finished / "reports" / "index.html").is_file()
+    verdicts = json.loads((folder / "verdicts.json").read_text())
+    assert verdicts["study"] == "tiny"
+    assert verdicts["scale"] == "smoke"
+    assert {"planned", "finished", "diverged", "failed"} <= set(verdicts["trials"])
+    claim = verdicts["claims"][0]
+    for field in ("id", "statement", "source", "verdict", "effect", "low", "high", "p", "margin", "unit", "n"):
+        assert field in claim
+    frame = rows(finished)
+    assert list(frame.columns) == [
+        "study", "phase", "arm", "lr", "seed", "trial", "step", "status", "loss", "steps_to_target",
+    ]  # fmt: skip
+    assert frame["trial"].nunique() == 20
+    trials = pd.read_csv(folder / "trials.csv")
+    assert len(trials) == 20
+    assert trials["run_id"].notna().all()
+
+
+def test_the_ledger_holds_parent_and_children(finished: Path) -> None:
+    ledger = Ledger(finished)
+    (parent,) = ledger.parents("tiny", "smoke")
+    assert parent.info.run_name == "tiny smoke"
+    assert parent.info.status == "FINISHED"
+    tags = parent.data.tags
+    assert {"harness.study", "harness.scale", "harness.commit", "harness.plan"} <= set(tags)
+    assert "Is momentum faster" in tags["mlflow.note.content"]
+    assert "Momentum needs fewer steps." in tags["mlflow.note.content"]
+    artifacts = {f.path for f in ledger.client.list_artifacts(parent.info.run_id)}
+    assert {"report.html", "report.pdf", "verdicts.json", "rows.parquet", "figures"} <= artifacts
+    children = ledger.client.search_runs(
+        [parent.info.experiment_id], f"tags.`mlflow.parentRunId` = '{parent.info.run_id}'"
+    )
+    assert len(children) == 20
+    frame = rows(finished)
+    for run in children:
+        own = run.data.tags
+        for tag in ("trial", "arm", "phase", "seed", "pack", "status"):
+            assert f"harness.{tag}" in own
+        mine = frame[frame["trial"] == own["harness.trial"]]
+        assert run.data.params["lr"] == str(mine["lr"].iloc[0])
+        assert run.data.metrics["loss"] == mine["loss"].iloc[-1]
+        history = ledger.client.get_metric_history(run.info.run_id, "loss")
+        assert len(history) == min(len(mine), HISTORY[own["harness.phase"]])
+
+
+def test_inline_gives_bitwise_the_same_rows(finished: Path, project: Path) -> None:
+    done = harness("run", "tiny", "--scale", "smoke", "--inline", "--rows", "out.parquet")
+    assert done.returncode == 0, done.stderr
+    inline = pd.read_parquet(project / "out.parquet")
+    ray = rows(finished)
+    order = ["trial", "step"]
+    inline = inline[ray.columns].sort_values(order, ignore_index=True)
+    pd.testing.assert_frame_equal(inline, ray.sort_values(order, ignore_index=True), check_exact=True)
+    assert not (project / "mlflow.db").exists()
+
+
+def test_rows_can_be_imported(project: Path) -> None:
+    assert harness("run", "tiny", "--scale", "smoke", "--inline", "--rows", "out.parquet").returncode == 0
+    done = harness("import", "out.parquet")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert len(rows(project)) == len(pd.read_parquet("out.parquet"))
+    (parent,) = Ledger(project).parents("tiny", "smoke")
+    assert parent.info.status == "FINISHED"
+
+
+def test_the_report_is_rebuilt_from_the_ledger_alone(finished: Path) -> None:
+    folder = finished / "reports" / "tiny" / "smoke"
+    before = {p.name: p.read_bytes() for p in folder.iterdir() if p.is_file()}
+    for path in folder.rglob("*"):
+        if path.is_file():
+            path.unlink()
+    done = harness("report", "tiny", "--scale", "smoke")
+    assert done.returncode == 0, done.stdout + done.stderr
+    for name in ("rows.parquet", "trials.csv", "verdicts.json", "report.html", "report.pdf"):
+        assert (folder / name).read_bytes() == before[name], name
+
+
+def test_a_second_run_trains_nothing_and_agrees(finished: Path) -> None:
+    before = rows(finished)
+    done = harness("run", "tiny", "--scale", "smoke")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "20 from the ledger" in done.stdout
+    pd.testing.assert_frame_equal(rows(finished), before, check_exact=True)
+    (parent,) = Ledger(finished).parents("tiny", "smoke")
+    children = Ledger(finished).children(parent.info.experiment_id, parent.info.run_id)
+    assert len(children) == 20
+
+
+def test_replay_is_bitwise(finished: Path) -> None:
+    key = rows(finished)["trial"].iloc[0]
+    done = harness("replay", key)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "bitwise the same" in done.stdout
+    assert harness("replay", "nothing").returncode == 2
+
+
+def test_more_seeds_reuse_what_is_there(project: Path) -> None:
+    assert harness("run", "tiny", "--scale", "smoke", "--inline").returncode == 0
+    before = rows(project)
+    edit(project, '"smoke": Budget(draws=4, seeds=6)', '"smoke": Budget(draws=4, seeds=7)')
+    done = harness("run", "tiny", "--scale", "smoke", "--inline")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "20 from the ledger" in done.stdout
+    after = rows(project)
+    assert after["trial"].nunique() == 22
+    shared = after[after["trial"].isin(before["trial"])]
+    order = ["trial", "step"]
+    pd.testing.assert_frame_equal(
+        shared.sort_values(order, ignore_index=True), before.sort_values(order, ignore_index=True)
+    )
+
+
+def test_a_failing_trial_is_reported_and_the_study_goes_on(project: Path) -> None:
+    edit(project, '"break_it": False', '"break_it": True')
+    done = harness("run", "tiny", "--scale", "smoke", "--inline")
+    assert done.returncode == 0, done.stdout + done.stderr
+    frame = rows(project)
+    failed = frame[frame["status"] == "failed"]
+    assert len(failed) == 1
+    assert failed["loss"].isna().all()
+    trials = pd.read_csv(project / "reports" / "tiny" / "smoke" / "trials.csv")
+    assert "RuntimeError: planned <b>failure</b>" in trials["error"].dropna().iloc[0]
+    page = (project / "reports" / "tiny" / "smoke" / "report.html").read_text()
+    assert "planned &lt;b&gt;failure" in page
+    assert "planned <b>failure" not in page
+
+
+def test_when_most_trials_fail_the_claim_is_undecided_and_says_so(project: Path) -> None:
+    edit(project, "t.seed == 1", "t.seed < 4")
+    edit(project, '"break_it": False', '"break_it": True')
+    done = harness("run", "tiny", "--scale", "smoke", "--inline")
+    assert done.returncode == 0, done.stdout + done.stderr
+    verdicts = json.loads((project / "reports" / "tiny" / "smoke" / "verdicts.json").read_text())
+    assert verdicts["claims"][0]["verdict"] == "inconclusive"
+    assert "4 of 6 trials of momentum failed" in done.stdout.replace("\n", " ")
+
+
+def test_divergence_is_counted(project: Path) -> None:
+    edit(project, "Float(1e-3, 5.0, log=True)", "Float(1e3, 1e5, log=True)")
+    done = harness("run", "tiny", "--scale", "smoke", "--inline")
+    assert done.returncode == 0, done.stdout + done.stderr
+    frame = rows(project)
+    assert (frame["status"] == "diverged").all()
+    verdicts = json.loads((project / "reports" / "tiny" / "smoke" / "verdicts.json").read_text())
+    assert verdicts["trials"]["diverged"] == 20
+
+
+def test_an_interrupted_run_continues(project: Path) -> None:
+    edit(project, "    return Training(", "    import time; time.sleep(0.4)\n    return Training(")
+    edit(project, '"smoke": Budget(draws=4, seeds=6)', '"smoke": Budget(draws=4, seeds=12)')
+    command = [*HARNESS, "run", "tiny", "--scale", "smoke", "--inline", "--pack-size", "2"]
+    first = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    packs = project / "mlruns" / "tiny"
+    deadline = time.time() + 120
+    while not list(packs.rglob("packs/p*.parquet")) and time.time() < deadline:
+        time.sleep(0.1)
+    first.send_signal(signal.SIGINT)
+    _, said = first.communicate(timeout=60)
+    assert first.returncode == 130, said
+    assert "the same command continues" in said
+    done = harness(*command[3:])
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "from the ledger" in done.stdout
+    frame = rows(project)
+    assert frame["trial"].nunique() == 32
+    assert not frame.duplicated(["trial", "step"]).any()
+    (parent,) = Ledger(project).parents("tiny", "smoke")
+    assert len(Ledger(project).children(parent.info.experiment_id, parent.info.run_id)) == 32
+
+
+def test_a_worker_that_dies_costs_only_the_culprit(project: Path) -> None:
+    edit(project, 'raise RuntimeError("planned <b>failure</b>")', "import os; os._exit(1)")
+    edit(project, '"break_it": False', '"break_it": True')
+    # the driver looks at trials too: only a worker may die
+    edit(project, "if t[\"break_it\"]", "if 'ray' in __import__('sys').modules and t[\"break_it\"] and __import__('ray').get_runtime_context().get_actor_id()")
+    done = harness("run", "tiny", "--scale", "smoke")
+    assert done.returncode == 0, done.stdout + done.stderr
+    frame = rows(project)
+    assert frame["trial"].nunique() == 20
+    failed = frame[frame["status"] == "failed"]
+    assert failed[["arm", "seed"]].drop_duplicates().to_numpy().tolist() == [["momentum", 1]]
+
+
+def test_a_tracking_server(project: Path) -> None:
+    import socket
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    uri = f"http://127.0.0.1:{port}"
+    server = subprocess.Popen(
+        [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", f"sqlite:///{project}/served.db",
+         "--artifacts-destination", str(project / "served"), "--host", "127.0.0.1", "--port", str(port),
+         "--workers", "1"],
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        deadline = time.time() + 120
+        while time.time() < deadline:
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", port)) == 0:
+                    break
+            time.sleep(0.3)
+        done = harness("run", "tiny", "--scale", "smoke", "--inline", MLFLOW_TRACKING_URI=uri)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert not (project / "mlflow.db").exists()
+        before = rows(project)
+        (project / "reports" / "tiny" / "smoke" / "rows.parquet").unlink()
+        done = harness("report", "tiny", "--scale", "smoke", MLFLOW_TRACKING_URI=uri)
+        assert done.returncode == 0, done.stdout + done.stderr
+        pd.testing.assert_frame_equal(rows(project), before)
+    finally:
+        server.terminate()
+        server.wait(30)
+
+
+def test_generator_trials_run_alone_and_are_checked(project: Path) -> None:
+    edit(
+        project, "    return Training(",
+        "    return ({'step': s, 'loss': t['lr'] + s, 'steps_to_target': 3.0} for s in range(3))\n    return Training(",
+    )  # fmt: skip
+    done = harness("run", "tiny", "--scale", "smoke", "--inline")
+    assert done.returncode == 0, done.stdout + done.stderr
+    frame = rows(project)
+    assert frame.groupby("trial").size().eq(3).all()
+    assert all(math.isfinite(v) for v in frame["loss"])

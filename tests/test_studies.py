@@ -1,0 +1,126 @@
+"""Conformance: what every study in studies/ must do. A new study is picked up by itself."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+import matplotlib
+import pandas as pd
+import pytest
+import torch
+
+from harness import catalog, figures, rows
+from harness.claims import judge
+from harness.plan import Packer, Plan
+from harness.study import Source, Study
+from harness.work import run_pack
+
+matplotlib.use("Agg")
+
+FOLDER = Path(__file__).parent.parent / "studies"
+STUDIES = sorted(p.stem for p in FOLDER.glob("*.py") if not p.stem.startswith("_"))
+COUNT = 1  # studies in the project; a discovery that misses one must not stay green
+
+
+def source(name: str) -> Source:
+    return catalog.find(str(FOLDER / f"{name}.py"))
+
+
+@cache
+def loaded(name: str) -> Study:
+    return catalog.load(source(name))
+
+
+@cache
+def smoke(name: str) -> pd.DataFrame:
+    """All rows of a smoke run, trained here."""
+    torch.set_num_threads(1)
+    study = loaded(name)
+    plan, packer, frames = Plan(study, source(name), "smoke"), Packer(study), []
+    while trials := plan.ready():
+        for pack in packer.pack(trials):
+            outcomes = run_pack(study, pack.trials)
+            frames.append(rows.frame_of(study, pack.name, pack.trials, outcomes))
+            for trial, outcome in zip(pack.trials, outcomes, strict=True):
+                plan.tell(trial.key, outcome)
+    assert plan.done
+    return pd.concat(frames, ignore_index=True)
+
+
+def test_the_count_of_studies() -> None:
+    assert len(STUDIES) == COUNT
+    assert sorted(catalog.names()) == STUDIES
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_three_scales_and_a_page(name: str) -> None:
+    study = loaded(name)
+    assert set(study.budgets) == {"smoke", "default", "paper"}
+    assert len(study.claims) >= 8
+    assert study.figures
+    assert study.title
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_a_smoke_run_reports_exactly_the_declared_metrics(name: str) -> None:
+    study, frame = loaded(name), smoke(name)
+    assert list(frame.columns) == [*study.columns(), *rows.PER_TRIAL]
+    assert set(frame["status"]) <= {"finished", "diverged"}, frame["error"].unique()
+    silent = [metric for metric in study.metrics if frame[metric].isna().all()]
+    assert silent == []
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_every_arm_and_cell_runs_in_both_phases(name: str) -> None:
+    study, frame = loaded(name), smoke(name)
+    budget = study.budget("smoke")
+    for arm, cell in study.cells("smoke"):
+        mine = frame[frame["arm"] == arm]
+        for factor, level in cell.items():
+            mine = mine[mine[factor] == level]
+        assert mine[mine["phase"] == "confirm"]["trial"].nunique() == budget.seeds
+        draws = budget.draws if study.space(arm) or not budget.seeds else 0
+        assert mine[mine["phase"] == "tune"]["trial"].nunique() == draws
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_the_same_seed_gives_identical_rows(name: str) -> None:
+    study, frame = loaded(name), smoke(name)
+    confirm = frame[frame["phase"] == "confirm"]
+    first = confirm.drop_duplicates(["arm", *study.vary])["trial"]
+    for key in first:
+        recorded = frame[frame["trial"] == key]
+        trial = rows.trial_of(study, "smoke", recorded)
+        again = rows.frame_of(study, "again", [trial], run_pack(study, [trial]))
+        pd.testing.assert_frame_equal(
+            again[study.columns()], recorded[study.columns()].reset_index(drop=True), check_exact=True
+        )
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_every_figure_draws_rows_and_no_rows(name: str) -> None:
+    study, frame = loaded(name), smoke(name)
+    for figure in study.figures:
+        for part in (frame, frame.iloc[:0]):
+            drawn = figures.svg(figure.draw(study, part), figure.name, figure.caption)
+            assert drawn.lstrip().startswith("<svg")
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_every_claim_can_be_supported_refuted_and_left_open(name: str) -> None:
+    study = loaded(name)
+    empty = pd.DataFrame(columns=study.columns())
+    assert {v.verdict for v in judge(study, empty)} == {"inconclusive"}
+    for claim in study.claims:
+        for hold, expected in ((True, "supported"), (False, "refuted")):
+            frame = claim.check.planted(study, 16, hold)
+            verdict = next(v for v in judge(study, frame) if v.id == claim.id)
+            assert verdict.verdict == expected, (claim.id, hold, verdict)
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_every_claim_cites_a_deck_or_a_paper(name: str) -> None:
+    study = loaded(name)
+    for claim in study.claims:
+        assert study.cite(claim.source) != claim.source, claim.id
