@@ -7,7 +7,6 @@ same command continues.
 from __future__ import annotations
 
 import json
-import math
 import os
 import socket
 import sys
@@ -299,7 +298,7 @@ def _publish(results: Results, folder: Path, recorder: Any = None) -> None:
         if recorder:
             recorder.end("FAILED")
         raise
-    _print_verdicts(verdicts)
+    _print_verdicts(results.study, verdicts)
     counts = results.counts
     out.print(
         f"{counts['finished']:,} finished, {counts['diverged']:,} diverged, "
@@ -312,26 +311,18 @@ def _publish(results: Results, folder: Path, recorder: Any = None) -> None:
     out.print(f"{'tracking:':13}{results.info['tracking_uri']}  (make ui)", soft_wrap=True)
 
 
-def _print_verdicts(verdicts: list[Verdict]) -> None:
-    table = Table("verdict", "claim", "effect", "interval", "margin", "n", show_lines=True)
+def _print_verdicts(study: Study, verdicts: list[Verdict]) -> None:
+    from harness.report import in_words
+
+    table = Table("verdict", "claim", "effect", "interval", "claimed", "n", show_lines=True)
     for v in verdicts:
+        effect, interval, claimed = in_words(v, study)
+        why = f"\n[dim]{escape(v.reason)}[/]" if v.verdict == "inconclusive" and v.reason else ""
         table.add_row(
-            f"[{COLOURS[v.verdict]}]{v.verdict}[/]",
-            escape(v.statement) + (f"\n[dim]{escape(v.reason)}[/]" if v.verdict == "inconclusive" else ""),
-            f"{_number(v.effect)} {v.unit}",
-            f"{_number(v.low)} to {_number(v.high)}",
-            f"{v.direction} {_number(v.margin)}",
-            str(v.n),
-        )
+            f"[{COLOURS[v.verdict]}]{v.verdict}[/]", escape(v.statement) + why, escape(effect),
+            interval, claimed, str(v.n),
+        )  # fmt: skip
     out.print(table)
-
-
-def _number(value: float) -> str:
-    if math.isnan(value):
-        return "–"
-    if math.isinf(value):
-        return "∞" if value > 0 else "−∞"
-    return f"{value:.3g}"
 
 
 @app.command()

@@ -719,7 +719,11 @@ def _numbers(ax: Axes, axis: str, metric: Metric, most: int = 9) -> None:
     if one.get_scale() == "log":
         decades = math.log10(high / low)
         few = min(most, 5) if decades > 4 else most
-        one.set_major_locator(LogLocator(subs=(1, 2, 5) if decades < 1.5 else (1,), numticks=few))
+        subs = (1, 2, 5) if decades < 1.5 else (1,)
+        narrow = decades < 0.4  # too little for powers of ten: count as on a linear axis
+        one.set_major_locator(
+            MaxNLocator(3, steps=[1, 2, 5, 10]) if narrow else LogLocator(subs=subs, numticks=few)
+        )
         one.set_minor_locator(NullLocator())
         plain = low >= 2e-4 and high < 2e5
         one.set_major_formatter(FuncFormatter(lambda v, _: f"{v:.6g}" if plain else _power(v)))

@@ -182,6 +182,11 @@ def train(trainings: Sequence[Training], seeds: Sequence[int], device: str = "cp
     return outcomes
 
 
+def _mean(losses: Tensor) -> Tensor:
+    """(n, K) to (K,), each lane summed by itself: a sum across rows would depend on K."""
+    return losses.t().contiguous().double().mean(1).float()
+
+
 class _Pack:
     """K trials in flight: stacked parameters, the traced gradient, and what has been recorded."""
 
@@ -260,8 +265,7 @@ class _Pack:
             self.losses[-1] = losses
         else:
             # the mean over the last epoch's batches stands for the training loss
-            recent = self.losses[max(0, self.one.updates - self.one.epoch) : -1]
-            self.losses[-1] = recent.mean(0)
+            self.losses[-1] = _mean(self.losses[max(0, self.one.updates - self.one.epoch) : -1])
         self.record(self.one.updates)
 
     # --- measuring -------------------------------------------------------------------------------
@@ -286,7 +290,7 @@ class _Pack:
     def _recent_loss(self, step: int) -> Tensor:
         """Mean training loss of the batches since the last row (before the first: of that batch)."""
         since = self.recorded[-1][0] if self.recorded else 0
-        return self.losses[since : max(step, since + 1)].mean(0)
+        return _mean(self.losses[since : max(step, since + 1)])
 
     @torch.no_grad()
     def _scores(self, split: str) -> dict[str, Tensor]:

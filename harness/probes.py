@@ -49,9 +49,10 @@ class Gap:
 
 @dataclass(frozen=True)
 class StepsTo:
-    """The first step whose training loss is at most `target`: infinity where it never was.
+    """The first step from which the training loss stays at or below `target`: infinity if never.
 
     Reported at the last step, from the loss of *every* step and not only the recorded ones.
+    Passing through the target on the way elsewhere is no arrival, so it does not count.
     """
 
     target: float
@@ -60,9 +61,10 @@ class StepsTo:
     def read(self, pack: Moment) -> dict[str, Tensor]:
         if not pack.last:
             return {}
-        reached = pack.losses <= self.target  # (steps + 1, K)
-        first = reached.to(torch.uint8).argmax(0).float()  # the first of equal maxima
-        return {self.name: torch.where(reached.any(0), first, torch.inf)}
+        outside = ~(pack.losses <= self.target)  # (steps + 1, K); NaN is outside
+        after_last = len(outside) - outside.flip(0).to(torch.uint8).argmax(0)  # the first maximum
+        settled = torch.where(outside.any(0), after_last, 0).float()
+        return {self.name: torch.where(outside[-1], torch.inf, settled)}
 
 
 @dataclass(frozen=True)

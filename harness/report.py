@@ -331,6 +331,13 @@ def _interval(verdict: Verdict, scale: Scale) -> str:
     return f"{scale.digits(verdict.low, places)} to {scale.digits(verdict.high, places)}"
 
 
+def in_words(verdict: Verdict, study: Study) -> tuple[str, str, str]:
+    """Effect, interval and what is claimed, as tables print them."""
+    scale = scale_of(verdict, study)
+    effect = scale.words(verdict.effect, scale.places(verdict)) if verdict.n else "—"
+    return effect, _interval(verdict, scale), _asked(verdict, scale, short=True)
+
+
 def _title(study: Study) -> str:
     return study.title or study.name.replace("_", " ").capitalize()
 

@@ -49,7 +49,7 @@ BAD = {
     "report of nothing": (("report", "tiny"), "has no run of tiny"),
     "import of nothing": (("import", "none.parquet"), "none.parquet"),
     "unknown option": (("run", "tiny", "--fast"), "No such option"),
-    "pack size": (("run", "tiny", "--pack-size", "0"), "0 is not in the range"),
+    "pack size": (("run", "tiny", "--pack-size", "0"), "greater than or equal to 1"),
 }
 
 

@@ -16,7 +16,7 @@ from harness import random
 from harness.data import Data, load
 from harness.models import MLP, Descent
 from harness.optimizers import Optimizer
-from harness.packs import Outcome, Training, train
+from harness.packs import Moment, Outcome, Training, train
 from harness.probes import EffectiveRate, Position, RecordTo, StepsTo
 
 
@@ -77,8 +77,16 @@ def test_descent_matches_a_plain_loop() -> None:
         peer.step()
     assert outcome.steps == list(range(0, 41, 4))
     assert outcome.metrics["loss"] == pytest.approx(losses[::4], rel=1e-5, abs=1e-7)
-    reached = [step for step, loss in enumerate(losses) if loss <= 0.5]
-    assert outcome.metrics["steps_to_target"][-1] == reached[0]
+    outside = [step for step, loss in enumerate(losses) if loss > 0.5]
+    assert any(loss <= 0.5 for loss in losses[: outside[-1]])  # it passes through before it stays
+    assert outcome.metrics["steps_to_target"][-1] == outside[-1] + 1
+
+
+def test_steps_to_target_by_hand() -> None:
+    columns = [[3, 1, 3, 1, 1], [1, 1, 1, 1, 1], [3, 3, 1, 1, 3], [3, math.nan, 1, 1, 1], [3, 3, 3, 3, 1]]
+    losses = torch.tensor(columns).T
+    moment = Moment(4, True, {}, losses[-1], losses, {}, [], None, lambda: losses[-1])
+    assert StepsTo(2.0).read(moment)["steps_to_target"].tolist() == [3, 0, math.inf, 2, 4]
 
 
 def test_digits_match_a_plain_loop() -> None:
