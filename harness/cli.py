@@ -40,6 +40,7 @@ PIPED_WIDTH = None if sys.stdout.isatty() else 120  # tables in logs need room
 out = Console(highlight=False, width=PIPED_WIDTH)
 err = Console(stderr=True, highlight=False)
 
+INTERRUPTED = 130
 COLOURS = {"supported": "green", "refuted": "red", "inconclusive": "yellow"}
 
 
@@ -395,14 +396,15 @@ def main() -> None:
         code = ended if isinstance(ended, int) else 0
     except typer.Exit as done:
         code = done.exit_code
+    except (KeyboardInterrupt, typer.Abort):
+        code = INTERRUPTED
     except BadInput as error:
         err.print(f"[red]error:[/] {escape(' '.join(str(error).split()))}", soft_wrap=True)
         code = 2
-    except (KeyboardInterrupt, typer.Abort):
-        err.print("interrupted; the same command continues")
-        code = 130
     except Exception as error:
         code = _usage_error(error)
+    if code == INTERRUPTED:  # the command line library may have turned Ctrl-C into it already
+        err.print("interrupted; the same command continues")
     sys.stdout.flush()
     sys.exit(code)
 

@@ -23,7 +23,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import pandas as pd
-from scipy import stats as distributions
 
 from harness import stats
 from harness.study import PHASES, InvalidStudy, Metric, Study
@@ -564,7 +563,7 @@ def _band(rows: pd.DataFrame, metric: Metric, name: str) -> pd.DataFrame:
         some, count = values[plain], n[plain]
         centre[plain] = np.nanmean(some, axis=1)
         error = np.nanstd(some, axis=1, ddof=1) / np.sqrt(count)
-        half = distributions.t.ppf(0.975, count - 1) * error
+        half = stats.t_quantile(0.975, count - 1) * error
         low[plain], high[plain] = centre[plain] - half, centre[plain] + half
     for i in np.flatnonzero(~plain):
         centre[i], low[i], high[i] = stats.interval_for_display(values[i])

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import sys
 import tempfile
 import threading
 import time
@@ -201,10 +202,9 @@ def start_ray() -> None:
 
 
 def stop_ray() -> None:
-    """End what `start_ray` started."""
-    import ray
-
-    ray.shutdown()
+    """End what `start_ray` started, if it did."""
+    if "ray" in sys.modules:
+        sys.modules["ray"].shutdown()
 
 
 def _slots() -> tuple[int, dict[str, float]]:
@@ -303,8 +303,7 @@ def on_ray(session: Session) -> None:
                 name=session.study.name, storage_path=scratch, verbose=0, callbacks=[Collect()]
             ),
         )
-        if not session.done:
-            tuner.fit()
+        tuner.fit()
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     if not session.done:
@@ -384,20 +383,20 @@ def execute(
     """
     plan = Plan(study, source, scale)
     check_data(study, plan)
-    # MLflow's import and Ray's start take seconds each. Ray must start on the main thread: its
-    # processes end with the thread that started them.
+    # MLflow's import and Ray's start take seconds each, so where there is certainly something to
+    # train they go side by side. Ray must start on the main thread: its processes end with the
+    # thread that started them.
     opening = _in_background(lambda: _open_ledger(root))
-    started = False
+    early = use_ray and (fresh or not (root / "mlflow.db").exists())
     try:
-        if use_ray:
+        if early:
             start_ray()
-            started = True
         ledger = opening()
         info = _info(root, plan, ledger.uri)
         known = None if fresh else ledger.known(study)
         recorder = ledger.start(study, scale, info, fresh)
     except BaseException:
-        if started:
+        if early:
             stop_ray()
         raise
     try:
@@ -411,18 +410,20 @@ def execute(
                 lambda key: rows.outcome_of(study, book[key]) if key in book else None,
                 lambda key: key in mine,
             )  # fmt: skip
-            if use_ray:
-                on_ray(session)
-            else:
+            if not use_ray:
                 inline(session)
+            elif not session.done:
+                start_ray()
+                on_ray(session)
+        if use_ray:
+            stop_ray()  # the writer goes on meanwhile
         recorder.wait()
     except BaseException:
+        if use_ray:
+            stop_ray()
         recorder.wait()
         recorder.end("KILLED")
         raise
-    finally:
-        if use_ray:
-            stop_ray()
     info |= {
         "finished_at": now(),
         "seconds": round(time.monotonic() - clock, 1),

@@ -108,7 +108,7 @@ STUDY = Study(
     vary={"task": TASKS},
     include=lambda arm, cell: arm in EVERYWHERE or cell["task"] == "digits",
     nuisance={"lr": Float(1e-4, 10.0, log=True)},
-    fixed={"steps": 500, "epochs": 20, "batch_size": 64, "width": 64, "pixels": 64, "data": "digits"},
+    fixed={"steps": 500, "epochs": 30, "batch_size": 64, "width": 64, "pixels": 64, "data": "digits"},
     select=("valid_accuracy", "valid_loss", "steps_to_target", "gap", "loss"),
     metrics={
         "loss": Metric("height", better="low", log=True),

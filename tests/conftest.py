@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import shutil
+import subprocess
+import sys
 import textwrap
 from pathlib import Path
+from unittest import mock
 
 import pytest
+
+from harness import data
 
 # Before anything imports them.
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
@@ -61,6 +68,33 @@ STUDY = Study(
 '''
 
 
+HARNESS = [sys.executable, "-m", "harness.cli"]
+
+
+def apart(*words: str, **env: str) -> subprocess.CompletedProcess[str]:
+    """The command in a process of its own, as a user runs it."""
+    return subprocess.run(
+        [*HARNESS, *words], capture_output=True, text=True, timeout=280, check=False,
+        env={**os.environ, **env},
+    )  # fmt: skip
+
+
+def harness(*words: str, **env: str) -> subprocess.CompletedProcess[str]:
+    """The same in this process, which saves seconds of imports; not for Ray."""
+    from harness.cli import main
+
+    out, err = io.StringIO(), io.StringIO()
+    with (
+        mock.patch.object(sys, "argv", ["harness", *words]),
+        mock.patch.dict(os.environ, env),
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+        pytest.raises(SystemExit) as ended,
+    ):
+        main()
+    return subprocess.CompletedProcess(words, ended.value.code, out.getvalue(), err.getvalue())
+
+
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A project folder with one tiny study, no ledger yet, and no tracking server."""
@@ -70,6 +104,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    data.load.cache_clear()
     return tmp_path
 
 

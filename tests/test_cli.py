@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.test_run import harness
+from tests.conftest import harness
 
 ROOT = Path(__file__).parent.parent
 

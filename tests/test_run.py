@@ -16,15 +16,7 @@ import pandas as pd
 import pytest
 
 from harness.ledger import HISTORY, Ledger
-
-HARNESS = [sys.executable, "-m", "harness.cli"]
-
-
-def harness(*words: str, **env: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*HARNESS, *words], capture_output=True, text=True, timeout=280, check=False,
-        env={**os.environ, **env},
-    )  # fmt: skip
+from tests.conftest import HARNESS, TINY, apart, harness
 
 
 def edit(project: Path, old: str, new: str) -> None:
@@ -41,8 +33,6 @@ def rows(project: Path, scale: str = "smoke") -> pd.DataFrame:
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A project in which `harness run tiny --scale smoke` has run on Ray."""
-    from tests.conftest import TINY
-
     folder = tmp_path_factory.mktemp("finished")
     for name in ("studies", "reports"):
         (folder / name).mkdir()
@@ -50,7 +40,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     before = os.getcwd()
     os.chdir(folder)
     try:
-        done = harness("run", "tiny", "--scale", "smoke")
+        done = apart("run", "tiny", "--scale", "smoke")
         assert done.returncode == 0, done.stdout + done.stderr
         (folder / "out.txt").write_text(done.stdout)
         yield folder
@@ -150,7 +140,7 @@ def test_the_report_is_rebuilt_from_the_ledger_alone(finished: Path) -> None:
 
 def test_a_second_run_trains_nothing_and_agrees(finished: Path) -> None:
     before = rows(finished)
-    done = harness("run", "tiny", "--scale", "smoke")
+    done = apart("run", "tiny", "--scale", "smoke")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "20 from the ledger" in done.stdout
     pd.testing.assert_frame_equal(rows(finished), before, check_exact=True)
@@ -246,7 +236,7 @@ def test_a_worker_that_dies_costs_only_the_culprit(project: Path) -> None:
     edit(project, '"break_it": False', '"break_it": True')
     # the driver looks at trials too: only a worker may die
     edit(project, "if t[\"break_it\"]", "if 'ray' in __import__('sys').modules and t[\"break_it\"] and __import__('ray').get_runtime_context().get_actor_id()")
-    done = harness("run", "tiny", "--scale", "smoke")
+    done = apart("run", "tiny", "--scale", "smoke")
     assert done.returncode == 0, done.stdout + done.stderr
     frame = rows(project)
     assert frame["trial"].nunique() == 20

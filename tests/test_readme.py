@@ -1,0 +1,68 @@
+"""The README says what the code does: commands, files, variables, nouns."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import harness
+from harness.cli import app
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+COMMANDS = {
+    command.name or command.callback.__name__.rstrip("_") for command in app.registered_commands
+}
+TARGETS = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.M)) - {"help", "clean"}
+
+
+def test_every_target_and_command_is_there_and_no_other() -> None:
+    assert set(re.findall(r"`make ([a-z]+)", README)) == TARGETS
+    assert set(re.findall(r"`harness ([a-z]+)", README)) == COMMANDS
+
+
+def test_every_option_named_exists() -> None:
+    source = (ROOT / "harness" / "cli.py").read_text()
+    for option in set(re.findall(r"(--[a-z][a-z-]*)", README)) - {"--install-completion"}:
+        assert f'"{option}"' in source or f"{option[2:]}:" in source, option
+
+
+def test_every_variable_is_read() -> None:
+    code = "".join(p.read_text() for p in (ROOT / "harness").glob("*.py"))
+    named = re.findall(r"^\| `([A-Z_]+)`", README, re.M)
+    assert named == ["HARNESS_DATA", "MLFLOW_TRACKING_URI", "RAY_ADDRESS"]
+    for name in named:
+        assert f'"{name}"' in code
+
+
+def test_every_path_named_exists_or_is_written() -> None:
+    for path in re.findall(r"`((?:harness|studies|tests)/[\w/.]+)`", README):
+        assert (ROOT / path).exists(), path
+    written = {"report.html", "report.pdf", "verdicts.json", "rows.parquet", "trials.csv"}
+    assert set(re.findall(r"`reports/<study>/<scale>/([\w.]+)`", README)) == written
+
+
+def test_python_in_the_readme_parses() -> None:
+    blocks = re.findall(r"```python\n(.*?)```", README, re.S)
+    assert len(blocks) == 1
+    for block in blocks:
+        ast.parse(block)
+
+
+def test_exports_are_what_a_study_needs() -> None:
+    assert set(harness.__all__) == set(harness.EXPORTS)
+    for name in harness.EXPORTS:
+        assert getattr(harness, name) is not None
+
+
+def test_the_layer_table_names_every_module() -> None:
+    table = (ROOT / "CONTRIBUTING.md").read_text()
+    rows = [line for line in table.splitlines() if re.match(r"\s*\| \d", line)]
+    named = [name for line in rows for name in re.findall(r"`(\w+)`", line)]
+    assert sorted(named) == sorted({p.stem for p in (ROOT / "harness").glob("*.py")} - {"__init__"})
+
+
+def test_nothing_names_this_machine() -> None:
+    for path in [*ROOT.glob("*.md"), *ROOT.glob("*/*.py"), *ROOT.glob("reports/*.md")]:
+        assert not re.search(r"(^|[\s\"'(])/(work|root|home)/", path.read_text(), re.M), path
