@@ -43,7 +43,9 @@ def find(name: str) -> Source:
         if not path.is_file():
             raise BadInput(f"no study file {name!r}; allowed: a path to an existing .py file")
         if not path.stem.isidentifier():
-            raise BadInput(f"study file {name!r}: its name must be an identifier, as in my_study.py")
+            raise BadInput(
+                f"study file {name!r}: its name must be an identifier, as in my_study.py"
+            )
     else:
         if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
             raise BadInput(

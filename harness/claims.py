@@ -10,6 +10,7 @@ unit), gives a diverged trial its metric's worst score, and leaves out failed tr
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -163,7 +164,11 @@ class Check:
 
     def _place(self, study: Study) -> str:
         place = ", ".join(str(v) if isinstance(v, str) else f"{k} {v}" for k, v in self.where)
-        when = "" if self.at == "end" else f" at {'step ' if isinstance(self.at, int) else 'the '}{self.at}"
+        when = (
+            ""
+            if self.at == "end"
+            else f" at {'step ' if isinstance(self.at, int) else 'the '}{self.at}"
+        )
         return (f" ({place})" if place else "") + when
 
     def validate(self, study: Study) -> None:
@@ -340,8 +345,11 @@ class Everywhere(Check):
         notes = [f"weakest: {self.checks[weakest].quantity(study)}"]
         notes += [e.reason for e in found if e.reason]
         return _EverywhereEvidence(
-            found[weakest].estimate, found[weakest].margin, found[weakest].direction,
-            "; ".join(notes), tuple(found),
+            found[weakest].estimate,
+            found[weakest].margin,
+            found[weakest].direction,
+            "; ".join(notes),
+            tuple(found),
         )
 
     def planted(self, study: Study, seeds: int, hold: bool) -> pd.DataFrame:
@@ -389,8 +397,11 @@ class Statistic(Check):
         table = final_values(frame, study, self.metric, self.phase)
         if len(table) < MIN_SEEDS:
             raise _Missing(f"{len(table)} complete seeds; at least {MIN_SEEDS} are needed")
-        effect = self.fn(table)
-        if np.isnan(effect):
+        try:
+            effect = self.fn(table)
+        except (KeyError, IndexError, ValueError):  # an arm or a cell that this scale leaves out
+            effect = math.nan
+        if math.isnan(effect):
             raise _Missing("the rows lack what the claim reads")
         generator = np.random.default_rng(0)
         chosen = generator.integers(0, len(table), (self.resamples, len(table)))
@@ -416,7 +427,8 @@ def final_values(
     reports = last[metric].notna().groupby(keys[1:]).transform("any")
     diverged = last["status"] == "diverged"
     last.loc[diverged & reports, metric] = study.metrics[metric].worst_value
-    return last.loc[reports, metric].unstack(keys[1:]).dropna()
+    table: pd.DataFrame = last.loc[reports, metric].unstack(keys[1:]).dropna()
+    return table
 
 
 def _place(where: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
@@ -489,9 +501,7 @@ def everywhere(check: Check, **over: Iterable[Any]) -> Check:
     if not checks:
         raise InvalidStudy(f"everywhere({', '.join(over)}) names no place; list at least one")
     first = checks[0]
-    return Everywhere(
-        first.metric, first.arm, first.direction, first.margin, checks=tuple(checks)
-    )
+    return Everywhere(first.metric, first.arm, first.direction, first.margin, checks=tuple(checks))
 
 
 def statistic(
@@ -561,4 +571,3 @@ def _evidence(claim: Claim, study: Study, frame: pd.DataFrame) -> Evidence:
     except _Missing as why:
         return Evidence(None, claim.check.margin, claim.check.direction, str(why))
     return evidence
-

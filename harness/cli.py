@@ -24,8 +24,6 @@ from harness import catalog
 from harness.study import SCALES, BadInput, Source, Study
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from harness.claims import Verdict
     from harness.results import Results
 
@@ -82,7 +80,7 @@ def _say(value: Any) -> None:
 @app.command("list")
 def list_(as_json: Json = False) -> None:
     """List the studies: what they ask, their claims, trials, and the time of their last run."""
-    found = []
+    found: list[dict[str, Any]] = []
     for name in catalog.names():
         study, _ = _load(name)
         trials = {scale: _count(study, scale) for scale in study.budgets}
@@ -161,7 +159,12 @@ def show(name: Name, as_json: Json = False) -> None:
         "fixed": dict(study.fixed),
         "metrics": {n: {"unit": m.unit, "better": m.better} for n, m in study.metrics.items()},
         "budgets": {
-            s: {"draws": b.draws, "seeds": b.seeds, "settings": dict(b.settings), "trials": _count(study, s)}
+            s: {
+                "draws": b.draws,
+                "seeds": b.seeds,
+                "settings": dict(b.settings),
+                "trials": _count(study, s),
+            }
             for s, b in study.budgets.items()
         },
         "claims": claims,
@@ -169,15 +172,21 @@ def show(name: Name, as_json: Json = False) -> None:
     if as_json:
         _say(about)
         return
-    out.print(f"[bold]{escape(study.title)}[/]\n{escape(study.question)}\n[dim]{escape(source.path)}[/]\n")
+    out.print(
+        f"[bold]{escape(study.title)}[/]\n{escape(study.question)}\n[dim]{escape(source.path)}[/]\n"
+    )
     arms = Table("arm", "settings", "tuned", title="Arms", title_justify="left")
     for arm in study.arms:
         one = study.arms[arm]
         held = [f"{k}={v} (held)" for k, v in one.held.items()]
         own = [f"{k}={v}" for k, v in one.settings.items()]
-        arms.add_row(escape(study.label(arm)), ", ".join(own + held), ", ".join(study.space(arm)) or "–")
+        arms.add_row(
+            escape(study.label(arm)), ", ".join(own + held), ", ".join(study.space(arm)) or "–"
+        )
     out.print(arms)
-    out.print("vary:  " + "; ".join(f"{k} = {', '.join(map(str, v))}" for k, v in study.vary.items()))
+    out.print(
+        "vary:  " + "; ".join(f"{k} = {', '.join(map(str, v))}" for k, v in study.vary.items())
+    )
     out.print("fixed: " + ", ".join(f"{k} = {v}" for k, v in study.fixed.items()) + "\n")
     metrics = Table("metric", "unit", "better", title="Metrics", title_justify="left")
     for metric, m in study.metrics.items():
@@ -191,7 +200,9 @@ def show(name: Name, as_json: Json = False) -> None:
             escape(str(c["source"])),
         )  # fmt: skip
     out.print(listed)
-    budgets = Table("scale", "draws", "seeds", "trials", "settings", title="Budgets", title_justify="left")
+    budgets = Table(
+        "scale", "draws", "seeds", "trials", "settings", title="Budgets", title_justify="left"
+    )
     for scale, b in study.budgets.items():
         more = ", ".join(f"{k}={v}" for k, v in b.settings.items())
         budgets.add_row(scale, str(b.draws), str(b.seeds), f"{_count(study, scale):,}", more)
@@ -290,8 +301,8 @@ def _publish(results: Results, folder: Path, recorder: Any = None) -> None:
         index = report.write_index(folder.parent.parent)
         if recorder:
             note = report.note(results, verdicts)
-            counts = {f"trials_{k}": v for k, v in results.counts.items()}
-            tally = Counter(v.verdict for v in verdicts)
+            counts: dict[str, int] = {f"trials_{k}": v for k, v in results.counts.items()}
+            tally: Counter[str] = Counter(v.verdict for v in verdicts)
             recorder.annotate(note, {**counts, **tally})
             recorder.attach(folder)
             recorder.end("FINISHED")
@@ -339,7 +350,9 @@ def report(name: Name, scale: Scale = "default") -> None:
 
 @app.command("import")
 def import_(
-    file: Annotated[Path, typer.Argument(help="Rows written by `harness run --inline --rows FILE`.")],
+    file: Annotated[
+        Path, typer.Argument(help="Rows written by `harness run --inline --rows FILE`.")
+    ],
 ) -> None:
     """Load rows trained elsewhere into the ledger, judge them and write the report."""
     from harness import run as run_
@@ -378,7 +391,9 @@ def ui(
         return
     with socket.socket() as probe:
         if probe.connect_ex(("127.0.0.1", port)) == 0:
-            raise BadInput(f"port {port} is taken; allowed: a free one, as in harness ui --port {port + 1}")
+            raise BadInput(
+                f"port {port} is taken; allowed: a free one, as in harness ui --port {port + 1}"
+            )
     out.print(f"MLflow UI: http://127.0.0.1:{port}  (Ctrl-C ends it)")
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     command = [

@@ -143,7 +143,9 @@ def _content(name: str, file: str, home: str, digest: str) -> bytes:
     try:
         content = gzip.decompress(path.read_bytes())
     except (OSError, EOFError, gzip.zlib.error) as error:  # type: ignore[attr-defined]
-        raise DataError(f"{path} cannot be decompressed ({error}); delete it and run again") from None
+        raise DataError(
+            f"{path} cannot be decompressed ({error}); delete it and run again"
+        ) from None
     found = hashlib.sha256(content).hexdigest()
     if found != digest:
         raise DataError(f"{path} has sha256 {found}; expected {digest}; delete it and run again")
@@ -177,7 +179,9 @@ def parse_idx(content: bytes, name: str = "file") -> np.ndarray:
         DataError: not IDX, not unsigned bytes, or not as long as its header says.
     """
     if len(content) < 4 or content[:3] != b"\x00\x00\x08" or not 1 <= content[3] <= 4:
-        raise DataError(f"{name} starts with {content[:4]!r}; expected an IDX header of unsigned bytes")
+        raise DataError(
+            f"{name} starts with {content[:4]!r}; expected an IDX header of unsigned bytes"
+        )
     rank = content[3]
     if len(content) < 4 + 4 * rank:
         raise DataError(f"{name} ends inside its header ({len(content)} bytes)")
@@ -187,5 +191,7 @@ def parse_idx(content: bytes, name: str = "file") -> np.ndarray:
         size *= length
     body = len(content) - 4 - 4 * rank
     if body != size:
-        raise DataError(f"{name} holds {body} values; its header says {' x '.join(map(str, shape))}")
+        raise DataError(
+            f"{name} holds {body} values; its header says {' x '.join(map(str, shape))}"
+        )
     return np.frombuffer(content, np.uint8, offset=4 + 4 * rank).reshape(shape)

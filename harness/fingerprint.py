@@ -81,7 +81,9 @@ class _Uses:
 
 @functools.cache  # trees hash by identity and live as long as the cached definitions
 def _uses(node: ast.AST) -> _Uses:
-    words, names, attributes = set(), {}, {}
+    words: set[str] = set()
+    names: dict[str, None] = {}  # a set that keeps its order
+    attributes: dict[tuple[str, str], None] = {}
     for child in ast.walk(node):
         if isinstance(child, ast.Constant) and isinstance(child.value, str):
             words.add(child.value)
@@ -150,7 +152,7 @@ class _Walk:
         for (module, name), table in list(self.tables.items()):
             for key, value in zip(table.keys, table.values, strict=True):
                 assert isinstance(key, ast.Constant)
-                label = f"{name}[{key.value}]"
+                label = f"{name}[{key.value!r}]"
                 if key.value in self.words and (module, label) not in self.seen:
                     self.seen[module, label] = []
                     self._take(module, label, value)

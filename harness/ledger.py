@@ -71,12 +71,14 @@ def default_artifacts(root: Path) -> Path:
     return root / "mlruns"
 
 
-@sqlalchemy.event.listens_for(Engine, "connect")
 def _relax_sqlite(connection: Any, _record: Any) -> None:
     """One writer and a write-ahead log: half the time a run, and a crash loses at most the last."""
     if isinstance(connection, sqlite3.Connection):
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=NORMAL")
+
+
+sqlalchemy.event.listen(Engine, "connect", _relax_sqlite)
 
 
 class Ledger:
@@ -101,11 +103,15 @@ class Ledger:
             raise BadInput(
                 f"MLFLOW_TRACKING_URI={self.uri!r}; allowed: http(s)://host:port or sqlite:///file"
             )
+        if self._local:
+            _check_sqlite(self.uri)
         try:
             self.client = MlflowClient(tracking_uri=self.uri)
             self.client.search_experiments(max_results=1)
         except Exception as error:  # SQLAlchemy, OS and MLflow errors alike: the remedy is one
-            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+            reason = (
+                str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+            )
             raise BadInput(f"tracking store {self.uri!r} cannot be opened: {reason}") from None
 
     def store(self) -> SqlAlchemyStore | None:
@@ -332,6 +338,19 @@ def _insert(store: SqlAlchemyStore, experiment: str, children: list[_Child]) -> 
     return ids
 
 
+def _check_sqlite(uri: str) -> None:
+    """Refuse at once what MLflow would try to open for minutes."""
+    path = uri.removeprefix("sqlite:///")
+    try:
+        with sqlite3.connect(path, timeout=5) as connection:
+            connection.execute("PRAGMA schema_version").fetchone()
+    except sqlite3.Error as error:
+        raise BadInput(
+            f"tracking store {uri!r} cannot be opened: {error}; allowed: a SQLite file of MLflow's, "
+            "or none yet in a folder that can be written"
+        ) from None
+
+
 class Recorder:
     """Writes one parent run: packs as they come, then the report. One thread, in order."""
 
@@ -344,7 +363,9 @@ class Recorder:
         self.frames: list[pd.DataFrame] = []
         self.run_ids = ledger.children(experiment, run_id) if continued else {}
         self.error: BaseException | None = None
-        self._queue: queue.Queue[tuple[str, list[Trial], list[Outcome], bool] | None] = queue.Queue()
+        self._queue: queue.Queue[tuple[str, list[Trial], list[Outcome], bool] | None] = (
+            queue.Queue()
+        )
         self._thread = threading.Thread(target=self._drain, name="ledger", daemon=True)
         self._thread.start()
 

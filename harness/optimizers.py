@@ -276,7 +276,9 @@ class Stepper:
         device = next(iter(params.values())).device
         # float64: 1 - beta^t loses three digits in float32 when beta is near 1
         self.numbers = {
-            name: torch.tensor([o.numbers[name] for o in optimizers], dtype=torch.float64).to(device)
+            name: torch.tensor([o.numbers[name] for o in optimizers], dtype=torch.float64).to(
+                device
+            )
             for name in self.rule.defaults
         }
         self.slots = {

@@ -158,7 +158,9 @@ class Outcome:
     seconds: float = 0.0  # its share of the pack's time
 
 
-def train(trainings: Sequence[Training], seeds: Sequence[int], device: str = "cpu") -> list[Outcome]:
+def train(
+    trainings: Sequence[Training], seeds: Sequence[int], device: str = "cpu"
+) -> list[Outcome]:
     """Train K Trainings of one signature together.
 
     Args:
@@ -211,7 +213,9 @@ class _Pack:
 
     # --- one update ------------------------------------------------------------------------------
 
-    def _loss(self, params: dict[str, Tensor], buffers: dict[str, Tensor], *batch: Tensor) -> Tensor:
+    def _loss(
+        self, params: dict[str, Tensor], buffers: dict[str, Tensor], *batch: Tensor
+    ) -> Tensor:
         """The loss of one trial, as its author wrote it: no K in sight."""
         output = functional_call(self.module, (params, buffers), batch[:1])
         return self.objective.loss(output, *batch[1:])
@@ -285,7 +289,9 @@ class _Pack:
         )  # fmt: skip
         for probe in self.one.probes:
             metrics |= probe.read(moment)
-        self.recorded.append((step, {name: value.detach().clone() for name, value in metrics.items()}))
+        self.recorded.append(
+            (step, {name: value.detach().clone() for name, value in metrics.items()})
+        )
 
     def _recent_loss(self, step: int) -> Tensor:
         """Mean training loss of the batches since the last row (before the first: of that batch)."""
@@ -306,7 +312,9 @@ class _Pack:
         totals: dict[str, Tensor] = {}
         rows = max(64, EVAL_ROWS * 64 // self.size)
         for chunk_x, chunk_y in zip(x.split(rows), y.split(rows), strict=True):
-            part = vmap(score, in_dims=(0, 0, None, None))(self.params, self.buffers, chunk_x, chunk_y)
+            part = vmap(score, in_dims=(0, 0, None, None))(
+                self.params, self.buffers, chunk_x, chunk_y
+            )
             for name, value in part.items():
                 share = value * (len(chunk_x) / len(x))
                 totals[name] = totals[name] + share if name in totals else share

@@ -84,7 +84,14 @@ class Plan:
             for name, dist in self.study.space(arm).items()
         }
         content = [
-            [self.study.name, self.scale, repr(budget), self.study.sampler, self.study.select, space],
+            [
+                self.study.name,
+                self.scale,
+                repr(budget),
+                self.study.sampler,
+                self.study.select,
+                space,
+            ],
             [[c.arm, dict(c.cell), c.code, self._settings(c)] for c in self._cells],
         ]
         return _digest(content)
@@ -115,9 +122,7 @@ class Plan:
         return trials
 
     def _trial(self, cell: _Cell, phase: str, nuisance: Mapping[str, Any], seed: int) -> Trial:
-        bare = make_trial(
-            self.study, self.scale, phase, cell.arm, cell.cell, nuisance, seed, ""
-        )
+        bare = make_trial(self.study, self.scale, phase, cell.arm, cell.cell, nuisance, seed, "")
         key = _digest([self.study.name, phase, cell.arm, bare.settings, seed, cell.code])
         return dataclasses.replace(bare, key=key)
 
@@ -207,7 +212,11 @@ class Packer:
         try:
             declared = self.study.trial(trial)
         except Exception as error:  # the worker meets it again and reports it as a failed trial
-            return ("alone", trial.key), (0.0, 1.0), f"its trial function raises {type(error).__name__}"
+            return (
+                ("alone", trial.key),
+                (0.0, 1.0),
+                f"its trial function raises {type(error).__name__}",
+            )
         if isinstance(declared, Training):
             try:
                 label = declared.signature()

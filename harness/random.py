@@ -30,7 +30,9 @@ def _finalize(x: Tensor) -> Tensor:
 
 def mix(key: Tensor, word: Tensor | int) -> Tensor:
     """A new key from a key and a word, both int64 of shapes that broadcast."""
-    return _finalize((key ^ _finalize(torch.as_tensor(word, device=key.device) + _GOLDEN)) + _GOLDEN)
+    return _finalize(
+        (key ^ _finalize(torch.as_tensor(word, device=key.device) + _GOLDEN)) + _GOLDEN
+    )
 
 
 def keys(seeds: list[int], stream: str, device: torch.device | str = "cpu") -> Tensor:

@@ -677,8 +677,10 @@ _FONTS = """<?xml version="1.0"?><!DOCTYPE fontconfig SYSTEM "urn:fontconfig:fon
 <dir>{folder}</dir><cachedir prefix="xdg">fontconfig</cachedir>
 <selectfont><rejectfont>
 <glob>{folder}/LastResort*</glob><glob>{folder}/STIX*</glob><glob>{folder}/cm*</glob>
+<glob>{folder}/*Display*</glob>
 </rejectfont></selectfont>
 <alias binding="weak"><family>sans-serif</family><prefer><family>DejaVu Sans</family></prefer></alias>
+<alias binding="weak"><family>serif</family><prefer><family>DejaVu Serif</family></prefer></alias>
 <alias binding="weak"><family>monospace</family><prefer><family>DejaVu Sans Mono</family></prefer></alias>
 </fontconfig>
 """

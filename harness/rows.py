@@ -49,9 +49,9 @@ def frame_of(
 def typed(study: Study, frame: pd.DataFrame) -> pd.DataFrame:
     """The frame with missing columns added and plain types: text, integers, floats."""
     frame = frame.reindex(columns=[*study.columns(), *PER_TRIAL])
-    text = {name: str for name in ("study", "phase", "arm", "trial", "status", "pack", "error")}
+    text = dict.fromkeys(("study", "phase", "arm", "trial", "status", "pack", "error"), str)
     whole = {"seed": "int64", "step": "int64"}
-    real = {name: "float64" for name in (*study.metrics, "seconds")}
+    real = dict.fromkeys((*study.metrics, "seconds"), "float64")
     for name, levels in study.vary.items():
         kinds = {type(level) for level in levels}
         if kinds == {str}:
@@ -62,7 +62,9 @@ def typed(study: Study, frame: pd.DataFrame) -> pd.DataFrame:
             real[name] = "float64"
     frame["error"] = frame["error"].fillna("")
     for name in study.nuisance_names():
-        frame[name] = pd.to_numeric(frame[name]) if _numeric(frame[name]) else frame[name].astype(object)
+        frame[name] = (
+            pd.to_numeric(frame[name]) if _numeric(frame[name]) else frame[name].astype(object)
+        )
     return frame.astype({**text, **whole, **real})
 
 
@@ -75,9 +77,7 @@ def outcome_of(study: Study, rows: pd.DataFrame) -> Outcome:
     first = rows.iloc[0]
     if first["status"] == "failed":
         return Outcome("failed", error=str(first["error"]), seconds=float(first["seconds"]))
-    metrics = {
-        name: rows[name].to_list() for name in study.metrics if rows[name].notna().any()
-    }
+    metrics = {name: rows[name].to_list() for name in study.metrics if rows[name].notna().any()}
     return Outcome(
         str(first["status"]), rows["step"].to_list(), metrics, "", float(first["seconds"])
     )
@@ -96,7 +96,14 @@ def trial_of(study: Study, scale: str, rows: pd.DataFrame) -> Trial:
         for name, dist in study.space(arm).items()
     }
     return make_trial(
-        study, scale, str(first["phase"]), arm, cell, nuisance, int(first["seed"]), str(first["trial"])
+        study,
+        scale,
+        str(first["phase"]),
+        arm,
+        cell,
+        nuisance,
+        int(first["seed"]),
+        str(first["trial"]),
     )
 
 

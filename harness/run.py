@@ -29,7 +29,7 @@ from harness.packs import Outcome, Training
 from harness.plan import PACK_SIZE, Pack, Packer, Plan, dry_run
 from harness.progress import Meter
 from harness.results import Results
-from harness.study import BadInput, Source, Study, Trial, make_trial
+from harness.study import BadInput, Choice, Source, Study, Trial, make_trial
 from harness.work import run_pack
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class RowsFile:
     def __init__(self, study: Study, path: Path) -> None:
         self.study, self.path = study, path
         self.frames: list[pd.DataFrame] = []
-        self.attributes: dict[str, Any] = {}
+        self.attributes: dict[Any, Any] = {}
 
     def add(
         self, pack: str, trials: list[Trial], outcomes: list[Outcome], stored: bool = False
@@ -230,7 +230,10 @@ def on_ray(session: Session) -> None:
     class PackWorker(tune.Trainable):  # type: ignore[misc]
         """An actor that trains one pack a step."""
 
-        def setup(self, config: dict[str, Any], source: Source = None, scale: str = "") -> None:
+        def setup(
+            self, config: dict[str, Any], source: Source | None = None, scale: str = ""
+        ) -> None:
+            assert source is not None  # handed over by `tune.with_parameters`
             self.study, self.scale = catalog.load(source), scale
 
         def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -348,7 +351,11 @@ def check_data(study: Study, plan: Plan) -> None:
 
 
 def _any_draw(study: Study, arm: str) -> dict[str, Any]:
-    return {n: getattr(d, "low", None) or d.choices[0] for n, d in study.space(arm).items()}
+    """The first value of everything that is drawn for an arm."""
+    return {
+        name: dist.choices[0] if isinstance(dist, Choice) else vars(dist)["low"]
+        for name, dist in study.space(arm).items()
+    }
 
 
 def work_of(study: Study, source: Source, scale: str) -> float:
@@ -445,7 +452,11 @@ def execute_to_file(
     keeper = RowsFile(study, path)
     clock = time.monotonic()
     with Meter(plan.planned, work_of(study, source, scale), console) as meter:
-        inline(Session(study, source, scale, plan, Packer(study, pack_size or PACK_SIZE), keeper, meter))
+        inline(
+            Session(
+                study, source, scale, plan, Packer(study, pack_size or PACK_SIZE), keeper, meter
+            )
+        )
     info |= {"finished_at": now(), "seconds": round(time.monotonic() - clock, 1)}
     keeper.attributes = {"study": source.path, "scale": scale, "info": info}
     keeper.wait()
@@ -543,7 +554,9 @@ def _compare(
     old = recorded.sort_values("step")[columns].reset_index(drop=True)
     new = again.sort_values("step")[columns].reset_index(drop=True)
     first = recorded.iloc[0]
-    lines = [f"{first['study']} {first['arm']}, {first['phase']} seed {first['seed']}: {len(old)} rows"]
+    lines = [
+        f"{first['study']} {first['arm']}, {first['phase']} seed {first['seed']}: {len(old)} rows"
+    ]
     if old.equals(new):
         return True, [*lines, "every row is bitwise the same"]
     if len(old) != len(new):

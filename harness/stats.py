@@ -22,9 +22,10 @@ Array = np.ndarray
 class Estimate(Protocol):
     """An estimated quantity that can be held against a threshold."""
 
-    effect: float
-    n: int
-
+    @property
+    def effect(self) -> float: ...
+    @property
+    def n(self) -> int: ...
     def p_above(self, threshold: float) -> float: ...
     def p_below(self, threshold: float) -> float: ...
     def interval(self, level: float) -> tuple[float, float]: ...
@@ -35,7 +36,9 @@ def _one_a_seed(values: Array, name: str) -> Array:
     if array.ndim != 1:
         raise ValueError(f"{name} has shape {array.shape}; allowed: (seeds,), one number a seed")
     if np.isnan(array).any():
-        raise ValueError(f"{name} has {int(np.isnan(array).sum())} NaN; a diverged trial needs a score")
+        raise ValueError(
+            f"{name} has {int(np.isnan(array).sum())} NaN; a diverged trial needs a score"
+        )
     return array
 
 
@@ -43,7 +46,9 @@ def paired(a: Array, b: Array) -> tuple[Array, Array]:
     """Two arrays of shape (seeds,), checked to be paired seed by seed."""
     a, b = _one_a_seed(a, "a"), _one_a_seed(b, "b")
     if a.shape != b.shape:
-        raise ValueError(f"a has {a.size} seeds and b has {b.size}; paired arrays share their seeds")
+        raise ValueError(
+            f"a has {a.size} seeds and b has {b.size}; paired arrays share their seeds"
+        )
     return a, b
 
 
@@ -186,7 +191,9 @@ def median_ratio(a: Array, b: Array) -> Median:
     """
     a, b = paired(a, b)
     if (a <= 0).any() or (b <= 0).any():
-        raise ValueError(f"ratios need positive values; received a minimum of {min(a.min(), b.min())}")
+        raise ValueError(
+            f"ratios need positive values; received a minimum of {min(a.min(), b.min())}"
+        )
     with np.errstate(invalid="ignore"):
         ratio = a / b
     return Median(np.where(np.isinf(a) & np.isinf(b), 1.0, ratio))

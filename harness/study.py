@@ -170,7 +170,9 @@ class Claim:
 
     def __post_init__(self) -> None:
         if not self.statement.strip():
-            raise InvalidStudy("Claim.statement is empty; write the sentence that is put to the test")
+            raise InvalidStudy(
+                "Claim.statement is empty; write the sentence that is put to the test"
+            )
         if not self.source.strip():
             raise InvalidStudy(f"Claim {self.statement!r} has no source; cite a deck or a paper")
         if not self.id:
@@ -347,9 +349,7 @@ class Study:
             raise InvalidStudy("Study.select is empty; say which metric chooses among the draws")
         for name in self.select:
             if name not in self.metrics:
-                raise InvalidStudy(
-                    f"select names metric {name!r}; allowed: {_names(self.metrics)}"
-                )
+                raise InvalidStudy(f"select names metric {name!r}; allowed: {_names(self.metrics)}")
             if self.metrics[name].better is None:
                 raise InvalidStudy(
                     f"select names {name!r}, whose Metric.better is None; allowed: 'high', 'low'"

@@ -37,7 +37,9 @@ NUMBERS = ("lr", "momentum", "beta2", "corrected")  # what an arm or a draw may 
 
 
 def trial(t: Trial) -> Training:
-    optimizer = Optimizer(t["rule"], **{name: t[name] for name in NUMBERS if t.get(name) is not None})
+    optimizer = Optimizer(
+        t["rule"], **{name: t[name] for name in NUMBERS if t.get(name) is not None}
+    )
     if t["task"] == "digits":
         return Training(
             model=partial(MLP, (t["pixels"], t["width"], t["width"], 10)),
@@ -108,26 +110,43 @@ STUDY = Study(
     vary={"task": TASKS},
     include=lambda arm, cell: arm in EVERYWHERE or cell["task"] == "digits",
     nuisance={"lr": Float(1e-4, 10.0, log=True)},
-    fixed={"steps": 500, "epochs": 30, "batch_size": 64, "width": 64, "pixels": 64, "data": "digits"},
+    fixed={
+        "steps": 500,
+        "epochs": 30,
+        "batch_size": 64,
+        "width": 64,
+        "pixels": 64,
+        "data": "digits",
+    },
     select=("valid_accuracy", "valid_loss", "steps_to_target", "gap", "loss"),
     metrics={
         "loss": Metric("height", better="low", log=True),
         "x": Metric("position"),
         "y": Metric("position"),
         "gap": Metric("decades", better="low", label="log₁₀ gap"),
-        "steps_to_target": Metric("steps", better="low", log=True, label="steps to stay at the target"),
+        "steps_to_target": Metric(
+            "steps", better="low", log=True, label="steps to stay at the target"
+        ),
         "train_loss": Metric("nats", better="low", log=True),
         "valid_loss": Metric("nats", better="low", log=True),
         "valid_accuracy": Metric("fraction", better="high", worst=0.0),
         "test_accuracy": Metric("fraction", better="high", worst=0.0),
-        "steps_to_90": Metric("steps", better="low", log=True, label="steps to 90 % validation accuracy"),
+        "steps_to_90": Metric(
+            "steps", better="low", log=True, label="steps to 90 % validation accuracy"
+        ),
         "rate_kept": Metric("share of the first step's rate", better=None, log=True),
     },
     budgets={
         "smoke": Budget(draws=2, seeds=2, steps=50, epochs=2, task=("valley", "saddle", "digits")),
         "default": Budget(draws=32, seeds=20),
         "paper": Budget(
-            draws=36, seeds=10, steps=500, epochs=20, batch_size=128, width=1000, pixels=784,
+            draws=36,
+            seeds=10,
+            steps=500,
+            epochs=20,
+            batch_size=128,
+            width=1000,
+            pixels=784,
             data="mnist",
         ),
     },

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import HARNESS, harness
+from tests.conftest import HARNESS, TINY, harness
 
 FLAGS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
@@ -36,11 +36,18 @@ def browser(chromium: str, tmp_path: Path) -> Iterator[object]:
     driver.quit()
 
 
-@pytest.fixture
-def reported(project: Path) -> Path:
-    done = harness("run", "tiny", "--scale", "smoke", "--inline")
-    assert done.returncode == 0, done.stdout + done.stderr
-    return project
+@pytest.fixture(scope="module")
+def reported(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A project in which the tiny study has run."""
+    folder = tmp_path_factory.mktemp("reported")
+    for name in ("studies", "reports"):
+        (folder / name).mkdir()
+    (folder / "studies" / "tiny.py").write_text(TINY)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        done = harness("run", "tiny", "--scale", "smoke", "--inline")
+        assert done.returncode == 0, done.stdout + done.stderr
+        yield folder
 
 
 def wait_for(driver, words: str, seconds: float = 60) -> str:
@@ -55,7 +62,9 @@ def wait_for(driver, words: str, seconds: float = 60) -> str:
 
 
 @pytest.mark.parametrize("width", [360, 768, 1280])
-def test_the_report_opens_from_disk_loads_nothing_and_fits(browser, reported: Path, width: int) -> None:
+def test_the_report_opens_from_disk_loads_nothing_and_fits(
+    browser, reported: Path, width: int
+) -> None:
     path = reported / "reports" / "tiny" / "smoke" / "report.html"
     browser.execute_cdp_cmd(
         "Emulation.setDeviceMetricsOverride",
@@ -110,7 +119,9 @@ def test_the_mlflow_ui_shows_run_note_children_and_report(browser, reported: Pat
             time.sleep(0.5)
             for frame in browser.find_elements(By.TAG_NAME, "iframe"):
                 browser.switch_to.frame(frame)
-                seen += browser.execute_script("return document.body ? document.body.innerText : ''")
+                seen += browser.execute_script(
+                    "return document.body ? document.body.innerText : ''"
+                )
                 browser.switch_to.default_content()
         assert "Momentum needs fewer steps." in seen
     finally:

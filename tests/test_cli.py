@@ -42,7 +42,10 @@ def test_help_names_every_command() -> None:
 
 BAD = {
     "unknown study": (("run", "tinny"), "did you mean 'tiny'?"),
-    "unknown scale": (("run", "tiny", "--scale", "huge"), "no scale 'huge'; allowed: smoke, default"),
+    "unknown scale": (
+        ("run", "tiny", "--scale", "huge"),
+        "no scale 'huge'; allowed: smoke, default",
+    ),
     "metacharacters": (("run", "tiny; touch hacked"), "allowed: letters"),
     "dots": (("run", "../../etc/passwd"), "allowed: letters"),
     "rows without inline": (("run", "tiny", "--rows", "x.parquet"), "without --inline"),

@@ -64,7 +64,7 @@ def test_a_wrong_file_is_refused_by_name(tmp_path, monkeypatch, content, words) 
     (tmp_path / "mnist" / "train-images-idx3-ubyte.gz").write_bytes(content)
     monkeypatch.setenv("HARNESS_DATA", str(tmp_path))
     load.cache_clear()
-    with pytest.raises(DataError, match="train-images-idx3-ubyte.gz") as caught:
+    with pytest.raises(DataError, match=r"train-images-idx3-ubyte\.gz") as caught:
         load(Data("mnist"))
     assert words in str(caught.value)
 

@@ -39,7 +39,9 @@ def written(project: Path, direct: bool, monkeypatch: pytest.MonkeyPatch) -> lis
         tags = dict(run.data.tags)
         assert tags.pop("mlflow.parentRunId") == recorder.run_id
         history = {
-            name: [(m.step, m.value) for m in ledger.client.get_metric_history(run.info.run_id, name)]
+            name: [
+                (m.step, m.value) for m in ledger.client.get_metric_history(run.info.run_id, name)
+            ]
             for name in run.data.metrics
         }
         assert run.info.artifact_uri.endswith(f"/{run.info.run_id}/artifacts")

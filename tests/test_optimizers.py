@@ -14,16 +14,26 @@ TORCH = {
     "adagrad": lambda p, n: torch.optim.Adagrad(p, lr=n["lr"], eps=n["eps"]),
     "adadelta": lambda p, n: torch.optim.Adadelta(p, lr=n["lr"], rho=n["rho"], eps=n["eps"]),
     "rmsprop": lambda p, n: torch.optim.RMSprop(p, lr=n["lr"], alpha=n["beta"], eps=n["eps"]),
-    "adam": lambda p, n: torch.optim.Adam(p, lr=n["lr"], betas=(n["beta1"], n["beta2"]), eps=n["eps"]),
+    "adam": lambda p, n: torch.optim.Adam(
+        p, lr=n["lr"], betas=(n["beta1"], n["beta2"]), eps=n["eps"]
+    ),
     "adamw": lambda p, n: torch.optim.AdamW(
         p, lr=n["lr"], betas=(n["beta1"], n["beta2"]), eps=n["eps"], weight_decay=n["weight_decay"]
     ),
-    "adamax": lambda p, n: torch.optim.Adamax(p, lr=n["lr"], betas=(n["beta1"], n["beta2"]), eps=n["eps"]),
+    "adamax": lambda p, n: torch.optim.Adamax(
+        p, lr=n["lr"], betas=(n["beta1"], n["beta2"]), eps=n["eps"]
+    ),
     "nadam": lambda p, n: torch.optim.NAdam(
         p, lr=n["lr"], betas=(n["beta1"], n["beta2"]), eps=n["eps"], momentum_decay=n["psi"]
     ),
 }
-CHANGES = {"momentum": (0.5, 0.95), "beta1": (0.8, 0.95), "beta2": (0.99, 0.9995), "rho": (0.8, 0.95), "beta": (0.85, 0.99)}
+CHANGES = {
+    "momentum": (0.5, 0.95),
+    "beta1": (0.8, 0.95),
+    "beta2": (0.99, 0.9995),
+    "rho": (0.8, 0.95),
+    "beta": (0.85, 0.99),
+}
 
 
 def test_every_rule_is_compared() -> None:
@@ -35,21 +45,36 @@ def test_every_rule_is_compared() -> None:
 @pytest.mark.parametrize("size", [1, 3])
 def test_holds_to_torch_over_50_steps(rule: str, size: int) -> None:
     generator = torch.Generator().manual_seed(1)
-    start = {"w": torch.randn(size, 4, 3, generator=generator), "b": torch.randn(size, 4, generator=generator)}
+    start = {
+        "w": torch.randn(size, 4, 3, generator=generator),
+        "b": torch.randn(size, 4, generator=generator),
+    }
     gradients = [
-        {name: torch.randn(w.shape, generator=generator) for name, w in start.items()} for _ in range(50)
+        {name: torch.randn(w.shape, generator=generator) for name, w in start.items()}
+        for _ in range(50)
     ]
     optimizers = [
-        Optimizer(rule, lr=0.01 * (1 + lane), **{
-            name: pair[0] if lane == 1 else pair[1]
-            for name, pair in CHANGES.items() if lane and name in RULES[rule].defaults
-        })
+        Optimizer(
+            rule,
+            lr=0.01 * (1 + lane),
+            **{
+                name: pair[0] if lane == 1 else pair[1]
+                for name, pair in CHANGES.items()
+                if lane and name in RULES[rule].defaults
+            },
+        )
         for lane in range(size)
     ]
     ours = {name: w.clone() for name, w in start.items()}
     stepper = Stepper(optimizers, ours)
-    theirs = [{name: torch.nn.Parameter(w[lane].clone()) for name, w in start.items()} for lane in range(size)]
-    peers = [TORCH[rule](list(p.values()), dict(o.numbers)) for p, o in zip(theirs, optimizers, strict=True)]
+    theirs = [
+        {name: torch.nn.Parameter(w[lane].clone()) for name, w in start.items()}
+        for lane in range(size)
+    ]
+    peers = [
+        TORCH[rule](list(p.values()), dict(o.numbers))
+        for p, o in zip(theirs, optimizers, strict=True)
+    ]
     for gradient in gradients:
         stepper.step(gradient)
         for lane, peer in enumerate(peers):
@@ -64,7 +89,9 @@ def test_holds_to_torch_over_50_steps(rule: str, size: int) -> None:
 def test_adam_without_correction_by_hand() -> None:
     # one step from 0 with g = 1: m = 0.1, v = 0.001; w = -lr * 0.1 / sqrt(0.001)
     w = {"w": torch.zeros(2, 1)}
-    Stepper([Optimizer("adam", lr=1.0, corrected=0.0), Optimizer("adam", lr=1.0)], w).step({"w": torch.ones(2, 1)})
+    Stepper([Optimizer("adam", lr=1.0, corrected=0.0), Optimizer("adam", lr=1.0)], w).step(
+        {"w": torch.ones(2, 1)}
+    )
     assert w["w"][0].item() == pytest.approx(-0.1 / 0.001**0.5, rel=1e-5)
     assert w["w"][1].item() == pytest.approx(-1.0, rel=1e-5)
 

@@ -83,7 +83,13 @@ def test_descent_matches_a_plain_loop() -> None:
 
 
 def test_steps_to_target_by_hand() -> None:
-    columns = [[3, 1, 3, 1, 1], [1, 1, 1, 1, 1], [3, 3, 1, 1, 3], [3, math.nan, 1, 1, 1], [3, 3, 3, 3, 1]]
+    columns = [
+        [3, 1, 3, 1, 1],
+        [1, 1, 1, 1, 1],
+        [3, 3, 1, 1, 3],
+        [3, math.nan, 1, 1, 1],
+        [3, 3, 3, 3, 1],
+    ]
     losses = torch.tensor(columns).T
     moment = Moment(4, True, {}, losses[-1], losses, {}, [], None, lambda: losses[-1])
     assert StepsTo(2.0).read(moment)["steps_to_target"].tolist() == [3, 0, math.inf, 2, 4]
@@ -131,7 +137,13 @@ def test_signatures_group_what_differs_in_numbers_only() -> None:
     other = Training(partial(Descent, "beale"), Optimizer("momentum"), steps=40, every=4,
                      probes=(Position(), StepsTo(0.5)))  # fmt: skip
     assert valley(0.1).signature() != other.signature()
-    wide = Training(partial(MLP, (64, 17, 10)), Optimizer("adam"), data=Data("digits", train=320), epochs=2, batch_size=32)
+    wide = Training(
+        partial(MLP, (64, 17, 10)),
+        Optimizer("adam"),
+        data=Data("digits", train=320),
+        epochs=2,
+        batch_size=32,
+    )
     assert digits(0.1).signature() != wide.signature()
 
 
@@ -145,7 +157,9 @@ def test_an_author_module_fuses_unchanged() -> None:
             return self.b(torch.nn.functional.gelu(self.norm(self.a(x))))
 
     def own(lr: float) -> Training:
-        return Training(Own, Optimizer("sgd", lr=lr), data=Data("digits", train=320), epochs=1, batch_size=32)
+        return Training(
+            Own, Optimizer("sgd", lr=lr), data=Data("digits", train=320), epochs=1, batch_size=32
+        )
 
     assert own(0.1).signature() == own(0.2).signature()
     outcomes = train([own(0.1), own(0.2), own(0.3)], [0, 1, 2])

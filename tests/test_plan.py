@@ -25,7 +25,9 @@ def keys(src: Source, scale: str = "smoke") -> list[str]:
     while trials := plan.ready():
         for trial in trials:
             found.append(trial.key)
-            plan.tell(trial.key, Outcome("finished", [1], {"loss": [1.0], "steps_to_target": [5.0]}))
+            plan.tell(
+                trial.key, Outcome("finished", [1], {"loss": [1.0], "steps_to_target": [5.0]})
+            )
     assert plan.done
     assert len(found) == plan.planned
     return found
@@ -50,7 +52,7 @@ SAME = {
     "more seeds": ('"smoke": Budget(draws=4, seeds=6)', '"smoke": Budget(draws=4, seeds=9)'),
 }
 OTHER = {
-    "the trial": ("steps=t[\"steps\"],", "steps=t[\"steps\"] + 0,"),
+    "the trial": ('steps=t["steps"],', 'steps=t["steps"] + 0,'),
     "a setting": ('"steps": 60', '"steps": 61'),
     "a probe": ("StepsTo(1.0)", "StepsTo(1.1)"),
 }
@@ -77,12 +79,17 @@ def test_the_code_of_parts_counts_only_where_they_are_used(project: Path, monkey
         real = fingerprint._definitions
         with monkeypatch.context() as patch:
             patch.setattr(
-                fingerprint, "_definitions", lambda m: changed if m == f"harness.{module}" else real(m)
+                fingerprint,
+                "_definitions",
+                lambda m: changed if m == f"harness.{module}" else real(m),
             )
             return fingerprint.code_hash(source(project).text, "trial", words)
 
     sgd, nesterov = frozenset({"sgd"}), frozenset({"nesterov"})
-    base = {words: fingerprint.code_hash(source(project).text, "trial", words) for words in (sgd, nesterov)}
+    base = {
+        words: fingerprint.code_hash(source(project).text, "trial", words)
+        for words in (sgd, nesterov)
+    }
     assert base[sgd] != base[nesterov]
     rule = ("optimizers", '.add_(g).mul_(c["lr"])', '.sub_(g).mul_(c["lr"])')
     assert hash_with(*rule, sgd) == base[sgd]
@@ -143,15 +150,22 @@ def test_dry_run_counts_everything_and_names_what_runs_alone(project: Path) -> N
     assert sketch["phases"]["tune"] == {"trials": 8, "packs": 2, "alone": 0}
     assert sketch["alone"] == {}
     assert sketch["seconds"] > 0
-    text = edit(src.text, "    return Training(", "    return ({} for _ in range(2))\n    return Training(")
+    text = edit(
+        src.text, "    return Training(", "    return ({} for _ in range(2))\n    return Training("
+    )
     lone = source(project, text)
-    assert dry_run(catalog.load(lone), lone, "smoke", 2)["alone"] == {"it is a generator of rows": 20}
+    assert dry_run(catalog.load(lone), lone, "smoke", 2)["alone"] == {
+        "it is a generator of rows": 20
+    }
 
 
 @pytest.mark.parametrize("sampler", ["qmc", "random", "tpe"])
 def test_draws_are_reproducible_whatever_the_order_of_telling(sampler) -> None:
     def draws(backwards: bool) -> list[dict]:
-        search, found = Search({"lr": Float(1e-3, 1.0, log=True), "m": Float(0, 1)}, 20, sampler), []
+        search, found = (
+            Search({"lr": Float(1e-3, 1.0, log=True), "m": Float(0, 1)}, 20, sampler),
+            [],
+        )
         while fresh := search.ask():
             numbers = range(len(found), len(found) + len(fresh))
             found += fresh

@@ -67,7 +67,19 @@ def test_files_of_the_contract(finished: Path) -> None:
     assert verdicts["scale"] == "smoke"
     assert {"planned", "finished", "diverged", "failed"} <= set(verdicts["trials"])
     claim = verdicts["claims"][0]
-    for field in ("id", "statement", "source", "verdict", "effect", "low", "high", "p", "margin", "unit", "n"):
+    for field in (
+        "id",
+        "statement",
+        "source",
+        "verdict",
+        "effect",
+        "low",
+        "high",
+        "p",
+        "margin",
+        "unit",
+        "n",
+    ):
         assert field in claim
     frame = rows(finished)
     assert list(frame.columns) == [
@@ -113,12 +125,17 @@ def test_inline_gives_bitwise_the_same_rows(finished: Path, project: Path) -> No
     ray = rows(finished)
     order = ["trial", "step"]
     inline = inline[ray.columns].sort_values(order, ignore_index=True)
-    pd.testing.assert_frame_equal(inline, ray.sort_values(order, ignore_index=True), check_exact=True)
+    pd.testing.assert_frame_equal(
+        inline, ray.sort_values(order, ignore_index=True), check_exact=True
+    )
     assert not (project / "mlflow.db").exists()
 
 
 def test_rows_can_be_imported(project: Path) -> None:
-    assert harness("run", "tiny", "--scale", "smoke", "--inline", "--rows", "out.parquet").returncode == 0
+    assert (
+        harness("run", "tiny", "--scale", "smoke", "--inline", "--rows", "out.parquet").returncode
+        == 0
+    )
     done = harness("import", "out.parquet")
     assert done.returncode == 0, done.stdout + done.stderr
     assert len(rows(project)) == len(pd.read_parquet("out.parquet"))
@@ -209,8 +226,8 @@ def test_divergence_is_counted(project: Path) -> None:
 
 
 def test_an_interrupted_run_continues(project: Path) -> None:
-    edit(project, "    return Training(", "    import time; time.sleep(0.4)\n    return Training(")
-    edit(project, '"smoke": Budget(draws=4, seeds=6)', '"smoke": Budget(draws=4, seeds=12)')
+    edit(project, "    return Training(", "    import time; time.sleep(0.1)\n    return Training(")
+    edit(project, '"smoke": Budget(draws=4, seeds=6)', '"smoke": Budget(draws=4, seeds=16)')
     command = [*HARNESS, "run", "tiny", "--scale", "smoke", "--inline", "--pack-size", "2"]
     first = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     packs = project / "mlruns" / "tiny"
@@ -225,17 +242,21 @@ def test_an_interrupted_run_continues(project: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     assert "from the ledger" in done.stdout
     frame = rows(project)
-    assert frame["trial"].nunique() == 32
+    assert frame["trial"].nunique() == 40
     assert not frame.duplicated(["trial", "step"]).any()
     (parent,) = Ledger(project).parents("tiny", "smoke")
-    assert len(Ledger(project).children(parent.info.experiment_id, parent.info.run_id)) == 32
+    assert len(Ledger(project).children(parent.info.experiment_id, parent.info.run_id)) == 40
 
 
 def test_a_worker_that_dies_costs_only_the_culprit(project: Path) -> None:
     edit(project, 'raise RuntimeError("planned <b>failure</b>")', "import os; os._exit(1)")
     edit(project, '"break_it": False', '"break_it": True')
     # the driver looks at trials too: only a worker may die
-    edit(project, "if t[\"break_it\"]", "if 'ray' in __import__('sys').modules and t[\"break_it\"] and __import__('ray').get_runtime_context().get_actor_id()")
+    edit(
+        project,
+        'if t["break_it"]',
+        "if 'ray' in __import__('sys').modules and t[\"break_it\"] and __import__('ray').get_runtime_context().get_actor_id()",
+    )
     done = apart("run", "tiny", "--scale", "smoke")
     assert done.returncode == 0, done.stdout + done.stderr
     frame = rows(project)

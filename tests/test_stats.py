@@ -41,7 +41,11 @@ def test_ratio_where_a_miss_is_infinity() -> None:
 
 
 @pytest.mark.parametrize("kind", [stats.mean, stats.median])
-@given(values=arrays(float, st.integers(5, 30), elements=FINITE), threshold=FINITE, alpha=st.floats(0.001, 0.2))
+@given(
+    values=arrays(float, st.integers(5, 30), elements=FINITE),
+    threshold=FINITE,
+    alpha=st.floats(0.001, 0.2),
+)
 def test_interval_and_p_agree(kind, values, threshold, alpha) -> None:
     estimate = kind(values)
     low, high = estimate.interval(1 - alpha)

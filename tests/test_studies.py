@@ -94,7 +94,9 @@ def test_the_same_seed_gives_identical_rows(name: str) -> None:
         trial = rows.trial_of(study, "smoke", recorded)
         again = rows.frame_of(study, "again", [trial], run_pack(study, [trial]))
         pd.testing.assert_frame_equal(
-            again[study.columns()], recorded[study.columns()].reset_index(drop=True), check_exact=True
+            again[study.columns()],
+            recorded[study.columns()].reset_index(drop=True),
+            check_exact=True,
         )
 
 
