@@ -273,7 +273,7 @@ def run(
     results, recorder = run_.execute(
         study, source, scale, root, out, use_ray=not inline, fresh=fresh, pack_size=pack_size
     )
-    _publish(results, folder, recorder)
+    _conclude(results, folder, recorder)
 
 
 def _report_folder(root: Path, study: str, scale: str) -> Path:
@@ -290,7 +290,7 @@ def _report_folder(root: Path, study: str, scale: str) -> Path:
     return folder
 
 
-def _publish(results: Results, folder: Path, recorder: Any = None) -> None:
+def _conclude(results: Results, folder: Path, recorder: Any = None) -> None:
     """Judge, write the report, keep it in the ledger where there is a recorder, and print."""
     from harness import report
     from harness.claims import judge
@@ -338,14 +338,25 @@ def _print_verdicts(study: Study, verdicts: list[Verdict]) -> None:
 
 
 @app.command()
-def report(name: Name, scale: Scale = "default") -> None:
+def report(
+    name: Name,
+    scale: Scale = "default",
+    publish: Annotated[
+        bool,
+        typer.Option("--publish", help="Also put verdicts and a figure into reports/README.md."),
+    ] = False,
+) -> None:
     """Rebuild a study's report from the ledger alone; trains nothing."""
     study, _ = _load(name, scale)
     root = catalog.root()
     folder = _report_folder(root, study.name, scale)
     from harness import run as run_
 
-    _publish(run_.recall(study, scale, root), folder)
+    _conclude(run_.recall(study, scale, root), folder)
+    if publish:
+        from harness import published
+
+        out.print(f"{'published:':13}{published.add(folder, root / 'reports')}", soft_wrap=True)
 
 
 @app.command("import")
@@ -362,7 +373,7 @@ def import_(
     root = catalog.root()
     folder = _report_folder(root, study.name, scale)
     results, recorder = run_.import_rows(study, source, scale, root, frame, out)
-    _publish(results, folder, recorder)
+    _conclude(results, folder, recorder)
 
 
 @app.command()

@@ -269,6 +269,9 @@ def verdicts_json(results: Results, verdicts: list[Verdict]) -> dict[str, Any]:
         "commit": info.get("commit"),
         "started_at": info.get("started_at"),
         "finished_at": info.get("finished_at"),
+        "seconds": info.get("seconds"),
+        "machine": f"{_device(info)}, {(info.get('provenance') or {}).get('cores', '?')} cores",
+        "figures": [figure.name for figure in results.study.figures],
         "trials": results.counts,
         "claims": [
             {
@@ -286,6 +289,7 @@ def verdicts_json(results: Results, verdicts: list[Verdict]) -> dict[str, Any]:
                 "direction": v.direction,
                 "quantity": v.quantity,
                 "reason": v.reason,
+                "words": in_words(v, results.study),
             }
             for v in verdicts
         ],

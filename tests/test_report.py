@@ -432,3 +432,18 @@ def test_counts_are_of_trials() -> None:
     counts = synthetic.small()[0].counts
     statuses = synthetic.small()[0].trials["status"].value_counts().to_dict()
     assert counts == {"planned": len(synthetic.small()[0].trials), "failed": 0, **statuses}
+
+
+def test_publishing_writes_the_board_from_what_is_kept(tmp_path: Path) -> None:
+    from harness import published
+
+    folder = tmp_path / "reports" / "tiny" / "default"
+    made = synthetic.small()
+    report.write(made, judge(made.study, made.frame), folder)
+    board = published.add(folder, tmp_path / "reports").read_text()
+    kept = json.loads((tmp_path / "reports" / "published" / f"{made.study.name}.json").read_text())
+    for claim in kept["claims"]:
+        assert claim["statement"].replace("|", "\\|") in board
+        assert claim["words"][0] in board
+    assert f"{made.counts['planned']:,} trials" in board
+    assert (tmp_path / "reports" / "published" / f"{made.study.name}.svg").exists()
