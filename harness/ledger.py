@@ -165,8 +165,9 @@ class Ledger:
             return os.path.join(urllib.parse.unquote(local.path), name)
         return str(self.client.download_artifacts(run.info.run_id, name, tempfile.mkdtemp()))
 
-    def info_of(self, run: Run) -> dict[str, Any]:
+    def info_of(self, run_id: str) -> dict[str, Any]:
         """What a parent run knew of itself, with its state as the store has it."""
+        run = self.client.get_run(run_id)
         try:
             info = json.loads(Path(self._fetch(run, "info.json")).read_text())
         except (OSError, ValueError, mlflow.exceptions.MlflowException):

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
+BEGIN, END = "<!-- published:begin -->", "<!-- published:end -->"
 LARGEST = 400_000  # bytes of a figure that is tracked; contour maps are larger
 MARKS = {"supported": "✓ supported", "refuted": "✗ refuted", "inconclusive": "? inconclusive"}
 
@@ -28,7 +30,29 @@ def add(folder: Path, reports: Path) -> Path:
     kept = [json.loads(path.read_text("utf-8")) for path in sorted(home.glob("*.json"))]
     board = reports / "README.md"
     board.write_text(markdown(kept, home), encoding="utf-8")
+    front = reports.parent / "README.md"
+    if front.is_file():
+        before, _, rest = front.read_text("utf-8").partition(BEGIN)
+        _, found, after = rest.partition(END)
+        if found:
+            front.write_text(f"{before}{BEGIN}\n{summary(kept)}{END}{after}", encoding="utf-8")
     return board
+
+
+def summary(kept: list[dict[str, Any]]) -> str:
+    """A table of the published runs, for the project's front page."""
+    lines = [
+        "| study | supported | refuted | inconclusive | trials | time | on |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for run in kept:
+        tally = Counter(claim["verdict"] for claim in run["claims"])
+        counts = " | ".join(str(tally[outcome]) for outcome in MARKS)
+        lines.append(
+            f"| [{run['study']}](reports/README.md#{run['study']}) | {counts} "
+            f"| {run['trials']['planned']:,} | {run['seconds']:.0f} s | {run['machine']} |"
+        )
+    return "\n".join(lines) + "\n"
 
 
 def markdown(kept: list[dict[str, Any]], home: Path) -> str:

@@ -72,15 +72,38 @@ def _numeric(column: pd.Series) -> bool:
     return all(isinstance(v, int | float | np.number) for v in column)
 
 
-def outcome_of(study: Study, rows: pd.DataFrame) -> Outcome:
-    """The outcome that one trial's rows came from."""
-    first = rows.iloc[0]
-    if first["status"] == "failed":
-        return Outcome("failed", error=str(first["error"]), seconds=float(first["seconds"]))
-    metrics = {name: rows[name].to_list() for name in study.metrics if rows[name].notna().any()}
-    return Outcome(
-        str(first["status"]), rows["step"].to_list(), metrics, "", float(first["seconds"])
-    )
+class Recorded:
+    """Outcomes by trial key, from rows with `PER_TRIAL`; made to be asked thousands of times.
+
+    Args:
+        study: Names the metrics.
+        frame: Rows of any number of trials.
+    """
+
+    def __init__(self, study: Study, frame: pd.DataFrame) -> None:
+        ordered = frame.sort_values(["trial", "step"], kind="stable")
+        keys, starts = np.unique(ordered["trial"].to_numpy(str), return_index=True)
+        ends = [*starts[1:], len(ordered)]
+        self._span = {str(k): slice(a, b) for k, a, b in zip(keys, starts, ends, strict=True)}
+        names = ("status", "error", "seconds", "step", *study.metrics)
+        self._columns = {name: ordered[name].to_numpy() for name in names}
+        self._metrics = tuple(study.metrics)
+
+    def get(self, key: str) -> Outcome | None:
+        """The outcome that a trial's rows came from, or None without any."""
+        span = self._span.get(key)
+        if span is None:
+            return None
+        column = {name: values[span] for name, values in self._columns.items()}
+        status, seconds = str(column["status"][0]), float(column["seconds"][0])
+        if status == "failed":
+            return Outcome("failed", error=str(column["error"][0]), seconds=seconds)
+        metrics = {
+            name: column[name].tolist()
+            for name in self._metrics
+            if not np.isnan(column[name]).all()
+        }
+        return Outcome(status, column["step"].tolist(), metrics, "", seconds)
 
 
 def trial_of(study: Study, scale: str, rows: pd.DataFrame) -> Trial:

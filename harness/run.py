@@ -99,17 +99,17 @@ class Session:
     def _refill(self) -> None:
         """Take trials that have become ready: from the ledger where it has them, else as packs."""
         while trials := self.plan.ready():
-            fresh = []
+            found = {trial.key: self.known(trial.key) for trial in trials}
             for stored in (True, False):
                 reused = [
                     (trial, outcome)
                     for trial in trials
-                    if self.stored(trial.key) is stored and (outcome := self.known(trial.key))
+                    if self.stored(trial.key) is stored and (outcome := found[trial.key])
                 ]
                 if reused:
                     work = sum(pack.cost for pack in self.packer.pack([t for t, _ in reused]))
                     self._take("ledger", reused, work, stored, reused=True)
-            fresh = [trial for trial in trials if not self.known(trial.key)]
+            fresh = [trial for trial in trials if not found[trial.key]]
             self._packs.extend(self.packer.pack(fresh))
         self._packs = deque(sorted(self._packs, key=lambda pack: -pack.cost))
 
@@ -402,19 +402,20 @@ def execute(
         info = _info(root, plan, ledger.uri)
         known = None if fresh else ledger.known(study)
         recorder = ledger.start(study, scale, info, fresh)
+        earlier = ledger.info_of(recorder.run_id) if recorder.continued else {}
     except BaseException:
         if early:
             stop_ray()
         raise
     try:
         mine = set(recorder.run_ids)
-        book = {} if known is None else dict(iter(known.groupby("trial", sort=False)))
+        book = None if known is None else rows.Recorded(study, known)
         meter = Meter(plan.planned, work_of(study, source, scale), console)
         clock = time.monotonic()
         with meter:
             session = Session(
                 study, source, scale, plan, Packer(study, pack_size or PACK_SIZE), recorder, meter,
-                lambda key: rows.outcome_of(study, book[key]) if key in book else None,
+                lambda key: book.get(key) if book else None,
                 lambda key: key in mine,
             )  # fmt: skip
             if not use_ray:
@@ -431,13 +432,15 @@ def execute(
         recorder.wait()
         recorder.end("KILLED")
         raise
-    info |= {
-        "finished_at": now(),
-        "seconds": round(time.monotonic() - clock, 1),
-        "experiment_id": recorder.experiment,
-        "run_id": recorder.run_id,
-        "reused": meter.reused,
-    }
+    if meter.reused == plan.planned and "finished_at" in earlier:
+        info = earlier  # nothing was trained: the run is what it was
+    else:
+        info |= {
+            "finished_at": now(),
+            "seconds": round(time.monotonic() - clock + earlier.get("seconds", 0.0), 1),
+            "reused": meter.reused,
+        }
+    info |= {"experiment_id": recorder.experiment, "run_id": recorder.run_id, "partial": False}
     recorder.consolidate(info)
     return results_of(study, scale, recorder.frame(), recorder.run_ids, info), recorder
 
@@ -488,11 +491,13 @@ def import_rows(
     info = {**frame.attrs["info"], "tracking_uri": ledger.uri}
     frame = rows.typed(study, frame)
     recorder = ledger.start(study, scale, info, fresh=True)
+    recorded = rows.Recorded(study, frame)
     try:
         for pack, part in frame.groupby("pack", sort=False):
             groups = [group for _, group in part.groupby("trial", sort=False)]
             trials = [rows.trial_of(study, scale, group) for group in groups]
-            recorder.add(str(pack), trials, [rows.outcome_of(study, group) for group in groups])
+            outcomes = [recorded.get(trial.key) for trial in trials]
+            recorder.add(str(pack), trials, [outcome for outcome in outcomes if outcome])
         console.print(f"{frame['trial'].nunique()} trials to load")
         recorder.wait()
     except BaseException:
@@ -516,7 +521,7 @@ def recall(study: Study, scale: str, root: Path) -> Results:
             f"the ledger {ledger.uri} has no run of {study.name} at the {scale} scale; "
             f"first: harness run {study.name} --scale {scale}"
         )
-    info = ledger.info_of(parents[0])
+    info = ledger.info_of(parents[0].info.run_id)
     ids = ledger.children(parents[0].info.experiment_id, parents[0].info.run_id)
     return results_of(study, scale, ledger.rows_of(study, parents[0]), ids, info)
 
@@ -543,7 +548,7 @@ def replay(key: str, root: Path) -> tuple[bool, list[str]]:
             trial = rows.trial_of(study, scale, recorded)
             device = "cuda" if torch.cuda.is_available() else "cpu"
             again = rows.frame_of(study, "replay", [trial], run_pack(study, [trial], device))
-            return _compare(study, ledger.info_of(parent), recorded, again)
+            return _compare(study, ledger.info_of(parent.info.run_id), recorded, again)
     raise BadInput(f"no trial {key!r} in {ledger.uri}; allowed: a key from trials.csv")
 
 

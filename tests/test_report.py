@@ -438,8 +438,8 @@ def test_publishing_writes_the_board_from_what_is_kept(tmp_path: Path) -> None:
     from harness import published
 
     folder = tmp_path / "reports" / "tiny" / "default"
-    made = synthetic.small()
-    report.write(made, judge(made.study, made.frame), folder)
+    made, verdicts = synthetic.small()
+    report.write(made, verdicts, folder)
     board = published.add(folder, tmp_path / "reports").read_text()
     kept = json.loads((tmp_path / "reports" / "published" / f"{made.study.name}.json").read_text())
     for claim in kept["claims"]:

@@ -157,10 +157,13 @@ def test_the_report_is_rebuilt_from_the_ledger_alone(finished: Path) -> None:
 
 def test_a_second_run_trains_nothing_and_agrees(finished: Path) -> None:
     before = rows(finished)
+    verdicts = json.loads((finished / "reports" / "tiny" / "smoke" / "verdicts.json").read_text())
     done = apart("run", "tiny", "--scale", "smoke")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "20 from the ledger" in done.stdout
     pd.testing.assert_frame_equal(rows(finished), before, check_exact=True)
+    again = json.loads((finished / "reports" / "tiny" / "smoke" / "verdicts.json").read_text())
+    assert again == verdicts  # its times too: nothing was trained
     (parent,) = Ledger(finished).parents("tiny", "smoke")
     children = Ledger(finished).children(parent.info.experiment_id, parent.info.run_id)
     assert len(children) == 20
