@@ -180,8 +180,9 @@ def show(name: Name, as_json: Json = False) -> None:
         one = study.arms[arm]
         held = [f"{k}={v} (held)" for k, v in one.held.items()]
         own = [f"{k}={v}" for k, v in one.settings.items()]
+        tuned = [f"{k} {_range(d)}" for k, d in study.space(arm).items()]
         arms.add_row(
-            escape(study.label(arm)), ", ".join(own + held), ", ".join(study.space(arm)) or "–"
+            escape(study.label(arm)), ", ".join(own + held), escape(", ".join(tuned)) or "–"
         )
     out.print(arms)
     out.print(
@@ -207,6 +208,15 @@ def show(name: Name, as_json: Json = False) -> None:
         more = ", ".join(f"{k}={v}" for k, v in b.settings.items())
         budgets.add_row(scale, str(b.draws), str(b.seeds), f"{_count(study, scale):,}", more)
     out.print(budgets)
+
+
+def _range(distribution: Any) -> str:
+    """What is drawn, in words: "0.0001 to 10 (log)"."""
+    choices = getattr(distribution, "choices", None)
+    if choices is not None:
+        return "of " + "/".join(map(str, choices))
+    log = " (log)" if distribution.log else ""
+    return f"{distribution.low:g} to {distribution.high:g}{log}"
 
 
 @app.command()
