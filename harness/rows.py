@@ -83,7 +83,7 @@ class Recorded:
     def __init__(self, study: Study, frame: pd.DataFrame) -> None:
         ordered = frame.sort_values(["trial", "step"], kind="stable")
         keys, starts = np.unique(ordered["trial"].to_numpy(str), return_index=True)
-        ends = [*starts[1:], len(ordered)]
+        ends = [*starts[1:], len(ordered)][: len(starts)]  # no rows: no spans
         self._span = {str(k): slice(a, b) for k, a, b in zip(keys, starts, ends, strict=True)}
         names = ("status", "error", "seconds", "step", *study.metrics)
         self._columns = {name: ordered[name].to_numpy() for name in names}
