@@ -183,22 +183,31 @@ def start_ray() -> None:
         "OMP_NUM_THREADS": "1",
     }.items():
         os.environ.setdefault(name, value)
+    address = os.environ.get("RAY_ADDRESS")
+    if address and (Path.home() / ".ray" / "auth_token").is_file():
+        # `ray start` makes this token and asks for it; a driver that joins must say that it has it
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
     import ray
 
     if ray.is_initialized():
         return
     logging.getLogger("ray").setLevel(logging.ERROR)
-    address = os.environ.get("RAY_ADDRESS")
     forwarded = {k: os.environ[k] for k in ("HARNESS_DATA", "OMP_NUM_THREADS") if k in os.environ}
     local: dict[str, Any] = {"include_dashboard": False, "object_store_memory": OBJECT_STORE}
-    ray.init(
-        address=address or "local",
-        log_to_driver=False,
-        logging_level="ERROR",
-        configure_logging=False,
-        # A local cluster inherits this process's environment; an existing one does not.
-        **({"runtime_env": {"env_vars": forwarded}} if address else local),
-    )
+    try:
+        ray.init(
+            address=address or "local",
+            log_to_driver=False,
+            logging_level="ERROR",
+            configure_logging=False,
+            # A local cluster inherits this process's environment; an existing one does not.
+            **({"runtime_env": {"env_vars": forwarded}} if address else local),
+        )
+    except ConnectionError:
+        raise BadInput(
+            f"no Ray cluster answers at RAY_ADDRESS={address!r}; start it, or unset RAY_ADDRESS to "
+            "use a private one"
+        ) from None
 
 
 def stop_ray() -> None:
