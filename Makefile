@@ -14,7 +14,7 @@ endif
 export NAME SCALE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup study report list ui test check bench clean
+.PHONY: help setup study report list ui test check clean
 
 help: ## print these targets
 	@echo "Usage: make TARGET [NAME=study] [SCALE=smoke|default|paper]"

@@ -568,6 +568,6 @@ def judge(study: Study, frame: pd.DataFrame, level: float = LEVEL) -> list[Verdi
 def _evidence(claim: Claim, study: Study, frame: pd.DataFrame) -> Evidence:
     try:
         evidence: Evidence = claim.check.evidence(frame, study)
-    except _Missing as why:
+    except (_Missing, ValueError) as why:  # ValueError: numbers that the estimate cannot take
         return Evidence(None, claim.check.margin, claim.check.direction, str(why))
     return evidence

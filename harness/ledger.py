@@ -9,6 +9,7 @@ artifact, and a child that is missing beside it is written then.
 from __future__ import annotations
 
 import getpass
+import hashlib
 import json
 import logging
 import os
@@ -212,8 +213,12 @@ class Ledger:
         self.client.log_dict(run.info.run_id, dict(info), "info.json")
         return Recorder(self, study, experiment, run.info.run_id, False)
 
-    def children(self, experiment: str, parent: str) -> dict[str, str]:
-        """Trial key to run id of every finished child of a parent; other children are removed."""
+    def children(self, experiment: str, parent: str, clean: bool = False) -> dict[str, str]:
+        """Trial key to run id of every ended child of a parent.
+
+        `clean`, for a run that continues: children that failed or were cut short are removed and
+        left out, for they are trained and written again.
+        """
         found: dict[str, str] = {}
         token = None
         while True:
@@ -222,9 +227,9 @@ class Ledger:
                 page_token=token,
             )  # fmt: skip
             for run in page:
-                if run.info.status == "FINISHED":
+                if run.info.status == "FINISHED" or (not clean and run.info.status == "FAILED"):
                     found[run.data.tags.get("harness.trial", "")] = run.info.run_id
-                else:  # failed, or cut short: it is trained and written again
+                elif clean:
                     self.client.delete_run(run.info.run_id)
             token = page.token
             if not token:
@@ -240,6 +245,13 @@ def _knock(parts: urllib.parse.ParseResult, uri: str) -> None:
             f"tracking server {uri!r} does not answer ({error.strerror or error}); start it, or "
             "unset MLFLOW_TRACKING_URI to use the project's own database"
         ) from None
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # a container's user without a name
+        return "unknown"
 
 
 @dataclass(frozen=True)
@@ -260,7 +272,7 @@ class _Child:
         tags = {
             "mlflow.runName": name,
             "mlflow.parentRunId": parent,
-            "mlflow.user": getpass.getuser(),
+            "mlflow.user": _user(),
             "mlflow.source.name": "harness",
             "harness.trial": trial.key,
             "harness.arm": trial.arm,
@@ -335,7 +347,8 @@ def _insert(store: SqlAlchemyStore, experiment: str, children: list[_Child]) -> 
         tables[SqlLatestMetric] += {point["key"]: point for point in points}.values()  # the last
     with store.ManagedSessionMaker() as session:
         for table, values in tables.items():
-            session.execute(sqlalchemy.insert(table), values)
+            if values:
+                session.execute(sqlalchemy.insert(table), values)
     return ids
 
 
@@ -362,7 +375,7 @@ class Recorder:
         self.experiment, self.run_id = experiment, run_id
         self.continued = continued
         self.frames: list[pd.DataFrame] = []
-        self.run_ids = ledger.children(experiment, run_id) if continued else {}
+        self.run_ids = ledger.children(experiment, run_id, clean=True) if continued else {}
         self.error: BaseException | None = None
         self._queue: queue.Queue[tuple[str, list[Trial], list[Outcome], bool] | None] = (
             queue.Queue()
@@ -374,6 +387,8 @@ class Recorder:
         self, pack: str, trials: Iterable[Trial], outcomes: Iterable[Outcome], stored: bool = False
     ) -> None:
         """Queue a pack's outcomes. `stored`: its rows are in this parent's artifacts already."""
+        if self.error:  # nothing more can be kept: stop now, not after hours of training
+            raise self.error
         trials, outcomes = list(trials), list(outcomes)
         self.frames.append(rows.frame_of(self.study, pack, trials, outcomes))
         self._queue.put((pack, trials, outcomes, stored))
@@ -412,8 +427,13 @@ class Recorder:
                 self.error = error
 
     def _store(self, pack: str, frame: pd.DataFrame) -> None:
+        # Names of packs begin anew with every process that continues this run; their trials do not.
+        trials = "".join(sorted(frame["trial"].unique()))
+        name = (
+            pack if pack == "all" else f"{pack}-{hashlib.sha256(trials.encode()).hexdigest()[:12]}"
+        )
         with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / f"{pack}.parquet"
+            path = Path(folder) / f"{name}.parquet"
             frame.to_parquet(path, index=False)
             self.ledger.client.log_artifact(self.run_id, str(path), "packs")
 
@@ -430,10 +450,14 @@ class Recorder:
             return {child.key: child.log(self.ledger.client, self.experiment) for child in fresh}
         return _insert(store, self.experiment, fresh)
 
+    def remember(self, info: Mapping[str, Any]) -> None:
+        """Keep what the run knows of itself so far."""
+        self.ledger.client.log_dict(self.run_id, dict(info), "info.json")
+
     def consolidate(self, info: Mapping[str, Any]) -> None:
         """All rows in one file, which is read in place of the packs, and the finished info."""
         self._store("all", self.frame())
-        self.ledger.client.log_dict(self.run_id, dict(info), "info.json")
+        self.remember(info)
 
     def attach(self, folder: Path) -> None:
         """Keep a report folder's files as artifacts of the parent run."""

@@ -96,7 +96,7 @@ def _structure(model: Callable[[], nn.Module]) -> tuple[Any, ...]:
     return _describe(model)
 
 
-@functools.lru_cache(maxsize=4096)
+@functools.lru_cache(maxsize=4096, typed=True)
 def _structure_of(func: Any, args: tuple[Any, ...], keywords: tuple[Any, ...]) -> tuple[Any, ...]:
     return _describe(functools.partial(func, *args, **dict(keywords)))
 
@@ -105,24 +105,28 @@ def _describe(model: Callable[[], nn.Module]) -> tuple[Any, ...]:
     module = _build(model, 0)
     tensors = [*module.named_parameters(), *module.named_buffers()]
     layout = tuple((name, tuple(t.shape), str(t.dtype)) for name, t in tensors)
-    # The arguments of a partial may steer `forward` without showing in repr or shapes.
-    hidden = tuple(
-        (name, repr(value))
-        for name, value in sorted(vars(module).items())
-        if not name.startswith("_") and isinstance(value, str | int | float | bool | tuple)
-    )
-    return (type(module).__qualname__, repr(module), _constants(module), layout, hidden)
+    return (type(module).__qualname__, repr(module), _kept(module), layout)
 
 
-def _constants(module: nn.Module) -> str:
-    """Frozen plain values that modules keep, such as which surface they descend."""
-    kept = {
-        f"{path}.{name}": value
+def _kept(module: nn.Module) -> tuple[tuple[str, str], ...]:
+    """What modules keep beside their tensors and may use in `forward`: one copy serves all lanes,
+    so two models that differ here do not fuse."""
+    return tuple(
+        (f"{path}.{name}", _told(value))
         for path, child in module.named_modules()
-        for name, value in vars(child).items()
-        if getattr(type(value), "__dataclass_params__", None) is not None
-    }
-    return repr(sorted((name, repr(value)) for name, value in kept.items()))
+        for name, value in sorted(vars(child).items())
+        if not name.startswith("_")
+    )
+
+
+def _told(value: Any) -> str:
+    """A value as text that does not depend on where in memory it lies."""
+    name = getattr(value, "__qualname__", None)
+    if name is not None:
+        return f"{getattr(value, '__module__', '')}.{name}"
+    if getattr(type(value), "__dataclass_params__", None) is not None:
+        return str({key: _told(kept) for key, kept in vars(value).items()})
+    return repr(value)
 
 
 def _build(model: Callable[[], nn.Module], seed: int) -> nn.Module:
@@ -174,7 +178,9 @@ def train(
     started = time.perf_counter()
     if len(trainings) == 1:
         # A batch of one takes other kernels, which differ in the last bit: give it a twin.
-        return train([trainings[0]] * 2, [seeds[0]] * 2, device)[:1]
+        (outcome, twin) = train([trainings[0]] * 2, [seeds[0]] * 2, device)
+        outcome.seconds += twin.seconds
+        return [outcome]
     pack = _Pack(trainings, seeds, device)
     pack.run()
     outcomes = pack.outcomes()

@@ -64,9 +64,9 @@ class Plan:
         self.planned = 0
         for arm, cell in study.cells(scale):
             settings = study.settings(scale, arm, cell)
-            words = frozenset(v for v in settings.values() if isinstance(v, str))
+            words = frozenset([arm, *(v for v in settings.values() if isinstance(v, str))])
             if words not in hashes:
-                hashes[words] = fingerprint.code_hash(source.text, study.trial.__name__, words)
+                hashes[words] = fingerprint.code_hash(source.text, _name(study.trial), words)
             space = study.space(arm)
             draws = budget.draws if space or not budget.seeds else 0
             search = Search(space, draws, study.sampler)
@@ -123,7 +123,8 @@ class Plan:
 
     def _trial(self, cell: _Cell, phase: str, nuisance: Mapping[str, Any], seed: int) -> Trial:
         bare = make_trial(self.study, self.scale, phase, cell.arm, cell.cell, nuisance, seed, "")
-        key = _digest([self.study.name, phase, cell.arm, bare.settings, seed, cell.code])
+        reported = sorted(self.study.metrics)  # rows keep what is declared, and nothing else
+        key = _digest([self.study.name, phase, cell.arm, bare.settings, seed, cell.code, reported])
         return dataclasses.replace(bare, key=key)
 
     def _winner(self, cell: _Cell) -> Mapping[str, Any]:
@@ -140,7 +141,10 @@ class Plan:
             return
         score = self._score(outcome)
         cell.scores[number] = score
-        cell.search.tell(number, next((s for s in score if not math.isnan(s)), math.inf))
+        reported = [
+            s for name, s in zip(self.study.select, score, strict=True) if name in outcome.metrics
+        ]
+        cell.search.tell(number, reported[0] if reported else math.inf)
 
     def _score(self, outcome: Outcome) -> tuple[float, ...]:
         """The selecting metrics as a tuple to be minimised, at the last step that reports each."""
@@ -160,6 +164,10 @@ class Plan:
     def done(self) -> bool:
         """Whether every trial of the plan has been told."""
         return self.told >= self.planned
+
+
+def _name(trial: Any) -> str:
+    return str(getattr(trial, "__name__", repr(trial)))
 
 
 def _digest(content: Any) -> str:

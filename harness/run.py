@@ -352,6 +352,8 @@ def check_data(study: Study, plan: Plan) -> None:
         trial = make_trial(study, plan.scale, "confirm", *cell, _any_draw(study, cell[0]), 0, "")
         try:
             declared = study.trial(trial)
+        except BadInput:
+            raise
         except Exception:  # noqa: S112 - the trial will fail with this error and be reported
             continue
         if isinstance(declared, Training) and declared.data and declared.data not in seen:
@@ -416,11 +418,11 @@ def execute(
         if early:
             stop_ray()
         raise
+    clock = time.monotonic()
     try:
         mine = set(recorder.run_ids)
         book = None if known is None else rows.Recorded(study, known)
         meter = Meter(plan.planned, work_of(study, source, scale), console)
-        clock = time.monotonic()
         with meter:
             session = Session(
                 study, source, scale, plan, Packer(study, pack_size or PACK_SIZE), recorder, meter,
@@ -435,11 +437,15 @@ def execute(
         if use_ray:
             stop_ray()  # the writer goes on meanwhile
         recorder.wait()
-    except BaseException:
+    except BaseException as error:
         if use_ray:
             stop_ray()
-        recorder.wait()
-        recorder.end("KILLED")
+        try:
+            recorder.wait()
+            so_far = round(time.monotonic() - clock + earlier.get("seconds", 0.0), 1)
+            recorder.remember(info | {"seconds": so_far})
+        finally:
+            recorder.end("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
         raise
     if meter.reused == plan.planned and "finished_at" in earlier:
         info = earlier  # nothing was trained: the run is what it was
@@ -449,6 +455,8 @@ def execute(
             "seconds": round(time.monotonic() - clock + earlier.get("seconds", 0.0), 1),
             "reused": meter.reused,
         }
+    if "started_at" in earlier:
+        info["started_at"] = earlier["started_at"]
     info |= {"experiment_id": recorder.experiment, "run_id": recorder.run_id, "partial": False}
     recorder.consolidate(info)
     return results_of(study, scale, recorder.frame(), recorder.run_ids, info), recorder
@@ -458,6 +466,8 @@ def execute_to_file(
     study: Study, source: Source, scale: str, path: Path, console: Console, pack_size: int | None
 ) -> None:
     """Train every trial in this process and keep the rows in a file; needs no Ray, no MLflow."""
+    if not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
+        raise BadInput(f"--rows {str(path)!r}: its folder cannot be written; allowed: one that can")
     plan = Plan(study, source, scale)
     check_data(study, plan)
     info = _info(catalog.root(), plan, "")

@@ -160,11 +160,12 @@ class Bootstrap:
         return float((1 + (self.draws >= threshold).sum()) / (self.draws.size + 1))
 
     def interval(self, level: float) -> tuple[float, float]:
-        tail = (1 - level) / 2
-        # 'higher'/'lower' never interpolate between a finite and an infinite draw
-        low = np.quantile(self.draws, tail, method="lower")
-        high = np.quantile(self.draws, 1 - tail, method="higher")
-        return float(low), float(high)
+        # the order statistics that `p_above` and `p_below` step over
+        k = int(np.floor((1 - level) / 2 * (self.draws.size + 1) + 1e-9))
+        if k == 0:
+            return float("-inf"), float("inf")
+        ordered = np.sort(self.draws)
+        return float(ordered[k - 1]), float(ordered[-k])
 
 
 def mean(values: Array) -> Mean:

@@ -45,7 +45,9 @@ __all__ = [
 
 SCALES = ("smoke", "default", "paper")
 PHASES = ("tune", "confirm")
-COLUMNS = ("study", "phase", "arm", "seed", "trial", "step", "status")
+COLUMNS = (
+    "study", "phase", "arm", "seed", "trial", "step", "status", "pack", "seconds", "error", "run_id",
+)  # fmt: skip
 
 Setting = str | int | float | bool | None
 Sampler = Literal["qmc", "random", "tpe"]

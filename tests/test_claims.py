@@ -219,3 +219,16 @@ def test_identical_arms_rarely_get_a_verdict() -> None:
         )
         wrong += any(v.verdict != "inconclusive" for v in judge(study, frame))
     assert wrong / 150 <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / 150)
+
+
+def test_what_an_estimate_cannot_take_leaves_the_claim_open() -> None:
+    study = make(ratio_below("steps", 0.5, arm="a", than="b", task="u"))
+    frame = pd.concat(
+        [
+            rows_for(study, "steps", "a", [0.0] * 8, task="u"),
+            rows_for(study, "steps", "b", [1.0] * 8, task="u"),
+        ]
+    )
+    verdict = judge(study, frame)[0]
+    assert verdict.verdict == "inconclusive"
+    assert "positive" in verdict.reason

@@ -190,3 +190,26 @@ def test_cuda_gives_the_same_rows_twice_and_agrees_with_the_cpu() -> None:
     assert all(same(a, b) for a, b in zip(first, again, strict=True))
     for a, b in zip(first, host, strict=True):
         assert a.metrics["valid_loss"] == pytest.approx(b.metrics["valid_loss"], rel=1e-3)
+
+
+def test_models_that_keep_different_things_do_not_fuse() -> None:
+    class Block(nn.Module):
+        def __init__(self, k: float, act) -> None:
+            super().__init__()
+            self.k, self.act = k, act
+
+        def forward(self, x):
+            return self.k * self.act(x)
+
+    def made(k: float, act) -> Training:
+        def model() -> nn.Module:
+            return nn.Sequential(nn.Linear(64, 8), Block(k, act), nn.Linear(8, 10))
+
+        return Training(
+            model, Optimizer("sgd"), data=Data("digits", train=320), epochs=1, batch_size=32
+        )
+
+    one = made(1.0, torch.tanh).signature()
+    assert one == made(1.0, torch.tanh).signature()
+    assert one != made(0.5, torch.tanh).signature()
+    assert one != made(1.0, torch.sigmoid).signature()

@@ -11,7 +11,7 @@ from harness import catalog, fingerprint
 from harness.packs import Outcome
 from harness.plan import TUNE_SEED, Packer, Plan, dry_run
 from harness.search import Search
-from harness.study import Float, Source
+from harness.study import BadInput, Float, Source
 
 
 def source(project: Path, text: str | None = None) -> Source:
@@ -176,3 +176,60 @@ def test_draws_are_reproducible_whatever_the_order_of_telling(sampler) -> None:
     assert draws(False) == draws(True)
     assert len(draws(False)) == 20
     assert len({d["lr"] for d in draws(False)}) == 20
+
+
+CONSTANTS = {
+    "a dict constant": ("STUDY = Study(", "R = {'a': 1}\nSTUDY = Study(", "R['a']", "{'a': 1}", "{'a': 2}"),
+    "an item set later": ("STUDY = Study(", "R = [1]\nR[0] = 5\nSTUDY = Study(", "R[0]", "R[0] = 5", "R[0] = 6"),
+    "a definition under if": ("STUDY = Study(", "if True:\n    K = 1\nSTUDY = Study(", "K", "K = 1", "K = 2"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", CONSTANTS)
+def test_constants_of_the_study_count(project: Path, what: str) -> None:
+    old, new, use, before, after = CONSTANTS[what]
+    text = edit((project / "studies" / "tiny.py").read_text(), old, new)
+    text = edit(text, 'steps=t["steps"],', f'steps=t["steps"] + 0 * {use},')
+    assert not set(keys(source(project, text))) & set(
+        keys(source(project, edit(text, before, after)))
+    )
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        "from harness.surfaces import SURFACES as S\n    S['valley']",
+        "import harness.surfaces\n    harness.surfaces.SURFACES['valley']",
+        "from harness import surfaces\n    surfaces.SURFACES['valley']",
+    ],
+)
+def test_imports_inside_functions_are_followed(project: Path, lines: str) -> None:
+    text = (project / "studies" / "tiny.py").read_text()
+    text = edit(
+        text,
+        "def trial(t: Trial) -> Training:\n",
+        f"def trial(t: Trial) -> Training:\n    {lines}\n",
+    )
+    text = edit(text, "partial(Descent, ", "partial(OTHER, ").replace(
+        "import Descent", "import MLP as OTHER"
+    )
+    walk = fingerprint._Walk(text, set())
+    walk.follow("", "trial")
+    assert ("harness.surfaces", "SURFACES") in walk.seen
+
+
+def test_a_trial_that_is_no_function_of_the_file_is_refused(project: Path) -> None:
+    text = edit(
+        (project / "studies" / "tiny.py").read_text(), "trial=trial", "trial=lambda t: trial(t)"
+    )
+    src = source(project, text)
+    with pytest.raises(BadInput, match="allowed: a function of the study file"):
+        Plan(catalog.load(src), src, "smoke")
+
+
+def test_declaring_a_metric_changes_every_key(project: Path) -> None:
+    text = (project / "studies" / "tiny.py").read_text()
+    more = edit(
+        text, '"loss": Metric(', '"gap": Metric("decades", better="low"),\n        "loss": Metric('
+    )
+    assert not set(keys(source(project, text))) & set(keys(source(project, more)))

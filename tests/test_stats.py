@@ -102,3 +102,12 @@ def test_equal_arms_are_seldom_called_different(n: int, draw: str, kind: str) ->
         estimate = stats.mean_difference(a, b) if kind == "mean" else stats.median(a - b)
         wrong += min(estimate.p_above(0.0), estimate.p_below(0.0)) <= 0.025
     assert wrong / studies <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / studies)
+
+
+@given(arrays(float, 99, elements=FINITE), FINITE, st.floats(0.001, 0.3))
+def test_bootstrap_interval_and_p_agree(draws, threshold, alpha) -> None:
+    estimate = stats.Bootstrap(float(np.mean(draws)), draws, 10)
+    low, high = estimate.interval(1 - alpha)
+    if abs(alpha / 2 * 100 - round(alpha / 2 * 100)) > 1e-6:
+        assert (low > threshold) == (estimate.p_above(threshold) <= alpha / 2)
+        assert (high < threshold) == (estimate.p_below(threshold) <= alpha / 2)
