@@ -400,11 +400,6 @@ class Recorder:
             return rows.typed(self.study, empty)
         return pd.concat(self.frames, ignore_index=True)
 
-    @property
-    def behind(self) -> int:
-        """Packs that wait to be written."""
-        return self._queue.qsize()
-
     def wait(self) -> None:
         """Return when everything queued is in the store; raises what the writer met."""
         self._queue.put(None)
@@ -475,6 +470,3 @@ class Recorder:
     def end(self, status: str) -> None:
         """Close the parent run: FINISHED, FAILED or KILLED."""
         self.ledger.client.set_terminated(self.run_id, status)
-
-
-MlflowError = mlflow.exceptions.MlflowException
