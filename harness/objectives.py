@@ -1,12 +1,16 @@
 """What training minimises and how a model is scored. Layer 2.
 
 An objective is a frozen value with `loss(output, target) -> scalar`, used for gradients, and
-`scores(output, target) -> {name: scalar}`, used on whole splits.
+`scores(output, target) -> {name: scalar}`, used on whole splits. `numbers` names those of its
+fields that may differ between trials of a pack.
 """
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, ClassVar, cast
 
 import torch
 from torch import Tensor
@@ -14,21 +18,35 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class CrossEntropy:
-    """Mean negative log-likelihood of a softmax (ECNU, "Output layers and loss functions")."""
+    """Mean negative log-likelihood of a softmax (ECNU, "Output layers and loss functions").
+
+    Args:
+        label_smoothing: The share of the target's probability that is spread evenly over all
+            classes in training (Szegedy et al. 2016); scores are without it.
+    """
+
+    label_smoothing: float | Tensor = 0.0
+    numbers: ClassVar[tuple[str, ...]] = ("label_smoothing",)
 
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
         """Args: output (B, classes) logits, target (B,) int64. Returns: scalar, nats."""
         chosen = output.gather(-1, target.unsqueeze(-1)).squeeze(-1)  # (B, C) -> (B,)
-        return (torch.logsumexp(output, -1) - chosen).mean()
+        normalizer = torch.logsumexp(output, -1)
+        if isinstance(self.label_smoothing, float) and self.label_smoothing == 0:
+            return (normalizer - chosen).mean()
+        spread = (normalizer - output.mean(-1)) * self.label_smoothing
+        return ((normalizer - chosen) * (1 - self.label_smoothing) + spread).mean()
 
     def scores(self, output: Tensor, target: Tensor) -> dict[str, Tensor]:
         hits = output.argmax(-1) == target
-        return {"loss": self.loss(output, target), "accuracy": hits.float().mean()}
+        return {"loss": CrossEntropy().loss(output, target), "accuracy": hits.float().mean()}
 
 
 @dataclass(frozen=True)
 class Output:
     """The model's output is itself the loss (a point on a surface); there are no data."""
+
+    numbers: ClassVar[tuple[str, ...]] = ()
 
     def loss(self, output: Tensor, target: Tensor | None = None) -> Tensor:
         return output
@@ -38,3 +56,8 @@ class Output:
 
 
 Objective = CrossEntropy | Output
+
+
+def having(objective: Objective, numbers: Mapping[str, Any]) -> Objective:
+    """The same objective with other values of its `numbers`, floats or a trial's tensors."""
+    return dataclasses.replace(cast(Any, objective), **numbers)  # type: ignore[no-any-return]

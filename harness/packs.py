@@ -1,34 +1,58 @@
 """Packs: trials that differ only in numbers, trained as one fused program. Layer 3.
 
 A study declares what a trial trains as a `Training`. `train` stacks the parameters and buffers of
-K such Trainings and runs every update of all of them at once: `torch.func.vmap` over the gradient
-of the loss, traced into plain batched kernels, and a batched optimizer rule. A trial's rows are a
-function of its own seed: the same alone, in any pack, in any order (on the CPU, bitwise).
+K such Trainings and runs every update of all of them at once (`harness.fusing`), with a batched
+optimizer rule. A trial's rows are a function of its own seed: the same alone, in any pack, in any
+order (on the CPU, bitwise).
 """
 
 from __future__ import annotations
 
-import copy
-import functools
+import dataclasses
 import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, grad_and_value, stack_module_state, vmap
-from torch.fx.experimental.proxy_tensor import make_fx
+from torch.func import stack_module_state
 
 from harness import data as data_
-from harness import random
-from harness.objectives import CrossEntropy, Objective, Output
-from harness.optimizers import Optimizer, Stepper
-from harness.probes import Probe
+from harness import fusing, random
+from harness.machine import PRECISIONS, arithmetic
+from harness.objectives import CrossEntropy, Objective, Output, having
+from harness.optimizers import Flat, Optimizer, Stepper
+from harness.probes import Moment, Probe
 
 EVAL_ROWS = 2048  # examples of a split scored at once, times the pack
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Stop:
+    """Early stopping: a trial ends when a metric has not improved for `patience` records.
+
+    Args:
+        metric: A recorded metric, of the validation split.
+        patience: Records without improvement that end the trial; may differ within a pack.
+        better: Which direction of the metric is an improvement.
+    """
+
+    metric: str = "valid_loss"
+    patience: float = math.inf
+    better: str = "low"
+
+    def __post_init__(self) -> None:
+        if self.metric.startswith("test"):
+            raise ValueError(
+                f"Stop.metric is {self.metric!r}; allowed: no metric of the test split"
+            )
+        if self.better not in ("high", "low"):
+            raise ValueError(f"Stop.better is {self.better!r}; allowed: 'high', 'low'")
 
 
 @dataclass(frozen=True)
@@ -36,8 +60,9 @@ class Training:
     """What a trial trains: declared, compared and grouped, and not run by the study.
 
     Args:
-        model: Builds the module; called once a trial under that trial's own random seed.
-        optimizer: The rule and its numbers, which may differ between trials of a pack.
+        model: Builds the module; called once a trial under that trial's own random seed. A number
+            of the module that differs between trials is a buffer, so that one program serves all.
+        optimizer: The rule, its numbers and schedule; numbers and schedules may differ in a pack.
         data: The data set, or None where the model's output is itself the loss.
         objective: The loss; by default `CrossEntropy` with data and `Output` without.
         epochs: Passes over the training split (with data), or
@@ -45,6 +70,12 @@ class Training:
         batch_size: Examples an update (with data).
         every: Updates between recorded rows; by default an epoch with data, else all steps.
         probes: Measurements beyond losses and scores.
+        noise: Standard deviation of Gaussian noise on the inputs in training.
+        stop: Early stopping.
+        pad_to: Builds the same architecture at a greater width. Trials of different widths with
+            equal `pad_to` share a pack: each is padded with zeros that stay zero. A trial's rows
+            depend on it in the last bits, so derive it from the trial's width alone.
+        precision: "float32", "tf32" (CUDA's matrix products) or "bf16" (the model, by autocast).
     """
 
     model: Callable[[], nn.Module]
@@ -56,6 +87,10 @@ class Training:
     batch_size: int | None = None
     every: int | None = None
     probes: tuple[Probe, ...] = ()
+    noise: float = 0.0
+    stop: Stop | None = None
+    pad_to: Callable[[], nn.Module] | None = None
+    precision: str = "float32"
 
     def __post_init__(self) -> None:
         if (self.epochs is None) == (self.steps is None):
@@ -68,6 +103,12 @@ class Training:
             raise ValueError(f"Training has batch_size={self.batch_size}; allowed: at least 1")
         if self.updates < 1:
             raise ValueError(f"Training has {self.updates} updates; allowed: at least 1")
+        if self.precision not in PRECISIONS:
+            raise ValueError(
+                f"Training.precision is {self.precision!r}; allowed: {', '.join(PRECISIONS)}"
+            )
+        if not self.noise >= 0 or (self.noise and self.data is None):
+            raise ValueError(f"Training.noise is {self.noise}; allowed: at least 0, with data")
 
     @property
     def epoch(self) -> int:
@@ -81,74 +122,38 @@ class Training:
         """Updates in all."""
         return self.steps if self.steps is not None else int(self.epochs or 0) * self.epoch
 
+    @property
+    def loss(self) -> Objective:
+        """The objective, or the one that goes without saying."""
+        return self.objective or (Output() if self.data is None else CrossEntropy())
+
     def signature(self) -> tuple[Any, ...]:
-        """What must be equal for two Trainings to share a pack."""
+        """What must be equal for two Trainings to share a pack.
+
+        Raises:
+            ValueError: `pad_to` does not fit the model, or changes what it computes.
+        """
+        if self.pad_to is not None:
+            fusing.check_padding(self.model, self.pad_to, self._sample(2))
+        zeros = dict.fromkeys(self.loss.numbers, 0.0)
         return (
-            _structure(self.model), self.optimizer.rule, self.data, self.objective, self.updates,
-            self.batch_size, self.every, self.probes,
+            fusing.structure(self.pad_to or self.model), self.optimizer.rule, self.data,
+            having(self.loss, zeros), self.updates, self.batch_size, self.every,
+            self.probes, self.precision, self.stop and dataclasses.replace(self.stop, patience=0),
         )  # fmt: skip
 
+    def why_alone(self) -> str:
+        """Why trials like this one cannot be fused, or nothing if they can."""
+        batch: tuple[Tensor, ...] = ()
+        if self.data is not None:
+            batch = tuple(
+                part[:4].view(2, 2, *part.shape[1:])  # (4, ...) -> (2, 2, ...)
+                for part in data_.load(self.data).train
+            )
+        return fusing.why_alone(self.pad_to or self.model, self.loss, batch)
 
-def _structure(model: Callable[[], nn.Module]) -> tuple[Any, ...]:
-    """The module's type, layout and tensors' shapes, from one build (kept for partials)."""
-    if isinstance(model, functools.partial):
-        return _structure_of(model.func, model.args, tuple(sorted(model.keywords.items())))
-    return _describe(model)
-
-
-@functools.lru_cache(maxsize=4096, typed=True)
-def _structure_of(func: Any, args: tuple[Any, ...], keywords: tuple[Any, ...]) -> tuple[Any, ...]:
-    return _describe(functools.partial(func, *args, **dict(keywords)))
-
-
-def _describe(model: Callable[[], nn.Module]) -> tuple[Any, ...]:
-    module = _build(model, 0)
-    tensors = [*module.named_parameters(), *module.named_buffers()]
-    layout = tuple((name, tuple(t.shape), str(t.dtype)) for name, t in tensors)
-    return (type(module).__qualname__, repr(module), _kept(module), layout)
-
-
-def _kept(module: nn.Module) -> tuple[tuple[str, str], ...]:
-    """What modules keep beside their tensors and may use in `forward`: one copy serves all lanes,
-    so two models that differ here do not fuse."""
-    return tuple(
-        (f"{path}.{name}", _told(value))
-        for path, child in module.named_modules()
-        for name, value in sorted(vars(child).items())
-        if not name.startswith("_")
-    )
-
-
-def _told(value: Any) -> str:
-    """A value as text that does not depend on where in memory it lies."""
-    name = getattr(value, "__qualname__", None)
-    if name is not None:
-        return f"{getattr(value, '__module__', '')}.{name}"
-    if getattr(type(value), "__dataclass_params__", None) is not None:
-        return str({key: _told(kept) for key, kept in vars(value).items()})
-    return repr(value)
-
-
-def _build(model: Callable[[], nn.Module], seed: int) -> nn.Module:
-    """The module as initialised by its own constructor under the trial's seed."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(random.torch_seed(seed, "init"))
-        return model()
-
-
-@dataclass
-class Moment:
-    """What a probe is shown: a pack at one recorded step."""
-
-    step: int
-    last: bool
-    params: dict[str, Tensor]  # (K, ...)
-    loss: Tensor  # (K,) training loss at this step
-    losses: Tensor  # (step + 1, K) training loss at every step so far
-    metrics: dict[str, Tensor]  # (K,) what this step has measured already
-    recorded: list[tuple[int, dict[str, Tensor]]]  # earlier recorded steps
-    first_rate: Tensor | None  # (K,) what multiplied the gradient in the first update
-    rate: Callable[[], Tensor]  # (K,) and in the latest
+    def _sample(self, n: int) -> Tensor | None:
+        return None if self.data is None else data_.load(self.data).train[0][:n]
 
 
 @dataclass
@@ -181,9 +186,10 @@ def train(
         (outcome, twin) = train([trainings[0]] * 2, [seeds[0]] * 2, device)
         outcome.seconds += twin.seconds
         return [outcome]
-    pack = _Pack(trainings, seeds, device)
-    pack.run()
-    outcomes = pack.outcomes()
+    with arithmetic(trainings[0].precision):
+        pack = PackInFlight(trainings, seeds, device)
+        pack.run()
+        outcomes = pack.outcomes()
     seconds = (time.perf_counter() - started) / len(outcomes)
     for outcome in outcomes:
         outcome.seconds = seconds
@@ -195,106 +201,257 @@ def _mean(losses: Tensor) -> Tensor:
     return losses.t().contiguous().double().mean(1).float()
 
 
-class _Pack:
-    """K trials in flight: stacked parameters, the traced gradient, and what has been recorded."""
+class PackInFlight:
+    """K trials in flight: stacked parameters, the program, and what has been recorded."""
 
     def __init__(self, trainings: Sequence[Training], seeds: Sequence[int], device: str) -> None:
         one = trainings[0]
-        self.one = one
+        self.one, self.device = one, device
         self.size = len(trainings)
-        modules = [_build(t.model, s) for t, s in zip(trainings, seeds, strict=True)]
+        modules, mask = self._modules(trainings, seeds)
         params, buffers = stack_module_state(modules)  # (K, ...) each
-        self.params = {name: w.detach().clone().to(device) for name, w in params.items()}
+        self.params = Flat({name: w.to(device) for name, w in params.items()})
         self.buffers = {name: b.to(device) for name, b in buffers.items()}
-        self.module = copy.deepcopy(modules[0]).to("meta")
-        self.objective = one.objective or (Output() if one.data is None else CrossEntropy())
+        self.program = fusing.program(
+            fusing.structure(one.pad_to or one.model), modules[0],
+            having(one.loss, dict.fromkeys(one.loss.numbers, 0.0)), one.precision,
+            fused=not one.why_alone(),
+        )  # fmt: skip
         self.splits = None if one.data is None else data_.load(one.data, device)
-        self.stepper = Stepper([t.optimizer for t in trainings], self.params)
-        self.batch_keys = random.keys(list(seeds), "batches", device)
+        self.stepper = Stepper([t.optimizer for t in trainings], self.params, one.updates, mask)
+        self.lanes = list(range(self.size))  # which trials the lanes are
+        self.done: dict[int, Outcome] = {}
+        self._keys(trainings, list(seeds))
         self.losses = torch.full((one.updates + 1, self.size), torch.nan, device=device)
+        self.loss = torch.zeros(self.size, device=device)
+        self.grads: dict[str, Tensor] = {}
         self.recorded: list[tuple[int, dict[str, Tensor]]] = []
         self.first_rate: Tensor | None = None
-        self.grads: dict[str, Tensor] = {}
-        self._gradient: Callable[..., Any] | None = None
+        self.patience = torch.tensor(
+            [t.stop.patience if t.stop else math.inf for t in trainings], device=device
+        )
+        self.best = torch.full((self.size,), math.inf, device=device)
+        self.waited = torch.zeros(self.size, device=device)
+        self.end = torch.full((self.size,), one.updates, device=device)  # the last step of each
+        self._fresh_programs()
+
+    def _modules(
+        self, trainings: Sequence[Training], seeds: Sequence[int]
+    ) -> tuple[list[nn.Module], Tensor | None]:
+        """Each trial's module, padded where declared, and the mask (K, P) of its own numbers."""
+        modules = [fusing.build(t.model, s) for t, s in zip(trainings, seeds, strict=True)]
+        if trainings[0].pad_to is None:
+            return modules, None
+        masks = []
+        for lane, training in enumerate(trainings):
+            assert training.pad_to is not None
+            template = fusing.build(training.pad_to, 0)
+            modules[lane], mask = fusing.pad(modules[lane], template)
+            masks.append(torch.cat([part.flatten() for part in mask.values()]))
+        return modules, torch.stack(masks).to(self.device)
+
+    def _keys(self, trainings: Sequence[Training], seeds: list[int]) -> None:
+        """Keys of what is random, and the numbers of the loss that any trial uses."""
+        self.batch_keys = random.keys(seeds, "batches", self.device)
+        self.mask_keys = random.keys(seeds, "mask", self.device)
+        self.noise_keys = random.keys(seeds, "noise", self.device)
+        self.seeds = seeds
+        self.step_key = torch.zeros_like(self.mask_keys)
+        # every dropout layer mixes its own number into the step's key
+        self.dropouts = [n for n in self.buffers if n.split(".")[-1] == "key"]
+        for name in self.dropouts:
+            self.buffers[name] = self.step_key
+        self.numbers: dict[str, Tensor] = {}
+        given = {"noise": [t.noise for t in trainings]} | {
+            name: [float(getattr(t.loss, name)) for t in trainings]
+            for name in self.one.loss.numbers
+        }
+        for name, values in given.items():
+            if any(values):
+                self.numbers[name] = torch.tensor(values, device=self.device)
+        if "noise" in self.numbers:
+            self.numbers["noise_key"] = torch.zeros_like(self.noise_keys)
+
+    def _fresh_programs(self) -> None:
+        self.chosen: Tensor | None = None  # (K, B) examples of the coming update
+        self._gradient = Repeated(self._take_gradient, self.device)
+        self._apply = Repeated(lambda: self.stepper.apply(self.grads), self.device)
 
     # --- one update ------------------------------------------------------------------------------
 
-    def _loss(
-        self, params: dict[str, Tensor], buffers: dict[str, Tensor], *batch: Tensor
-    ) -> Tensor:
-        """The loss of one trial, as its author wrote it: no K in sight."""
-        output = functional_call(self.module, (params, buffers), batch[:1])
-        return self.objective.loss(output, *batch[1:])
+    def batch(self) -> tuple[Tensor, ...]:
+        """Inputs and targets (K, B, ...) of the coming update; nothing without data."""
+        if self.splits is None:
+            return ()
+        assert self.chosen is not None
+        rows, shape = self.chosen.flatten(), self.chosen.shape  # (K, B) -> (K B,)
+        return tuple(
+            part.index_select(0, rows).view(*shape, *part.shape[1:])  # (K B, ...) -> (K, B, ...)
+            for part in self.splits.train
+        )
 
-    def gradient(self, *batch: Tensor) -> tuple[dict[str, Tensor], Tensor]:
-        """Gradients (K, ...) and losses (K,) on a batch (K, B, ...), or on none.
+    def _take_gradient(self) -> None:
+        self.grads, losses = self.program.gradient(
+            self.params.views, self.buffers, self.batch(), self.numbers
+        )
+        self.loss.copy_(losses)
 
-        The first call traces the vmapped gradient into plain batched operations, which saves the
-        function transforms' bookkeeping in every later one.
-        """
-        if self._gradient is None:
-            transformed = vmap(grad_and_value(self._loss))
-            self._gradient = make_fx(transformed)(self.params, self.buffers, *batch)
-        grads, losses = self._gradient(self.params, self.buffers, *batch)
-        return grads, losses
+    def gradient(self, step: int) -> None:
+        """`grads` and `loss` at this step, on its batch."""
+        if self.splits is not None:
+            indices = self.batches(step // self.one.epoch)
+            chosen = indices[step % self.one.epoch]
+            if self.chosen is None:
+                self.chosen = chosen.clone()
+            self.chosen.copy_(chosen)
+        if self.dropouts:
+            self.step_key.copy_(random.mix(self.mask_keys, step))
+        if "noise" in self.numbers:
+            self.numbers["noise_key"].copy_(random.mix(self.noise_keys, step))
+        if not self.program.fused:  # an opaque layer may draw from torch's own generator
+            torch.manual_seed(random.torch_seed(self.seeds[0], "mask") ^ step)
+        self._gradient()
+
+    def move(self, step: int) -> None:
+        """The parameters one update along `grads`."""
+        self.stepper.advance()
+        self._apply()
+        if step == 0:
+            self.first_rate = self.stepper.mean_rate()
+
+    def update(self, step: int) -> None:
+        """One whole update, with nothing recorded."""
+        self.gradient(step)
+        self.move(step)
 
     def batches(self, epoch: int) -> Tensor:
         """(updates, K, B) indices of one epoch: each trial's own permutation of the examples."""
-        assert self.splits is not None and self.one.batch_size is not None
-        n, size = len(self.splits.train[0]), min(self.one.batch_size, len(self.splits.train[0]))
-        order = random.permutation(random.mix(self.batch_keys, epoch), n)  # (K, n)
-        order = order[:, : self.one.epoch * size]
-        return order.view(self.size, self.one.epoch, size).transpose(0, 1)  # (updates, K, B)
+        if getattr(self, "_epoch", None) != (epoch, self.size):
+            assert self.splits is not None and self.one.batch_size is not None
+            n = len(self.splits.train[0])
+            size = min(self.one.batch_size, n)
+            order = random.permutation(random.mix(self.batch_keys, epoch), n)  # (K, n)
+            order = order[:, : self.one.epoch * size]
+            order = order.view(self.size, self.one.epoch, size)
+            self._indices = order.transpose(0, 1).contiguous()  # (updates, K, B)
+            self._epoch = (epoch, self.size)
+        return self._indices
 
     def run(self) -> None:
         """All updates, recording as declared."""
         one, every = self.one, self.one.every or self.one.epoch
-        indices = None
+        started, counted = time.perf_counter(), 0
         for step in range(one.updates):
-            batch: tuple[Tensor, ...] = ()
-            if self.splits is not None:
-                if step % one.epoch == 0:
-                    indices = self.batches(step // one.epoch)
-                assert indices is not None
-                chosen = indices[step % one.epoch]  # (K, B)
-                batch = tuple(part[chosen] for part in self.splits.train)  # (K, B, ...)
-            grads, losses = self.gradient(*batch)
-            self.losses[step] = losses
+            self.gradient(step)
+            self.losses[step] = self.loss
             if step % every == 0:
                 self.record(step)
-            self.stepper.step(grads)
-            self.grads = grads
-            if step == 0:
-                self.first_rate = self.stepper.mean_rate(grads)
+                if step and (one.data is not None or one.stop is not None):
+                    each = (time.perf_counter() - started) / max(1, step - counted)
+                    if not self.compact(step, each):
+                        return
+                    if self.chosen is None:  # compacted: the batch of fewer lanes, once more
+                        started, counted = time.perf_counter(), step
+                        self.gradient(step)
+            self.move(step)
         self._close()
 
     def _close(self) -> None:
         """The loss after the last update, and the last row."""
+        updates = self.one.updates
         if self.splits is None:
-            _, losses = self.gradient()
-            self.losses[-1] = losses
+            self.gradient(updates)
+            self.losses[-1] = self.loss
         else:
             # the mean over the last epoch's batches stands for the training loss
-            self.losses[-1] = _mean(self.losses[max(0, self.one.updates - self.one.epoch) : -1])
-        self.record(self.one.updates)
+            self.losses[-1] = _mean(self.losses[max(0, updates - self.one.epoch) : -1])
+        self.record(updates)
+
+    # --- trials that have ended ------------------------------------------------------------------
+
+    def compact(self, step: int, each: float) -> bool:
+        """Leave out the lanes of trials that have ended, where that pays; whether any are left.
+
+        Args:
+            step: Where training is.
+            each: Seconds of an update so far.
+        """
+        over = (self.end <= step) | ~self.losses[: step + 1].isfinite().all(0)  # (K,)
+        alive = (~over).nonzero().flatten()
+        if not len(alive):
+            return False
+        if len(alive) == 1 and self.size > 2:  # never alone: see `train`
+            alive = torch.cat([alive, over.nonzero()[:1].flatten()])
+        saved = each * (1 - len(alive) / self.size) * (self.one.updates - step)
+        if len(alive) < self.size and saved > PAYS * self.program.seconds_to_trace:
+            self.keep(alive)
+        return True
+
+    def keep(self, alive: Tensor) -> None:
+        """Go on with these lanes; the others' outcomes are taken down."""
+        staying = set(alive.tolist())
+        for lane, outcome in enumerate(self._lane_outcomes()):
+            if lane not in staying:
+                self.done[self.lanes[lane]] = outcome
+        self.lanes = [self.lanes[i] for i in alive.tolist()]
+        self.seeds = [self.seeds[i] for i in alive.tolist()]
+        self.size = len(self.lanes)
+        self.params.keep(alive)
+        self.stepper.keep(alive)
+        for name in ("batch_keys", "mask_keys", "noise_keys", "step_key", "loss", "patience",
+                     "best", "waited", "end"):  # fmt: skip
+            setattr(self, name, getattr(self, name)[alive].contiguous())
+        self.losses = self.losses[:, alive].contiguous()
+        self.buffers = {name: b[alive].contiguous() for name, b in self.buffers.items()}
+        for name in self.dropouts:
+            self.buffers[name] = self.step_key
+        self.numbers = {name: n[alive].contiguous() for name, n in self.numbers.items()}
+        self.recorded = [
+            (step, {name: v[alive] for name, v in row.items()}) for step, row in self.recorded
+        ]
+        if self.first_rate is not None:
+            self.first_rate = self.first_rate[alive]
+        self._fresh_programs()
+
+    def _stop(self, step: int, metrics: dict[str, Tensor]) -> None:
+        """Move `end` to this step for trials that have waited long enough."""
+        stop = self.one.stop
+        if stop is None:
+            return
+        if stop.metric not in metrics:
+            raise ValueError(
+                f"Stop.metric is {stop.metric!r}; allowed: {', '.join(sorted(metrics))}"
+            )
+        value = metrics[stop.metric] * (-1 if stop.better == "high" else 1)
+        improved = value < self.best
+        self.best = torch.where(improved, value, self.best)
+        self.waited = torch.where(improved, 0, self.waited + 1)
+        ends = (self.waited >= self.patience) & (self.end > step)
+        self.end = torch.where(ends, step, self.end)
 
     # --- measuring -------------------------------------------------------------------------------
 
     def record(self, step: int) -> None:
         """One row a trial: losses, scores of the splits, probes."""
-        last = step == self.one.updates
         loss = self.losses[step]
         if self.splits is None:
             metrics = {"loss": loss}
         else:
             metrics = {"train_loss": self._recent_loss(step)}
             metrics |= self._scores("valid") | self._scores("test")
+        self._stop(step, metrics)
+        ending = self.end == step
         moment = Moment(
-            step, last, self.params, loss, self.losses[: step + 1], metrics, self.recorded,
-            self.first_rate, lambda: self.stepper.mean_rate(self.grads),
+            step, self.params.views, loss, self.losses[: step + 1], metrics, self.recorded,
+            self.first_rate, self.stepper.mean_rate, self.grads, self.buffers, self.program,
+            None if self.splits is None else self.splits.train, self.stepper.mask,
         )  # fmt: skip
         for probe in self.one.probes:
-            metrics |= probe.read(moment)
+            if not probe.at_end:
+                metrics |= probe.read(moment)
+            elif bool(ending.any()):
+                found = probe.read(moment)
+                metrics |= {n: torch.where(ending, v, torch.nan) for n, v in found.items()}
         self.recorded.append(
             (step, {name: value.detach().clone() for name, value in metrics.items()})
         )
@@ -304,45 +461,104 @@ class _Pack:
         since = self.recorded[-1][0] if self.recorded else 0
         return _mean(self.losses[since : max(step, since + 1)])
 
-    @torch.no_grad()
     def _scores(self, split: str) -> dict[str, Tensor]:
         """Loss and accuracy of every trial on a whole split, in evaluation mode."""
         x, y = getattr(self.splits, split)
-        self.module.eval()
-
-        def score(
-            params: dict[str, Tensor], buffers: dict[str, Tensor], x: Tensor, y: Tensor
-        ) -> dict[str, Tensor]:
-            return self.objective.scores(functional_call(self.module, (params, buffers), (x,)), y)
-
         totals: dict[str, Tensor] = {}
         rows = max(64, EVAL_ROWS * 64 // self.size)
         for chunk_x, chunk_y in zip(x.split(rows), y.split(rows), strict=True):
-            part = vmap(score, in_dims=(0, 0, None, None))(
-                self.params, self.buffers, chunk_x, chunk_y
-            )
+            part = self.program.score(self.params.views, self.buffers, chunk_x, chunk_y)
             for name, value in part.items():
                 share = value * (len(chunk_x) / len(x))
                 totals[name] = totals[name] + share if name in totals else share
-        self.module.train()
         return {f"{split}_{name}": value for name, value in totals.items()}
 
     def outcomes(self) -> list[Outcome]:
-        """Rows and status of every trial, on the host."""
-        losses = self.losses.cpu().numpy()  # (steps + 1, K)
-        finite = np.isfinite(losses)
-        first_bad = np.where(finite.all(0), math.inf, finite.argmin(0))  # (K,)
-        table = [(s, {m: v.cpu().numpy() for m, v in row.items()}) for s, row in self.recorded]
+        """Rows and status of every trial, on the host, in the order they came in."""
+        found = dict(zip(self.lanes, self._lane_outcomes(), strict=True))
+        return [outcome for _, outcome in sorted({**found, **self.done}.items())]
+
+    def _lane_outcomes(self) -> list[Outcome]:
+        losses, end = self.losses.cpu().numpy(), self.end.cpu().numpy()  # (steps + 1, K), (K,)
+        inside = np.arange(len(losses))[:, None] <= end
+        reached = self.recorded[-1][0] if self.recorded else 0
+        bad = ~np.isfinite(losses) & inside & (np.arange(len(losses))[:, None] <= reached)
+        first_bad = np.where(bad.any(0), bad.argmax(0), math.inf)  # (K,)
+        steps = np.array([step for step, _ in self.recorded])
+        columns = self._columns()  # each (records, K)
         outcomes = []
         for lane in range(self.size):
-            bad = first_bad[lane]
-            outcome = Outcome("finished" if bad == math.inf else "diverged")
-            for step, row in table:
-                outcome.steps.append(step)
-                for name in {**outcome.metrics, **dict.fromkeys(row)}:
-                    column = outcome.metrics.setdefault(name, [math.nan] * (len(outcome.steps) - 1))
-                    column.append(float(row[name][lane]) if name in row else math.nan)
-                if step >= bad:  # what follows a divergence says nothing
-                    break
-            outcomes.append(outcome)
+            worst = first_bad[lane]
+            # what follows an end says nothing
+            rows = int(np.searchsorted(steps, min(worst, end[lane]))) + 1
+            kept = {name: column[:rows, lane] for name, column in columns.items()}
+            kept = {name: column for name, column in kept.items() if not np.isnan(column).all()}
+            # or the last update left the finite numbers, which only the scores have seen
+            lost = [n for n, c in columns.items() if n.endswith("_loss") and len(c) >= rows
+                    and not np.isfinite(c[:rows, lane][-1])]  # fmt: skip
+            outcomes.append(
+                Outcome(
+                    "finished" if worst == math.inf and not lost else "diverged",
+                    steps[:rows].tolist(),
+                    {name: column.tolist() for name, column in kept.items()},
+                )
+            )
         return outcomes
+
+    def _columns(self) -> dict[str, np.ndarray]:
+        """Each metric at every recorded step, (records, K) on the host; NaN where not measured."""
+        columns: dict[str, np.ndarray] = {}
+        for number, (_, row) in enumerate(self.recorded):
+            for name in row:
+                if name not in columns:
+                    columns[name] = np.full((len(self.recorded), self.size), np.nan)
+            if row:
+                stacked = torch.stack([v.float() for v in row.values()]).cpu().numpy()  # (M, K)
+                for name, values in zip(row, stacked, strict=True):
+                    columns[name][number] = values
+        return columns
+
+
+PAYS = 1.5  # compacting must save this many times what tracing anew costs
+
+
+class Repeated:
+    """A function of no arguments that is called at every update and works on tensors in place.
+
+    On CUDA its kernels are captured in a graph after three calls, and launched as one from then on:
+    a small pack would otherwise wait for Python. Where capture fails, it is simply called.
+    """
+
+    def __init__(self, fn: Callable[[], None], device: str) -> None:
+        self.fn, self.calls = fn, 0
+        self.capture = device.startswith("cuda")
+        self.graph: Any = None
+
+    def __call__(self) -> None:
+        if not self.capture:
+            self.fn()
+        elif self.graph is not None:
+            self.graph.replay()
+        else:
+            self._prepare()
+
+    def _prepare(self) -> None:
+        self.calls += 1
+        if self.calls <= 3:
+            side: Any = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+            side.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(side):
+                self.fn()
+            torch.cuda.current_stream().wait_stream(side)
+            return
+        graph = torch.cuda.CUDAGraph()
+        try:
+            with torch.cuda.graph(graph):
+                self.fn()
+        except RuntimeError:
+            self.capture = False
+            torch.cuda.synchronize()
+            self.fn()
+            return
+        self.graph = graph
+        graph.replay()

@@ -15,13 +15,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from harness import fingerprint
+from harness import fingerprint, sizing
+from harness.fusing import numbers_of
 from harness.packs import Outcome, Training
 from harness.search import Search
 from harness.study import Source, Study, Trial, make_trial
 
 TUNE_SEED = 1_000_000  # tune trials use seeds from here on, so that confirm seeds are fresh
-PACK_SIZE = 64
 
 
 @dataclass
@@ -180,11 +180,18 @@ class Packer:
 
     Args:
         study: Declares each trial's Training.
-        size: Most trials a pack.
+        size: Most trials a pack; None leaves it to what this machine does best.
+        workers: Packs that train at once: there are at least as many, where trials allow.
+        device: Where packs will train.
+        measure: Whether a size that is not known may be measured, where the group is large.
     """
 
-    def __init__(self, study: Study, size: int = PACK_SIZE) -> None:
-        self.study, self.size = study, size
+    def __init__(
+        self, study: Study, size: int | None = None, workers: int = 1, device: str = "cpu",
+        measure: bool = False,
+    ) -> None:  # fmt: skip
+        self.study, self.size, self.workers = study, size, workers
+        self.device, self.measure = device, measure
         self.count = 0
 
     def pack(self, trials: list[Trial]) -> list[Pack]:
@@ -198,13 +205,26 @@ class Packer:
         packs = []
         for label, members in groups.items():
             (base, each), lone = about[label]
-            parts = math.ceil(len(members) / self.size)
+            size = self._size(members, 0.0 if lone else each * len(members))
+            parts = math.ceil(len(members) / size)
+            parts = max(parts, min(math.ceil(self.workers / len(groups)), len(members) // SPLIT))
             even = math.ceil(len(members) / parts)
             for start in range(0, len(members), even):
                 part = members[start : start + even]
                 self.count += 1
                 packs.append(Pack(f"p{self.count:05d}", part, base + each * len(part), lone))
         return sorted(packs, key=lambda pack: -pack.cost)
+
+    def _size(self, members: list[Trial], seconds: float) -> int:
+        """Most trials a pack of this group."""
+        if self.size or len(members) <= sizing.SIZES[0]:
+            return self.size or sizing.PACK_SIZE
+        training = self.study.trial(members[0])
+        if not isinstance(training, Training):
+            return sizing.PACK_SIZE
+        if self.measure and seconds > MEASURE_FROM:
+            return sizing.measured(training, self.device, self.workers)
+        return sizing.remembered(training, self.device)
 
     def halve(self, pack: Pack) -> list[Pack]:
         """Two halves of a pack that did not come back."""
@@ -229,7 +249,8 @@ class Packer:
             try:
                 label = declared.signature()
                 hash(label)
-                return label, _seconds(declared, label), ""
+                why = declared.why_alone()
+                return (label if not why else (label, trial.key)), _seconds(declared, label), why
             except Exception as error:
                 return ("alone", trial.key), (0.0, 1.0), f"its model raises {type(error).__name__}"
         return ("alone", trial.key), (0.0, 1.0), "it is a generator of rows"
@@ -239,13 +260,15 @@ class Packer:
 # much whatever it holds, and its arithmetic runs at this rate.
 SECONDS_AN_UPDATE = 6e-4
 FLOPS = 2e10
+MEASURE_FROM = 20.0  # seconds of work in a group from which measuring its pack size pays
+SPLIT = 8  # trials a pack, below which a group is not split to give every worker some
 SECONDS_A_RECORD = 0.012  # one child run in MLflow's SQLite store
 SECONDS_TO_START = 12.0  # Ray, MLflow's import, the workers' imports, the report
 
 
 def _seconds(training: Training, signature: tuple[Any, ...]) -> tuple[float, float]:
     """Estimated seconds of a pack on one core: in any case, and for each trial in it."""
-    numbers = sum(math.prod(shape) for _, shape, _ in signature[0][3])
+    numbers = numbers_of(signature[0])
     arithmetic = 6 * numbers * (training.batch_size or 1)  # forward and backward products
     updates = training.updates
     return updates * SECONDS_AN_UPDATE, updates * (arithmetic / FLOPS + 2e-6)
@@ -253,7 +276,7 @@ def _seconds(training: Training, signature: tuple[Any, ...]) -> tuple[float, flo
 
 def dry_run(study: Study, source: Source, scale: str, cores: int) -> dict[str, Any]:
     """What a run would train, by phase, why trials run alone, and a forecast of its seconds."""
-    plan, packer = Plan(study, source, scale), Packer(study)
+    plan, packer = Plan(study, source, scale), Packer(study, workers=cores)
     phases: dict[str, dict[str, int]] = {}
     alone: dict[str, int] = {}
     seconds = 0.0

@@ -7,6 +7,8 @@ whether it trains alone, in a pack, first or last. Layer 2.
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -50,6 +52,22 @@ def bits(key: Tensor, n: int) -> Tensor:
 def uniform(key: Tensor, n: int) -> Tensor:
     """(K,) keys to (K, n) float32 in [0, 1), with 24 random bits each."""
     return _shift(bits(key, n), 40).float() * 2.0**-24
+
+
+def coins(key: Tensor, n: int) -> Tensor:
+    """(K,) keys to (K, n) int64 in [0, 65536): four to a word, for masks that cost little."""
+    words = bits(key, (n + 3) // 4)  # (K, n / 4)
+    quarters = torch.stack([_shift(words, by) & 0xFFFF for by in (48, 32, 16)] + [words & 0xFFFF])
+    return quarters.movedim(0, -1).flatten(1)[:, :n]  # (4, K, n / 4) -> (K, n)
+
+
+def normal(key: Tensor, n: int) -> Tensor:
+    """(K,) keys to (K, n) float32, standard normal (Box & Muller 1958)."""
+    half = (n + 1) // 2
+    u = uniform(key, 2 * half)
+    radius = (-2 * torch.log1p(-u[:, :half])).sqrt()
+    angle = (2 * math.pi) * u[:, half:]
+    return torch.cat([radius * angle.cos(), radius * angle.sin()], 1)[:, :n]
 
 
 def permutation(key: Tensor, n: int) -> Tensor:

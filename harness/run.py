@@ -26,7 +26,7 @@ from rich.console import Console
 
 from harness import catalog, data, provenance, rows
 from harness.packs import Outcome, Training
-from harness.plan import PACK_SIZE, Pack, Packer, Plan, dry_run
+from harness.plan import Pack, Packer, Plan, dry_run
 from harness.progress import Meter
 from harness.results import Results
 from harness.study import BadInput, Choice, Source, Study, Trial, make_trial
@@ -157,6 +157,12 @@ class Session:
     def done(self) -> bool:
         """Whether every planned trial has ended."""
         return self.plan.done
+
+
+def _packer(study: Study, size: int | None) -> Packer:
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    workers = os.cpu_count() or 1 if device == "cpu" else torch.cuda.device_count()
+    return Packer(study, size, workers, device, measure=True)
 
 
 def inline(session: Session) -> None:
@@ -425,7 +431,7 @@ def execute(
         meter = Meter(plan.planned, work_of(study, source, scale), console)
         with meter:
             session = Session(
-                study, source, scale, plan, Packer(study, pack_size or PACK_SIZE), recorder, meter,
+                study, source, scale, plan, _packer(study, pack_size), recorder, meter,
                 lambda key: book.get(key) if book else None,
                 lambda key: key in mine,
             )  # fmt: skip
@@ -474,11 +480,7 @@ def execute_to_file(
     keeper = RowsFile(study, path)
     clock = time.monotonic()
     with Meter(plan.planned, work_of(study, source, scale), console) as meter:
-        inline(
-            Session(
-                study, source, scale, plan, Packer(study, pack_size or PACK_SIZE), keeper, meter
-            )
-        )
+        inline(Session(study, source, scale, plan, _packer(study, pack_size), keeper, meter))
     info |= {"finished_at": now(), "seconds": round(time.monotonic() - clock, 1)}
     keeper.attributes = {"study": source.path, "scale": scale, "info": info}
     keeper.wait()

@@ -12,15 +12,14 @@ import traceback
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-import torch
-
+from harness.machine import settle
 from harness.packs import Outcome, Training, train
 from harness.study import Study, Trial
 
 
 def run_pack(study: Study, trials: list[Trial], device: str = "cpu") -> list[Outcome]:
     """Train trials of one pack and return one outcome each, in order. Never raises."""
-    torch.set_num_threads(1)  # workers share the machine's cores; one each
+    settle()
     try:
         declared = [study.trial(trial) for trial in trials]
         if all(isinstance(one, Training) for one in declared):

@@ -91,7 +91,9 @@ def test_steps_to_target_by_hand() -> None:
         [3, 3, 3, 3, 1],
     ]
     losses = torch.tensor(columns).T
-    moment = Moment(4, True, {}, losses[-1], losses, {}, [], None, lambda: losses[-1])
+    moment = Moment(
+        4, {}, losses[-1], losses, {}, [], None, lambda: losses[-1], {}, {}, None, None
+    )  # fmt: skip
     assert StepsTo(2.0).read(moment)["steps_to_target"].tolist() == [3, 0, math.inf, 2, 4]
 
 

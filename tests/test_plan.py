@@ -98,7 +98,7 @@ def test_the_code_of_parts_counts_only_where_they_are_used(project: Path, monkey
     assert hash_with(*valley, sgd) != base[sgd]
     beale = ("surfaces", "1.5 - x", "1.6 - x")
     assert hash_with(*beale, sgd) == base[sgd]
-    engine = ("packs", "self.stepper.step(grads)", "self.stepper.step(grads); pass")
+    engine = ("packs", "self.stepper.advance()\n", "self.stepper.advance(); pass\n")
     assert hash_with(*engine, sgd) != base[sgd]
 
 

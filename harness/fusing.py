@@ -1,0 +1,522 @@
+"""From an author's module to one program for K of them. Layer 3.
+
+`lane` builds one trial's module, `structure` says what must be equal for two to fuse, `why_alone`
+tries it, and `Program` is the vmapped gradient, traced into plain batched kernels.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import functools
+import math
+import operator
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, grad_and_value, stack_module_state, vmap
+from torch.fx import GraphModule, Node
+from torch.fx.experimental.proxy_tensor import make_fx
+from torch.utils._pytree import tree_flatten, tree_unflatten
+
+from harness import random
+from harness.objectives import Objective, having
+
+Tensors = dict[str, Tensor]
+Builder = Callable[[], nn.Module]
+
+
+class Dropout(nn.Module):
+    """Dropout whose mask is a function of a key; takes the place of torch's in every pack.
+
+    Each unit (or channel) is zero with probability `rate` and otherwise divided by 1 - rate
+    (Srivastava et al. 2014, inverted). The rate may differ between trials.
+    """
+
+    rate: Tensor
+    key: Tensor
+
+    def __init__(self, rate: float, layer: int, channels: bool) -> None:
+        super().__init__()
+        if not 0 <= rate < 1:
+            raise ValueError(f"dropout rate is {rate}; allowed: at least 0 and below 1")
+        self.layer, self.channels = layer, channels
+        self.register_buffer("rate", torch.tensor(float(rate)))
+        self.register_buffer("key", torch.zeros((), dtype=torch.int64))
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training:
+            return x
+        shape = x.shape[:2] if self.channels else x.shape
+        key = random.mix(self.key, self.layer).unsqueeze(0)  # () -> (1,)
+        coins = random.coins(key, math.prod(shape)).view(shape)  # (1, n) -> (B, ...)
+        kept = (coins >= self.rate * 65536).to(x.dtype) / (1 - self.rate)
+        return x * kept.view(*shape, *(1,) * (x.dim() - len(shape)))
+
+
+_CHANNELS = {nn.Dropout: False, nn.Dropout1d: True, nn.Dropout2d: True, nn.Dropout3d: True}
+
+
+class BatchNorm(nn.BatchNorm1d):
+    """Batch normalisation of vectors in plain operations (Ioffe & Szegedy 2015).
+
+    torch's kernel lays the units of all lanes side by side and takes what is left over beside full
+    vector registers another way, so that a trial's last bits would depend on its place in a pack.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.dim() != 2:
+            return super().forward(x)
+        if not self.training and self.running_mean is not None and self.running_var is not None:
+            return self._affine((x - self.running_mean) * (self.running_var + self.eps).rsqrt())
+        if len(x) < 2:
+            raise ValueError(f"batch normalisation of {len(x)} examples; allowed: at least 2")
+        mean = x.mean(0)  # (B, C) -> (C,)
+        centred = x - mean
+        variance = (centred * centred).mean(0)
+        if self.running_mean is not None and self.running_var is not None:
+            assert self.num_batches_tracked is not None
+            self.num_batches_tracked.add_(1)
+            rate = self.momentum if self.momentum is not None else 1 / self.num_batches_tracked
+            unbiased = variance.detach() * (len(x) / (len(x) - 1))
+            self.running_mean.mul_(1 - rate).add_(mean.detach() * rate)
+            self.running_var.mul_(1 - rate).add_(unbiased * rate)
+        return self._affine(centred * (variance + self.eps).rsqrt())
+
+    def _affine(self, out: Tensor) -> Tensor:
+        return out if self.weight is None else out * self.weight + self.bias
+
+
+def _adopt(module: nn.Module) -> nn.Module:
+    """Put our layers in the place of torch's where those would depend on what ran before
+    (dropout's masks) or on a trial's place in the pack (batch normalisation's last bits)."""
+    layer = 0
+    for path, child in list(module.named_modules()):
+        if type(child) is nn.BatchNorm1d:
+            child.__class__ = BatchNorm
+        if type(child) in _CHANNELS:
+            ours = Dropout(child.p, layer, _CHANNELS[type(child)])
+            if not path:
+                return ours
+            module.set_submodule(path, ours)
+            layer += 1
+    return module
+
+
+def build(model: Builder, seed: int) -> nn.Module:
+    """The module as initialised by its own constructor under the trial's seed."""
+    generator, before = torch.default_generator, torch.get_rng_state()
+    # not torch.manual_seed, which keeps a stack trace of each call for a CUDA that is not there
+    generator.manual_seed(random.torch_seed(seed, "init"))
+    try:
+        return _adopt(model())
+    finally:
+        torch.set_rng_state(before)
+
+
+# --- what must be equal --------------------------------------------------------------------------
+
+
+def structure(model: Builder) -> tuple[Any, ...]:
+    """The module's types, layout and tensors' shapes, from one build (kept for partials)."""
+    if isinstance(model, functools.partial):
+        with contextlib.suppress(TypeError):  # unhashable arguments: built anew each time
+            return _structure_of(model.func, model.args, tuple(sorted(model.keywords.items())))
+    return _describe(model)
+
+
+@functools.lru_cache(maxsize=4096, typed=True)
+def _structure_of(func: Any, args: tuple[Any, ...], keywords: tuple[Any, ...]) -> tuple[Any, ...]:
+    return _describe(functools.partial(func, *args, **dict(keywords)))
+
+
+def _describe(model: Builder) -> tuple[Any, ...]:
+    module = build(model, 0)
+    tensors = [*module.named_parameters(), *module.named_buffers()]
+    layout = tuple((name, tuple(t.shape), str(t.dtype)) for name, t in tensors)
+    types = tuple(type(child) for child in module.modules())
+    return (types, repr(module), _kept(module), layout)
+
+
+def numbers_of(described: tuple[Any, ...]) -> int:
+    """How many numbers a module of this structure holds."""
+    return sum(math.prod(shape) for _, shape, _ in described[3])
+
+
+def _kept(module: nn.Module) -> tuple[tuple[str, str], ...]:
+    """What modules keep beside their tensors and may use in `forward`: one copy serves all lanes,
+    so two models that differ here do not fuse."""
+    return tuple(
+        (f"{path}.{name}", _told(value))
+        for path, child in module.named_modules()
+        for name, value in sorted(vars(child).items())
+        if not name.startswith("_")
+    )
+
+
+def _told(value: Any) -> str:
+    """A value as text that does not depend on where in memory it lies."""
+    name = getattr(value, "__qualname__", None)
+    if name is not None:
+        return f"{getattr(value, '__module__', '')}.{name}"
+    if getattr(type(value), "__dataclass_params__", None) is not None:
+        return str({key: _told(kept) for key, kept in vars(value).items()})
+    return repr(value)
+
+
+# --- different widths ----------------------------------------------------------------------------
+
+
+def pad(module: nn.Module, template: nn.Module) -> tuple[nn.Module, Tensors]:
+    """A module's tensors in the low corner of a wider one's, zeros around them.
+
+    Args:
+        module: One trial's.
+        template: The same architecture at least as wide everywhere; overwritten and returned.
+
+    Returns:
+        The wide module, and for each parameter a mask of ones where the trial's own numbers are.
+
+    Raises:
+        ValueError: the two have different tensors, or the template is narrower.
+    """
+    masks: Tensors = {}
+    own = {**dict(module.named_parameters()), **dict(module.named_buffers())}
+    wide = {**dict(template.named_parameters()), **dict(template.named_buffers())}
+    for name, into in wide.items():
+        part = own.get(name)
+        fits = part is not None and part.dim() == into.dim()
+        if part is None or not fits or any(map(operator.gt, part.shape, into.shape)):
+            received = None if part is None else tuple(part.shape)
+            raise ValueError(
+                f"pad_to has {name} of shape {tuple(into.shape)}, the model {received}; allowed: "
+                "the same tensors, none of them narrower"
+            )
+        corner = tuple(slice(0, n) for n in part.shape)
+        mask = torch.zeros_like(into)
+        mask[corner] = 1
+        with torch.no_grad():
+            into.zero_()
+            into[corner] = part
+        masks[name] = mask
+    return template, {name: masks[name] for name, _ in template.named_parameters()}
+
+
+_EXACT: set[tuple[Any, ...]] = set()
+
+
+def check_padding(model: Builder, pad_to: Builder, sample: Tensor | None) -> None:
+    """Run a model as it is and padded, once for each pair of structures.
+
+    Raises:
+        ValueError: the padding changes what the model computes.
+    """
+    pair = (structure(model), structure(pad_to))
+    if sample is None or pair in _EXACT:
+        return
+    module = build(model, 0)
+    padded, _ = pad(module, build(pad_to, 0))
+    for one in (module, padded):
+        one.eval()
+    with torch.no_grad():
+        difference = float((module(sample) - padded(sample)).abs().max())
+    if not difference <= 1e-4:
+        raise ValueError(
+            f"pad_to changes the model's output by {difference:.3g}; allowed: a module in which "
+            "zero weights leave the added units without effect (no normalisation over them)"
+        )
+    _EXACT.add(pair)
+
+
+# --- the program ---------------------------------------------------------------------------------
+
+
+class Program:
+    """Losses, gradients and scores of K trials, from the author's module and an objective.
+
+    Args:
+        module: One trial's module, on any device; only its code is used.
+        objective: The loss and scores.
+        precision: "float32", "tf32" or "bf16" (the model runs under autocast).
+        fused: Whether to vmap; otherwise lanes are computed one after the other.
+    """
+
+    def __init__(
+        self, module: nn.Module, objective: Objective, precision: str, fused: bool
+    ) -> None:
+        self.module = copy.deepcopy(module).to("meta")
+        self.objective, self.precision, self.fused = objective, precision, fused
+        self._traced: dict[Hashable, Callable[[list[Tensor]], Any]] = {}
+        self.seconds_to_trace = 0.0
+        self.most_bytes = 0  # that the traced code holds at once
+
+    def output(self, params: Tensors, buffers: Tensors, x: tuple[Tensor, ...]) -> Tensor:
+        """What one trial's model says, in float32."""
+        with self._autocast((params or buffers), x):
+            out: Tensor = functional_call(self.module, (params, buffers), x)
+        return out.float()
+
+    def _autocast(self, tensors: Tensors, x: tuple[Tensor, ...]) -> Any:
+        if self.precision != "bf16":
+            return contextlib.nullcontext()
+        device = next(iter([*tensors.values(), *x])).device.type
+        return torch.autocast(device, dtype=torch.bfloat16)
+
+    def loss(
+        self, params: Tensors, buffers: Tensors, batch: tuple[Tensor, ...], numbers: Tensors
+    ) -> Tensor:
+        """The loss of one trial, as its author wrote it: no K in sight."""
+        inputs = batch[:1]
+        if "noise" in numbers:
+            (x,) = inputs
+            drawn = random.normal(numbers["noise_key"].unsqueeze(0), x.numel())  # (1, n)
+            inputs = (x + numbers["noise"] * drawn.view(x.shape),)
+        own = {name: numbers[name] for name in self.objective.numbers if name in numbers}
+        objective = having(self.objective, own)
+        return objective.loss(self.output(params, buffers, inputs), *batch[1:])
+
+    def scores(self, params: Tensors, buffers: Tensors, x: Tensor, y: Tensor) -> Tensors:
+        """Scores of one trial on a part of a split."""
+        return self.objective.scores(self.output(params, buffers, (x,)), y)
+
+    def gradient(
+        self, params: Tensors, buffers: Tensors, batch: tuple[Tensor, ...], numbers: Tensors
+    ) -> tuple[Tensors, Tensor]:
+        """Gradients (K, ...) and losses (K,) in training mode; running statistics move."""
+        self.module.train()
+        if not self.fused:
+            return self._one_by_one(params, buffers, batch, numbers)
+        grads, losses = self._run(
+            "gradient", vmap(grad_and_value(self.loss)), (params, buffers, batch, numbers)
+        )
+        return grads, losses
+
+    @torch.no_grad()
+    def score(self, params: Tensors, buffers: Tensors, x: Tensor, y: Tensor) -> Tensors:
+        """Scores (K,) each in evaluation mode, on examples that all trials share."""
+        self.module.eval()
+        if not self.fused:
+            lanes = _lanes(params, buffers)
+            each = []
+            for lane in lanes:
+                own, kept = _lane(lane, params, buffers)
+                each.append(self.scores(own, kept, x, y))
+            return {name: torch.stack([one[name] for one in each]) for name in each[0]}
+        found: Tensors = self._run(
+            "score", vmap(self.scores, in_dims=(0, 0, None, None)), (params, buffers, x, y)
+        )
+        return found
+
+    def _one_by_one(
+        self, params: Tensors, buffers: Tensors, batch: tuple[Tensor, ...], numbers: Tensors
+    ) -> tuple[Tensors, Tensor]:
+        grads: dict[str, list[Tensor]] = {name: [] for name in params}
+        losses = []
+        for lane in _lanes(params, buffers):
+            own, kept, given = _lane(lane, params, buffers, numbers)
+            own = {name: w.detach().requires_grad_() for name, w in own.items()}
+            loss = self.loss(own, kept, tuple(part[lane] for part in batch), given)
+            found = torch.autograd.grad(loss, list(own.values()), allow_unused=True)
+            for (name, w), g in zip(own.items(), found, strict=True):
+                grads[name].append(torch.zeros_like(w) if g is None else g)
+            losses.append(loss.detach())
+        return {name: torch.stack(parts) for name, parts in grads.items()}, torch.stack(losses)
+
+    def _run(self, what: str, fn: Callable[..., Any], args: tuple[Any, ...]) -> Any:
+        """Call a transformed function by its traced code, made once for each set of shapes."""
+        leaves, layout = tree_flatten(args)
+        key = (what, layout, *((t.shape, t.stride(), t.dtype, t.device.type) for t in leaves))
+        if key not in self._traced:
+            started = time.perf_counter()
+            self._traced[key], most = trace(fn, args)
+            self.most_bytes = max(self.most_bytes, most)
+            self.seconds_to_trace = time.perf_counter() - started
+        return self._traced[key](leaves)
+
+
+def _lanes(params: Tensors, buffers: Tensors) -> range:
+    return range(len(next(iter({**params, **buffers}.values()))))
+
+
+def _lane(lane: int, *groups: Mapping[str, Tensor]) -> list[Tensors]:
+    return [{name: t[lane] for name, t in group.items()} for group in groups]
+
+
+def trace(
+    fn: Callable[..., Any], args: tuple[Any, ...]
+) -> tuple[Callable[[list[Tensor]], Any], int]:
+    """A function of nested tensors as straight-line code over plain operations.
+
+    Run by Python as it stands: with tens of small operations an update, an interpreter of graphs
+    would cost as much as the arithmetic.
+
+    Returns:
+        The code, which takes the flattened arguments, and the most bytes that it holds at once.
+    """
+    leaves, layout = tree_flatten(args)
+    result: list[Any] = []
+
+    def flat(*given: Tensor) -> list[Tensor]:
+        out, spec = tree_flatten(fn(*tree_unflatten(given, layout)))
+        result[:] = [spec]
+        return out
+
+    # tracing runs it once, so on copies; laid out alike, for the code holds to the layout
+    copies = [torch.empty_strided(t.shape, t.stride(), dtype=t.dtype, device=t.device).copy_(t)
+              for t in leaves]  # fmt: skip
+    graph = make_fx(flat)(*copies)
+    simplify(graph)
+    run = _compiled(graph)
+    return lambda given: tree_unflatten(run(*given), result[0]), _most_bytes(graph)
+
+
+def simplify(graph: GraphModule) -> GraphModule:
+    """Take out what transforms leave behind: views that change no shape, products with one."""
+    aten = torch.ops.aten
+    views = {aten.view.default, aten._unsafe_view.default, aten.expand.default}
+    for node in graph.graph.nodes:
+        if node.op != "call_function" or not node.args:
+            continue
+        source = node.args[0]
+        same = (
+            isinstance(source, Node)
+            and _shape(source) is not None
+            and _shape(source) == _shape(node)
+            and (node.target in views or (node.target is aten.mul.Scalar and node.args[1] == 1))
+        )
+        if same:
+            node.replace_all_uses_with(source)
+        elif node.target is aten.transpose.int and isinstance(source, Node):
+            back = source.args[0] if source.target is aten.transpose.int else None
+            if isinstance(back, Node) and source.args[1:] == node.args[1:]:
+                node.replace_all_uses_with(back)
+    graph.graph.eliminate_dead_code()
+    return graph
+
+
+def _shape(node: Node) -> tuple[int, ...] | None:
+    found = node.meta.get("tensor_meta") or node.meta.get("val")
+    return tuple(found.shape) if found is not None and hasattr(found, "shape") else None
+
+
+def _last_uses(graph: GraphModule) -> dict[Node, Node]:
+    last: dict[Node, Node] = {}
+    for node in graph.graph.nodes:
+        for used in node.all_input_nodes:
+            last[used] = node
+    return last
+
+
+def _most_bytes(graph: GraphModule) -> int:
+    """The largest sum of tensors alive at once; views count as what they cost, nothing."""
+    last, live, most = _last_uses(graph), 0, 0
+    sizes: dict[Node, int] = {}
+    for node in graph.graph.nodes:
+        schema = getattr(node.target, "_schema", None)
+        view = schema is not None and any(r.alias_info is not None for r in schema.returns)
+        found = node.meta.get("val")
+        sizes[node] = 0 if view or not isinstance(found, Tensor) else found.nbytes
+        live += sizes[node]
+        most = max(most, live)
+        live -= sum(sizes[used] for used in node.all_input_nodes if last[used] is node)
+    return most
+
+
+def _compiled(graph: GraphModule) -> Callable[..., list[Tensor]]:
+    """The graph as one Python function: each operation bound beforehand, each value dropped after
+    its last use."""
+    last = _last_uses(graph)
+    inputs = [node.name for node in graph.graph.nodes if node.op == "placeholder"]
+    bound: dict[str, Any] = {}
+    lines = []
+
+    def told(value: Any) -> str:
+        if isinstance(value, Node):
+            return value.name
+        if isinstance(value, tuple | list):
+            inner = "".join(f"{told(one)}, " for one in value)
+            return f"({inner})" if isinstance(value, tuple) else f"[{inner}]"
+        if value is None or type(value) in (bool, int, str):
+            return repr(value)
+        bound[f"c_{len(bound)}"] = value  # floats that may be infinite, dtypes, devices, ...
+        return f"c_{len(bound) - 1}"
+
+    for node in graph.graph.nodes:
+        if node.op == "get_attr":
+            bound[node.name] = getattr(graph, str(node.target))
+        elif node.op == "call_function":
+            name = f"f_{len(bound)}"
+            bound[name] = getattr(node.target, "_op", node.target)
+            given = [told(one) for one in node.args]
+            given += [f"{key}={told(value)}" for key, value in node.kwargs.items()]
+            lines.append(f"    {node.name} = {name}({', '.join(given)})")
+        elif node.op == "output":
+            lines.append(f"    return {told(list(node.args[0]))}")
+        dead = [used.name for used in node.all_input_nodes if last[used] is node]
+        dead = [name for name in dead if node.op == "call_function" and name not in bound]
+        if dead:
+            lines.append(f"    {' = '.join(dead)} = None")
+    source = "\n".join([f"def run({', '.join(inputs)}):", *lines])
+    exec(compile(source, "<pack>", "exec"), bound)  # noqa: S102 - our own text, from a graph
+    run: Callable[..., list[Tensor]] = bound["run"]
+    return run
+
+
+_PROGRAMS: OrderedDict[tuple[Any, ...], Program] = OrderedDict()
+KEEP_PROGRAMS = 16
+
+
+def program(
+    described: tuple[Any, ...], module: nn.Module, objective: Objective, precision: str, fused: bool
+) -> Program:
+    """The program of a structure, kept for the next pack that has the same."""
+    key = (described, objective, precision, fused)
+    if key not in _PROGRAMS:
+        _PROGRAMS[key] = Program(module, objective, precision, fused)
+        if len(_PROGRAMS) > KEEP_PROGRAMS:
+            _PROGRAMS.popitem(last=False)
+    _PROGRAMS.move_to_end(key)
+    return _PROGRAMS[key]
+
+
+_REASONS: dict[tuple[Any, ...], str] = {}
+
+
+def why_alone(model: Builder, objective: Objective, batch: tuple[Tensor, ...]) -> str:
+    """Why trials of this model cannot be fused, or nothing if they can: it is tried.
+
+    Args:
+        model: Builds the module.
+        objective: Its loss.
+        batch: Two examples for each of two lanes, (2, 2, ...); empty without data.
+    """
+    key = (structure(model), objective)
+    if key not in _REASONS:
+        _REASONS[key] = _try(build(model, 0), objective, batch)
+    return _REASONS[key]
+
+
+def _try(module: nn.Module, objective: Objective, batch: tuple[Tensor, ...]) -> str:
+    params, buffers = stack_module_state([module, copy.deepcopy(module)])
+    params = {name: w.detach() for name, w in params.items()}
+    one = Program(module, objective, "float32", fused=True)
+    functorch: Any = torch._C._functorch
+    before = functorch._is_vmap_fallback_enabled()
+    functorch._set_vmap_fallback_enabled(False)  # it would run lane by lane
+    try:
+        vmap(grad_and_value(one.loss))(params, buffers, batch, {})
+    except Exception as error:
+        # its own faults show when it is trained; here only what vmap says of itself counts
+        try:
+            one.fused = False
+            one.gradient(params, buffers, batch, {})
+        except Exception:
+            return ""
+        return f"its model cannot be fused ({str(error).strip().splitlines()[0][:120]})"
+    finally:
+        functorch._set_vmap_fallback_enabled(before)
+    return ""
