@@ -14,7 +14,7 @@ endif
 export NAME SCALE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup study report list ui test check clean
+.PHONY: help setup study report list ui test check bench clean
 
 help: ## print these targets
 	@echo "Usage: make TARGET [NAME=study] [SCALE=smoke|default|paper]"
@@ -57,6 +57,9 @@ check: $(VENV)/.dev ## ruff, mypy and the layers
 	@$(VENV)/bin/ruff format --check .
 	@$(VENV)/bin/mypy
 	@$(VENV)/bin/python -m pytest tests/test_layers.py
+
+bench: $(VENV)/.run ## measure speed beside plain loops, Ray Tune and Optuna
+	@$(VENV)/bin/python -m benchmarks
 
 clean: ## remove caches (keeps .venv, reports and the ledger)
 	@rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info

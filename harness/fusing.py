@@ -19,12 +19,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad_and_value, stack_module_state, vmap
-from torch.fx import GraphModule, Node
-from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from harness import random
 from harness.objectives import Objective, having
+from harness.tracing import Untraceable, trace
 
 Tensors = dict[str, Tensor]
 Builder = Callable[[], nn.Module]
@@ -332,7 +331,10 @@ class Program:
         key = (what, layout, *((t.shape, t.stride(), t.dtype, t.device.type) for t in leaves))
         if key not in self._traced:
             started = time.perf_counter()
-            self._traced[key], most = trace(fn, args)
+            try:
+                self._traced[key], most = trace(fn, args)
+            except Untraceable:
+                self._traced[key], most = lambda given: fn(*tree_unflatten(given, layout)), 0
             self.most_bytes = max(self.most_bytes, most)
             self.seconds_to_trace = time.perf_counter() - started
         return self._traced[key](leaves)
@@ -344,126 +346,6 @@ def _lanes(params: Tensors, buffers: Tensors) -> range:
 
 def _lane(lane: int, *groups: Mapping[str, Tensor]) -> list[Tensors]:
     return [{name: t[lane] for name, t in group.items()} for group in groups]
-
-
-def trace(
-    fn: Callable[..., Any], args: tuple[Any, ...]
-) -> tuple[Callable[[list[Tensor]], Any], int]:
-    """A function of nested tensors as straight-line code over plain operations.
-
-    Run by Python as it stands: with tens of small operations an update, an interpreter of graphs
-    would cost as much as the arithmetic.
-
-    Returns:
-        The code, which takes the flattened arguments, and the most bytes that it holds at once.
-    """
-    leaves, layout = tree_flatten(args)
-    result: list[Any] = []
-
-    def flat(*given: Tensor) -> list[Tensor]:
-        out, spec = tree_flatten(fn(*tree_unflatten(given, layout)))
-        result[:] = [spec]
-        return out
-
-    # tracing runs it once, so on copies; laid out alike, for the code holds to the layout
-    copies = [torch.empty_strided(t.shape, t.stride(), dtype=t.dtype, device=t.device).copy_(t)
-              for t in leaves]  # fmt: skip
-    graph = make_fx(flat)(*copies)
-    simplify(graph)
-    run = _compiled(graph)
-    return lambda given: tree_unflatten(run(*given), result[0]), _most_bytes(graph)
-
-
-def simplify(graph: GraphModule) -> GraphModule:
-    """Take out what transforms leave behind: views that change no shape, products with one."""
-    aten = torch.ops.aten
-    views = {aten.view.default, aten._unsafe_view.default, aten.expand.default}
-    for node in graph.graph.nodes:
-        if node.op != "call_function" or not node.args:
-            continue
-        source = node.args[0]
-        same = (
-            isinstance(source, Node)
-            and _shape(source) is not None
-            and _shape(source) == _shape(node)
-            and (node.target in views or (node.target is aten.mul.Scalar and node.args[1] == 1))
-        )
-        if same:
-            node.replace_all_uses_with(source)
-        elif node.target is aten.transpose.int and isinstance(source, Node):
-            back = source.args[0] if source.target is aten.transpose.int else None
-            if isinstance(back, Node) and source.args[1:] == node.args[1:]:
-                node.replace_all_uses_with(back)
-    graph.graph.eliminate_dead_code()
-    return graph
-
-
-def _shape(node: Node) -> tuple[int, ...] | None:
-    found = node.meta.get("tensor_meta") or node.meta.get("val")
-    return tuple(found.shape) if found is not None and hasattr(found, "shape") else None
-
-
-def _last_uses(graph: GraphModule) -> dict[Node, Node]:
-    last: dict[Node, Node] = {}
-    for node in graph.graph.nodes:
-        for used in node.all_input_nodes:
-            last[used] = node
-    return last
-
-
-def _most_bytes(graph: GraphModule) -> int:
-    """The largest sum of tensors alive at once; views count as what they cost, nothing."""
-    last, live, most = _last_uses(graph), 0, 0
-    sizes: dict[Node, int] = {}
-    for node in graph.graph.nodes:
-        schema = getattr(node.target, "_schema", None)
-        view = schema is not None and any(r.alias_info is not None for r in schema.returns)
-        found = node.meta.get("val")
-        sizes[node] = 0 if view or not isinstance(found, Tensor) else found.nbytes
-        live += sizes[node]
-        most = max(most, live)
-        live -= sum(sizes[used] for used in node.all_input_nodes if last[used] is node)
-    return most
-
-
-def _compiled(graph: GraphModule) -> Callable[..., list[Tensor]]:
-    """The graph as one Python function: each operation bound beforehand, each value dropped after
-    its last use."""
-    last = _last_uses(graph)
-    inputs = [node.name for node in graph.graph.nodes if node.op == "placeholder"]
-    bound: dict[str, Any] = {}
-    lines = []
-
-    def told(value: Any) -> str:
-        if isinstance(value, Node):
-            return value.name
-        if isinstance(value, tuple | list):
-            inner = "".join(f"{told(one)}, " for one in value)
-            return f"({inner})" if isinstance(value, tuple) else f"[{inner}]"
-        if value is None or type(value) in (bool, int, str):
-            return repr(value)
-        bound[f"c_{len(bound)}"] = value  # floats that may be infinite, dtypes, devices, ...
-        return f"c_{len(bound) - 1}"
-
-    for node in graph.graph.nodes:
-        if node.op == "get_attr":
-            bound[node.name] = getattr(graph, str(node.target))
-        elif node.op == "call_function":
-            name = f"f_{len(bound)}"
-            bound[name] = getattr(node.target, "_op", node.target)
-            given = [told(one) for one in node.args]
-            given += [f"{key}={told(value)}" for key, value in node.kwargs.items()]
-            lines.append(f"    {node.name} = {name}({', '.join(given)})")
-        elif node.op == "output":
-            lines.append(f"    return {told(list(node.args[0]))}")
-        dead = [used.name for used in node.all_input_nodes if last[used] is node]
-        dead = [name for name in dead if node.op == "call_function" and name not in bound]
-        if dead:
-            lines.append(f"    {' = '.join(dead)} = None")
-    source = "\n".join([f"def run({', '.join(inputs)}):", *lines])
-    exec(compile(source, "<pack>", "exec"), bound)  # noqa: S102 - our own text, from a graph
-    run: Callable[..., list[Tensor]] = bound["run"]
-    return run
 
 
 _PROGRAMS: OrderedDict[tuple[Any, ...], Program] = OrderedDict()
