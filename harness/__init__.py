@@ -23,18 +23,19 @@ EXPORTS = {
     "Trial": "harness.study",
     "Data": "harness.data",
     "Optimizer": "harness.optimizers",
+    "Stop": "harness.packs",
     "Training": "harness.packs",
 }
 
 if TYPE_CHECKING:
     from harness.data import Data
     from harness.optimizers import Optimizer
-    from harness.packs import Training
+    from harness.packs import Stop, Training
     from harness.study import Arm, Budget, Choice, Claim, Float, Int, Metric, Study, Trial
 
 __all__ = [
-    "Arm", "Budget", "Choice", "Claim", "Data", "Float", "Int", "Metric", "Optimizer", "Study",
-    "Training", "Trial",
+    "Arm", "Budget", "Choice", "Claim", "Data", "Float", "Int", "Metric", "Optimizer", "Stop",
+    "Study", "Training", "Trial",
 ]  # fmt: skip
 
 

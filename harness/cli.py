@@ -275,7 +275,7 @@ def run(
     if rows is not None:
         if not inline:
             raise BadInput("--rows was given without --inline; allowed: both together")
-        run_.execute_to_file(study, source, scale, rows, out, pack_size)
+        run_.execute_to_file(study, source, scale, rows, out, pack_size, fresh)
         out.print(f"rows: {rows}\nLoad them with: harness import {rows}")
         return
     root = catalog.root()

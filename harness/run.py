@@ -49,28 +49,48 @@ class Keeper(Protocol):
     def wait(self) -> None: ...
 
 
-class RowsFile:
-    """Keeps rows in one parquet file, where there is no MLflow: ``run --inline --rows FILE``."""
+SAVE_EVERY = 20.0  # seconds of training that a killed ``--rows`` run may lose
 
-    def __init__(self, study: Study, path: Path) -> None:
-        self.study, self.path = study, path
-        self.frames: list[pd.DataFrame] = []
-        self.attributes: dict[Any, Any] = {}
+
+class RowsFile:
+    """Keeps rows in one parquet file, where there is no MLflow: ``run --inline --rows FILE``.
+
+    Args:
+        study: Names the columns.
+        path: The file; written whole every `SAVE_EVERY` seconds and at the end.
+        attributes: What the file says of itself: study, scale and info.
+        frame: Rows that an earlier, interrupted run has left in it.
+    """
+
+    def __init__(
+        self, study: Study, path: Path, attributes: dict[Any, Any], frame: pd.DataFrame | None
+    ) -> None:
+        self.study, self.path, self.attributes = study, path, attributes
+        self.frames = [] if frame is None else [frame]
+        self.saved = time.monotonic()
 
     def add(
         self, pack: str, trials: list[Trial], outcomes: list[Outcome], stored: bool = False
     ) -> None:
+        if stored:
+            return
         self.frames.append(rows.frame_of(self.study, pack, trials, outcomes))
+        if time.monotonic() - self.saved > SAVE_EVERY:
+            self.wait()
 
     def frame(self) -> pd.DataFrame:
         return pd.concat(self.frames, ignore_index=True)
 
     def wait(self) -> None:
+        if not self.frames:
+            return
         temporary = self.path.with_suffix(".tmp")
         frame = self.frame()
+        self.frames = [frame]
         frame.attrs = self.attributes
         frame.to_parquet(temporary, index=False)
         os.replace(temporary, self.path)
+        self.saved = time.monotonic()
 
 
 @dataclass
@@ -347,13 +367,17 @@ class Opaque:
 # --- a whole run ---------------------------------------------------------------------------------
 
 
-def check_data(study: Study, plan: Plan) -> None:
+def check_data(study: Study, plan: Plan) -> str:
     """Load every data set the plan needs, so that a bad file stops the run before it starts.
+
+    Returns:
+        The precisions that trainings declare, as a provenance entry.
 
     Raises:
         DataError: a file is missing, truncated or not the pinned one.
     """
     seen: set[data.Data] = set()
+    precisions: set[str] = set()
     for cell in plan.cells():
         trial = make_trial(study, plan.scale, "confirm", *cell, _any_draw(study, cell[0]), 0, "")
         try:
@@ -362,9 +386,12 @@ def check_data(study: Study, plan: Plan) -> None:
             raise
         except Exception:  # noqa: S112 - the trial will fail with this error and be reported
             continue
-        if isinstance(declared, Training) and declared.data and declared.data not in seen:
-            seen.add(declared.data)
-            data.load(declared.data)
+        if isinstance(declared, Training):
+            precisions.add(declared.precision)
+            if declared.data and declared.data not in seen:
+                seen.add(declared.data)
+                data.load(declared.data)
+    return ", ".join(sorted(precisions)) or "left to the trials"
 
 
 def _any_draw(study: Study, arm: str) -> dict[str, Any]:
@@ -406,7 +433,7 @@ def execute(
         KeyboardInterrupt: after what had ended was stored.
     """
     plan = Plan(study, source, scale)
-    check_data(study, plan)
+    precision = check_data(study, plan)
     # MLflow's import and Ray's start take seconds each, so where there is certainly something to
     # train they go side by side. Ray must start on the main thread: its processes end with the
     # thread that started them.
@@ -416,7 +443,7 @@ def execute(
         if early:
             start_ray()
         ledger = opening()
-        info = _info(root, plan, ledger.uri)
+        info = _info(root, plan, ledger.uri, precision)
         known = None if fresh else ledger.known(study)
         recorder = ledger.start(study, scale, info, fresh)
         earlier = ledger.info_of(recorder.run_id) if recorder.continued else {}
@@ -469,21 +496,49 @@ def execute(
 
 
 def execute_to_file(
-    study: Study, source: Source, scale: str, path: Path, console: Console, pack_size: int | None
-) -> None:
-    """Train every trial in this process and keep the rows in a file; needs no Ray, no MLflow."""
+    study: Study, source: Source, scale: str, path: Path, console: Console,
+    pack_size: int | None = None, fresh: bool = False,
+) -> None:  # fmt: skip
+    """Train every trial in this process and keep the rows in a file; needs no Ray, no MLflow.
+
+    A file of an interrupted run is gone on with, unless `fresh`.
+
+    Raises:
+        BadInput: the folder cannot be written, or the file is another study's.
+    """
     if not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
         raise BadInput(f"--rows {str(path)!r}: its folder cannot be written; allowed: one that can")
     plan = Plan(study, source, scale)
-    check_data(study, plan)
-    info = _info(catalog.root(), plan, "")
-    keeper = RowsFile(study, path)
+    info = _info(catalog.root(), plan, "", check_data(study, plan))
+    earlier = None
+    if path.is_file() and not fresh:
+        earlier, _, then = read_rows(path)
+        if (earlier["study"].iloc[0], then) != (study.name, scale):
+            raise BadInput(
+                f"--rows {str(path)!r} holds {earlier['study'].iloc[0]} at the {then} scale; "
+                f"allowed: a new file, rows of {study.name} at the {scale} scale, or --fresh"
+            )
+        info["started_at"] = earlier.attrs["info"]["started_at"]
+    before = earlier.attrs["info"].get("seconds", 0.0) if earlier is not None else 0.0
+    kept = None if earlier is None else rows.typed(study, earlier)
+    known = None if kept is None else rows.Recorded(study, kept)
+    keeper = RowsFile(study, path, {"study": source.path, "scale": scale, "info": info}, kept)
     clock = time.monotonic()
-    with Meter(plan.planned, work_of(study, source, scale), console) as meter:
-        inline(Session(study, source, scale, plan, _packer(study, pack_size), keeper, meter))
-    info |= {"finished_at": now(), "seconds": round(time.monotonic() - clock, 1)}
-    keeper.attributes = {"study": source.path, "scale": scale, "info": info}
-    keeper.wait()
+    try:
+        with Meter(plan.planned, work_of(study, source, scale), console) as meter:
+            inline(
+                Session(
+                    study, source, scale, plan, _packer(study, pack_size), keeper, meter,
+                    lambda key: known.get(key) if known else None,
+                    lambda key: True,  # what is known is in the file
+                )
+            )  # fmt: skip
+    finally:
+        info["seconds"] = round(time.monotonic() - clock + before, 1)
+        info["partial"] = not plan.done
+        if plan.done:
+            info["finished_at"] = now()
+        keeper.wait()
 
 
 def read_rows(path: Path) -> tuple[pd.DataFrame, str, str]:
@@ -615,7 +670,7 @@ def _open_ledger(root: Path) -> Ledger:
     return Ledger(root)
 
 
-def _info(root: Path, plan: Plan, uri: str) -> dict[str, Any]:
+def _info(root: Path, plan: Plan, uri: str, precision: str) -> dict[str, Any]:
     """What is known of a run when it starts."""
     sha, dirty = provenance.commit(root)
     return {
@@ -623,7 +678,7 @@ def _info(root: Path, plan: Plan, uri: str) -> dict[str, Any]:
         "dirty": dirty,
         "plan": plan.hash(),
         "planned": plan.planned,
-        "provenance": provenance.describe(),
+        "provenance": {**provenance.describe(), "precision": precision},
         "started_at": now(),
         "tracking_uri": uri,
     }

@@ -14,7 +14,9 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
 
+from harness import catalog
 from harness.ledger import HISTORY, Ledger
 from tests.conftest import HARNESS, TINY, apart, harness
 
@@ -141,6 +143,62 @@ def test_rows_can_be_imported(project: Path) -> None:
     assert len(rows(project)) == len(pd.read_parquet("out.parquet"))
     (parent,) = Ledger(project).parents("tiny", "smoke")
     assert parent.info.status == "FINISHED"
+
+
+def test_interrupted_rows_are_kept_and_gone_on_with(project: Path, monkeypatch) -> None:
+    from harness import run as run_
+
+    words = ("run", "tiny", "--scale", "smoke", "--inline", "--rows")
+    assert harness(*words, "whole.parquet").returncode == 0
+    real, calls = run_.run_pack, []
+
+    def interrupted(*given):
+        calls.append(given)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return real(*given)
+
+    monkeypatch.setattr(run_, "run_pack", interrupted)
+    assert harness(*words, "out.parquet").returncode == 130
+    part = pd.read_parquet("out.parquet")
+    assert 0 < part["trial"].nunique() < 20
+    assert part.attrs["info"]["partial"]
+    assert harness(*words, "out.parquet").returncode == 0
+    trained = sum(len(given[1]) for given in calls[3:])
+    assert trained == 20 - part["trial"].nunique()
+    order = ["trial", "step"]
+    whole, out = (
+        pd.read_parquet(f"{name}.parquet").drop(columns=["pack", "seconds"])
+        .sort_values(order, ignore_index=True)
+        for name in ("whole", "out")
+    )  # fmt: skip
+    pd.testing.assert_frame_equal(whole, out, check_exact=True)
+    other = harness("run", "tiny", "--inline", "--rows", "out.parquet")
+    assert other.returncode == 2
+    assert "holds tiny at the smoke scale" in other.stderr
+
+
+def test_a_pack_that_runs_out_of_memory_is_halved(project: Path, monkeypatch) -> None:
+    from harness import work
+    from harness.plan import Plan
+
+    real, sizes = work.train, []
+
+    def small(trainings, seeds, device):
+        sizes.append(len(trainings))
+        if len(trainings) > 3:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return real(trainings, seeds, device)
+
+    source = catalog.find("tiny")
+    study = catalog.load(source)
+    trials = [t for t in Plan(study, source, "smoke").ready() if t.arm == "gd"] * 2
+    expected = work.run_pack(study, trials)
+    monkeypatch.setattr(work, "train", small)
+    outcomes = work.run_pack(study, trials)
+    assert sizes == [8, 4, 2, 2, 4, 2, 2]
+    losses = [[o.metrics["loss"] for o in found] for found in (outcomes, expected)]
+    assert losses[0] == losses[1]
 
 
 def test_the_report_is_rebuilt_from_the_ledger_alone(finished: Path) -> None:
