@@ -283,12 +283,16 @@ class Program:
         return self.objective.scores(self.output(params, buffers, (x,)), y)
 
     def gradient(
-        self, params: Tensors, buffers: Tensors, batch: tuple[Tensor, ...], numbers: Tensors
-    ) -> tuple[Tensors, Tensor]:
-        """Gradients (K, ...) and losses (K,) in training mode; running statistics move."""
+        self, params: Tensors, buffers: Tensors, batch: tuple[Tensor, ...], numbers: Tensors,
+        seed: Callable[[int], None] = lambda lane: None,
+    ) -> tuple[Tensors, Tensor]:  # fmt: skip
+        """Gradients (K, ...) and losses (K,) in training mode; running statistics move.
+
+        `seed` is called before each lane where lanes are computed one after the other.
+        """
         self.module.train()
         if not self.fused:
-            return self._one_by_one(params, buffers, batch, numbers)
+            return self._one_by_one(params, buffers, batch, numbers, seed)
         grads, losses = self._run(
             "gradient", vmap(grad_and_value(self.loss)), (params, buffers, batch, numbers)
         )
@@ -311,11 +315,13 @@ class Program:
         return found
 
     def _one_by_one(
-        self, params: Tensors, buffers: Tensors, batch: tuple[Tensor, ...], numbers: Tensors
-    ) -> tuple[Tensors, Tensor]:
+        self, params: Tensors, buffers: Tensors, batch: tuple[Tensor, ...], numbers: Tensors,
+        seed: Callable[[int], None],
+    ) -> tuple[Tensors, Tensor]:  # fmt: skip
         grads: dict[str, list[Tensor]] = {name: [] for name in params}
         losses = []
         for lane in _lanes(params, buffers):
+            seed(lane)
             own, kept, given = _lane(lane, params, buffers, numbers)
             own = {name: w.detach().requires_grad_() for name, w in own.items()}
             loss = self.loss(own, kept, tuple(part[lane] for part in batch), given)

@@ -462,15 +462,17 @@ class Stepper:
         self._now.copy_(self._table[self.t - self._start])
         self.t += 1
 
-    def apply(self, grads: Mapping[str, Tensor]) -> None:
-        """Move the parameters along their gradients, name to (K, ...)."""
+    def take(self, grads: Mapping[str, Tensor]) -> None:
+        """Copy the gradients, name to (K, ...), to `grads`, where they stay until the next."""
         self.params.gather(grads, self.grads)
-        w, g, c = self.params.all, self.grads, self.scalars
         if self.mask is not None:
-            g.mul_(self.mask)
+            self.grads.mul_(self.mask)
+
+    def apply(self) -> None:
+        """Move the parameters along `grads`."""
+        w, g, c = self.params.all, self.grads, self.scalars
         if self.extras:
-            # `grads` stays the gradient itself, which probes read
-            g = self._regularized(w, g, c)
+            g = self._regularized(w, g, c)  # and `grads` stays the gradient, which probes read
         if isinstance(self.rule, Muon):
             self._muon(self.rule, w, g)
         else:
@@ -480,8 +482,9 @@ class Stepper:
 
     def step(self, grads: Mapping[str, Tensor]) -> None:
         """One update of every trial."""
+        self.take(grads)
         self.advance()
-        self.apply(grads)
+        self.apply()
 
     def _regularized(self, w: Tensor, g: Tensor, c: Numbers) -> Tensor:
         if "clip" in self.extras:

@@ -187,9 +187,13 @@ def train(
         outcome.seconds += twin.seconds
         return [outcome]
     with arithmetic(trainings[0].precision):
-        pack = PackInFlight(trainings, seeds, device)
-        pack.run()
-        outcomes = pack.outcomes()
+        state = torch.get_rng_state()
+        try:
+            pack = PackInFlight(trainings, seeds, device)
+            pack.run()
+            outcomes = pack.outcomes()
+        finally:
+            torch.set_rng_state(state)
     seconds = (time.perf_counter() - started) / len(outcomes)
     for outcome in outcomes:
         outcome.seconds = seconds
@@ -224,7 +228,6 @@ class PackInFlight:
         self._keys(trainings, list(seeds))
         self.losses = torch.full((one.updates + 1, self.size), torch.nan, device=device)
         self.loss = torch.zeros(self.size, device=device)
-        self.grads: dict[str, Tensor] = {}
         self.recorded: list[tuple[int, dict[str, Tensor]]] = []
         self.first_rate: Tensor | None = None
         self.patience = torch.tensor(
@@ -275,7 +278,7 @@ class PackInFlight:
     def _fresh_programs(self) -> None:
         self.chosen: Tensor | None = None  # (K, B) examples of the coming update
         self._gradient = Repeated(self._take_gradient, self.device)
-        self._apply = Repeated(lambda: self.stepper.apply(self.grads), self.device)
+        self._apply = Repeated(self.stepper.apply, self.device)
 
     # --- one update ------------------------------------------------------------------------------
 
@@ -291,13 +294,22 @@ class PackInFlight:
         )
 
     def _take_gradient(self) -> None:
-        self.grads, losses = self.program.gradient(
-            self.params.views, self.buffers, self.batch(), self.numbers
+        grads, losses = self.program.gradient(
+            self.params.views, self.buffers, self.batch(), self.numbers, self._seed_lane
         )
+        self.stepper.take(grads)
         self.loss.copy_(losses)
 
+    def _seed_lane(self, lane: int) -> None:
+        """Before a lane that cannot be fused: an opaque layer may draw from torch's generator."""
+        seed = random.torch_seed(self.seeds[lane], "mask") ^ self.step
+        torch.default_generator.manual_seed(seed)
+        if self.device != "cpu":
+            torch.cuda.manual_seed(seed)
+
     def gradient(self, step: int) -> None:
-        """`grads` and `loss` at this step, on its batch."""
+        """The stepper's `grads`, and `loss`, at this step, on its batch."""
+        self.step = step
         if self.splits is not None:
             indices = self.batches(step // self.one.epoch)
             chosen = indices[step % self.one.epoch]
@@ -308,8 +320,6 @@ class PackInFlight:
             self.step_key.copy_(random.mix(self.mask_keys, step))
         if "noise" in self.numbers:
             self.numbers["noise_key"].copy_(random.mix(self.noise_keys, step))
-        if not self.program.fused:  # an opaque layer may draw from torch's own generator
-            torch.manual_seed(random.torch_seed(self.seeds[0], "mask") ^ step)
         self._gradient()
 
     def move(self, step: int) -> None:
@@ -350,9 +360,8 @@ class PackInFlight:
                     each = (time.perf_counter() - started) / max(1, step - counted)
                     if not self.compact(step, each):
                         return
-                    if self.chosen is None:  # compacted: the batch of fewer lanes, once more
+                    if self.chosen is None:  # compacted: another program from here on
                         started, counted = time.perf_counter(), step
-                        self.gradient(step)
             self.move(step)
         self._close()
 
@@ -443,7 +452,8 @@ class PackInFlight:
         ending = self.end == step
         moment = Moment(
             step, self.params.views, loss, self.losses[: step + 1], metrics, self.recorded,
-            self.first_rate, self.stepper.mean_rate, self.grads, self.buffers, self.program,
+            self.first_rate, self.stepper.mean_rate,
+            self.params.cut(self.stepper.grads), self.buffers, self.program,
             None if self.splits is None else self.splits.train, self.stepper.mask,
         )  # fmt: skip
         for probe in self.one.probes:
@@ -490,12 +500,13 @@ class PackInFlight:
         for lane in range(self.size):
             worst = first_bad[lane]
             # what follows an end says nothing
-            rows = int(np.searchsorted(steps, min(worst, end[lane]))) + 1
+            rows = min(int(np.searchsorted(steps, min(worst, end[lane]))) + 1, len(steps))
             kept = {name: column[:rows, lane] for name, column in columns.items()}
             kept = {name: column for name, column in kept.items() if not np.isnan(column).all()}
             # or the last update left the finite numbers, which only the scores have seen
-            lost = [n for n, c in columns.items() if n.endswith("_loss") and len(c) >= rows
-                    and not np.isfinite(c[:rows, lane][-1])]  # fmt: skip
+            lost = [
+                n for n in LOSSES if n in columns and not np.isfinite(columns[n][rows - 1, lane])
+            ]
             outcomes.append(
                 Outcome(
                     "finished" if worst == math.inf and not lost else "diverged",
@@ -519,6 +530,7 @@ class PackInFlight:
         return columns
 
 
+LOSSES = ("train_loss", "valid_loss", "test_loss")
 PAYS = 1.5  # compacting must save this many times what tracing anew costs
 
 

@@ -323,7 +323,7 @@ class Drawing(nn.Module):
 def test_what_cannot_fuse_says_why_and_trains_alone(model) -> None:
     training = make(model)
     assert "cannot be fused" in training.why_alone()
-    first, again = train([training], [3])[0], train([training], [3])[0]
+    first, again = train([training], [3])[0], train([training, training], [2, 3])[1]
     assert same(first, again)
     if model is Opaque:
         expected, _ = plain(training, 3)
@@ -380,6 +380,19 @@ def test_ended_trials_are_left_out_of_the_work(monkeypatch) -> None:
 
 def make_endless() -> Training:
     return stopping(math.inf, 0.05)
+
+
+def test_running_statistics_survive_compaction(monkeypatch) -> None:
+    monkeypatch.setattr(packs, "PAYS", 0.0)
+    stops = [Stop("valid_loss", patience) for patience in (1, math.inf, math.inf)]
+    trainings = [
+        make(MODELS["batchnorm"], lr, stop=stop, epochs=8)
+        for lr, stop in zip((5.0, 0.05, 0.02), stops, strict=True)
+    ]
+    outcomes = train(trainings, range(3))
+    assert outcomes[0].steps[-1] < trainings[0].updates
+    for k in (1, 2):
+        assert same(outcomes[k], train([trainings[k]], [k])[0])
 
 
 def test_stop_never_looks_at_the_test_split() -> None:
