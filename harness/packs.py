@@ -27,7 +27,8 @@ from harness.objectives import CrossEntropy, Objective, Output, having
 from harness.optimizers import Flat, Optimizer, Stepper
 from harness.probes import Moment, Probe
 
-EVAL_ROWS = 2048  # examples of a split scored at once, times the pack
+# Examples of a split scored at once: few, so that they stay in a core's cache; a GPU wants many.
+EVAL_ROWS = {"cpu": 128, "cuda": 2048}
 
 T = TypeVar("T")
 
@@ -475,7 +476,9 @@ class PackInFlight:
         """Loss and accuracy of every trial on a whole split, in evaluation mode."""
         x, y = getattr(self.splits, split)
         totals: dict[str, Tensor] = {}
-        rows = max(64, EVAL_ROWS * 64 // self.size)
+        # the same for every pack: sums over other parts would differ in their last bits
+        parts = math.ceil(len(x) / EVAL_ROWS[self.device.split(":")[0]])
+        rows = math.ceil(len(x) / parts)
         for chunk_x, chunk_y in zip(x.split(rows), y.split(rows), strict=True):
             part = self.program.score(self.params.views, self.buffers, chunk_x, chunk_y)
             for name, value in part.items():

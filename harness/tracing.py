@@ -143,6 +143,8 @@ def trace(
     out, spec = tree_flatten(result)
     returned = [recorder.look_up(one) for one in out]
     ops, returned = simplify(recorder.ops, returned, [t.shape for t in recorder.tensors])
+    in_place(ops, {*_refs(returned), *recorder.constants, *map(Ref, range(len(leaves)))},
+             recorder.tensors)  # fmt: skip
     run = _compiled(ops, returned, [Ref(n) for n in range(len(leaves))], recorder.constants)
     sizes = [t.nbytes for t in recorder.tensors]
     return lambda given: tree_unflatten(run(*given), spec), most_bytes(ops, sizes)
@@ -192,6 +194,102 @@ def simplify(
             alive.append(op)
             needed.update(op.inputs())
     return alive[::-1], returned
+
+
+# Operations that may write over their first argument, or over the second by the same token.
+_OVER: dict[Any, Any] = {
+    getattr(aten, name).__getattr__(kind): getattr(aten, f"{name}_").__getattr__(kind)
+    for name, kinds in {
+        "add": ("Tensor", "Scalar"), "sub": ("Tensor", "Scalar"), "mul": ("Tensor", "Scalar"),
+        "div": ("Tensor", "Scalar"), "relu": ("default",), "sigmoid": ("default",),
+        "tanh": ("default",), "exp": ("default",), "neg": ("default",), "sqrt": ("default",),
+        "rsqrt": ("default",),
+    }.items()
+    for kind in kinds
+}  # fmt: skip
+_EITHER = {aten.add.Tensor, aten.mul.Tensor}
+_BACKWARD: dict[Any, Any] = {
+    aten.threshold_backward.default: aten.threshold_backward.grad_input,
+    aten.sigmoid_backward.default: aten.sigmoid_backward.grad_input,
+    aten.tanh_backward.default: aten.tanh_backward.grad_input,
+}
+
+
+class _Memory:
+    """Which values share memory, and until which operation that is needed."""
+
+    def __init__(self, ops: list[Op], kept: set[Ref], tensors: list[Tensor]) -> None:
+        self.tensors = tensors
+        self.home = [t.untyped_storage().data_ptr() for t in tensors]  # views share one
+        self.members: dict[int, list[int]] = {}
+        for number, pointer in enumerate(self.home):
+            self.members.setdefault(pointer, []).append(number)
+        self.last: dict[int, int] = {}
+        for ref, place in _last_uses(ops).items():
+            pointer = self.home[ref.number]
+            self.last[pointer] = max(place, self.last.get(pointer, 0))
+        self.held = {self.home[ref.number] for ref in kept}
+
+    def like(self, ref: Ref) -> Any:
+        tensor = self.tensors[ref.number]
+        return (tensor.shape, tensor.stride(), tensor.dtype) if tensor.is_contiguous() else None
+
+    def dies(self, value: Any, place: int) -> bool:
+        """Whether nothing reads a value's memory after this operation."""
+        if not isinstance(value, Ref):
+            return False
+        pointer = self.home[value.number]
+        return pointer not in self.held and self.last[pointer] <= place
+
+    def merge(self, out: Ref, into: Ref) -> None:
+        """From here on the two are one memory."""
+        gone, stays = self.home[out.number], self.home[into.number]
+        for number in self.members[gone]:
+            self.home[number] = stays
+        self.members[stays] += self.members.pop(gone)
+        self.last[stays] = max(self.last[stays], self.last[gone])
+        if gone in self.held:
+            self.held.add(stays)
+
+
+def in_place(ops: list[Op], kept: set[Ref], tensors: list[Tensor]) -> None:
+    """Let operations write into memory that nothing reads afterwards: what was just used is in the
+    processor's cache, and fresh memory is not. The numbers are the same.
+
+    Args:
+        ops: Changed in place.
+        kept: Values that must stay: inputs, constants, what is returned.
+        tensors: A tensor of each value's shape, strides, type and memory.
+    """
+    memory = _Memory(ops, kept, tensors)
+    for place, op in enumerate(ops):
+        out = op.outs[0]
+        if out is not None and not op.kwargs and not op.many:
+            _write_over(op, out, place, memory)
+
+
+def _write_over(op: Op, out: Ref, place: int, memory: _Memory) -> None:
+    """Make an elementwise operation write over an argument, if it may."""
+    if op.target not in _OVER and op.target not in _BACKWARD:
+        return
+    like = memory.like(out)
+    operands = [one for one in op.args if isinstance(one, Ref)]
+    shared = len({memory.home[one.number] for one in operands}) < len(operands)
+    if like is None or shared:  # it would be read while it is written
+        return
+    fits = [memory.dies(one, place) and memory.like(one) == like for one in operands]
+    if fits[0] and operands[0] is op.args[0]:
+        first = operands[0]
+    elif op.target in _EITHER and len(fits) > 1 and fits[1]:
+        first = operands[1]
+        op.args = (first, op.args[0])
+    else:
+        return
+    if op.target in _BACKWARD:
+        op.target, op.kwargs = _BACKWARD[op.target], {"grad_input": first}
+    else:
+        op.target = _OVER[op.target]
+    memory.merge(out, first)
 
 
 def _last_uses(ops: list[Op]) -> dict[Ref, int]:

@@ -1,0 +1,1 @@
+"""Speed of this harness beside its peers, measured in one run. See `python -m benchmarks --help`."""

@@ -1,0 +1,154 @@
+"""The peer: a plain PyTorch loop, an nn.Module, autograd and torch.optim, one trial at a time.
+
+It takes the same declarations as our side, starts from the same weights, draws the same batches
+and scores the same splits at the same steps.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from harness import random
+from harness.data import load
+from harness.packs import Outcome, Training
+
+Numbers = dict[str, float]
+
+
+def _adam(n: Numbers) -> dict[str, Any]:
+    return {"betas": (n["beta1"], n["beta2"]), "eps": n["eps"]}
+
+
+# torch.optim's class for each rule, and our numbers in its words.
+OPTIMIZERS: dict[str, tuple[type[torch.optim.Optimizer], Callable[[Numbers], dict[str, Any]]]] = {
+    "sgd": (torch.optim.SGD, lambda n: {}),
+    "momentum": (torch.optim.SGD, lambda n: {"momentum": n["momentum"]}),
+    "nesterov": (torch.optim.SGD, lambda n: {"momentum": n["momentum"], "nesterov": True}),
+    "adagrad": (torch.optim.Adagrad, lambda n: {"eps": n["eps"]}),
+    "adadelta": (torch.optim.Adadelta, lambda n: {"rho": n["rho"], "eps": n["eps"]}),
+    "rmsprop": (torch.optim.RMSprop, lambda n: {"alpha": n["beta"], "eps": n["eps"]}),
+    "adam": (torch.optim.Adam, _adam),
+    "adamw": (torch.optim.AdamW, lambda n: {**_adam(n), "weight_decay": n["weight_decay"]}),
+    "adamax": (torch.optim.Adamax, _adam),
+    "nadam": (torch.optim.NAdam, lambda n: {**_adam(n), "momentum_decay": n["psi"]}),
+}
+FUSED = ("sgd", "momentum", "nesterov", "adagrad", "adam", "adamw")
+
+
+def variants(rule: str) -> dict[str, dict[str, bool]]:
+    """Implementations that torch.optim documents for a rule."""
+    found = {"for-loop": {"foreach": False}, "foreach": {"foreach": True}}
+    return {**found, "fused": {"fused": True}} if rule in FUSED else found
+
+
+def build(training: Training, seed: int, device: str) -> nn.Module:
+    """The model with the weights that our side starts from."""
+    torch.manual_seed(random.torch_seed(seed, "init"))
+    return training.model().to(device)
+
+
+def optimizer(training: Training, model: nn.Module, variant: str) -> torch.optim.Optimizer:
+    """torch.optim's own, with the same numbers."""
+    rule, numbers = training.optimizer.rule, dict(training.optimizer.numbers)
+    kind, words = OPTIMIZERS[rule]
+    settings = {"lr": numbers["lr"], **words(numbers), **variants(rule)[variant]}
+    return kind(model.parameters(), **settings)
+
+
+def fastest(training: Training, device: str, steps: int = 40) -> str:
+    """The implementation of torch.optim that makes this training's step fastest here."""
+    taken: dict[str, float] = {}
+    for variant in variants(training.optimizer.rule):
+        model = build(training, 0, device)
+        peer = optimizer(training, model, variant)
+        for w in model.parameters():
+            w.grad = torch.full_like(w, 1e-3)
+        for _ in range(4):
+            started = time.perf_counter()
+            for _ in range(steps):
+                peer.step()
+            if device == "cuda":
+                torch.cuda.synchronize()
+            taken[variant] = min(taken.get(variant, 1e9), time.perf_counter() - started)
+    return min(taken, key=lambda variant: taken[variant])
+
+
+Row = tuple[int, dict[str, float]]
+
+
+def rows(training: Training, seed: int, variant: str, device: str = "cpu") -> Iterator[Row]:
+    """Train one trial; a row whenever our side records one."""
+    model = build(training, seed, device)
+    peer = optimizer(training, model, variant)
+    if training.data is None:
+        yield from _descend(training, model, peer)
+    else:
+        yield from _classify(training, model, peer, seed, device)
+
+
+def fit(training: Training, seed: int, variant: str, device: str = "cpu") -> Outcome:
+    """The rows of one trial, as our side gives them."""
+    outcome = Outcome("finished")
+    for step, row in rows(training, seed, variant, device):
+        outcome.steps.append(step)
+        for name, value in row.items():
+            outcome.metrics.setdefault(name, []).append(value)
+    return outcome
+
+
+def _descend(training: Training, model: nn.Module, peer: torch.optim.Optimizer) -> Iterator[Row]:
+    (point,) = model.parameters()
+    every = training.every or training.updates
+    for step in range(training.updates + 1):
+        loss = model()
+        if step % every == 0 or step == training.updates:
+            x, y = point.tolist()
+            yield step, {"loss": loss.item(), "x": x, "y": y}
+        if step < training.updates:
+            peer.zero_grad()
+            loss.backward()
+            peer.step()
+
+
+def _classify(
+    training: Training, model: nn.Module, peer: torch.optim.Optimizer, seed: int, device: str
+) -> Iterator[Row]:
+    assert training.data is not None and training.batch_size is not None
+    splits = load(training.data, device)
+    x, y = splits.train
+    key = random.keys([seed], "batches", device)
+    every = training.every or training.epoch
+    criterion = nn.CrossEntropyLoss()
+    losses: list[Tensor] = []
+
+    def row(losses: list[Tensor]) -> dict[str, float]:
+        found = {"train_loss": torch.stack(losses).mean().item()}
+        model.eval()
+        with torch.no_grad():
+            for name, (inputs, labels) in (("valid", splits.valid), ("test", splits.test)):
+                output = model(inputs)
+                found[f"{name}_loss"] = criterion(output, labels).item()
+                found[f"{name}_accuracy"] = (output.argmax(1) == labels).float().mean().item()
+        model.train()
+        return found
+
+    batches: tuple[Tensor, ...] = ()
+    for step in range(training.updates):
+        if step % training.epoch == 0:
+            order = random.permutation(random.mix(key, step // training.epoch), len(x))[0]
+            batches = torch.split(order, training.batch_size)
+        batch = batches[step % training.epoch]
+        peer.zero_grad()
+        loss = criterion(model(x[batch]), y[batch])
+        loss.backward()
+        if step % every == 0:
+            yield step, row(losses or [loss.detach()])
+            losses = []
+        losses.append(loss.detach())
+        peer.step()
+    yield training.updates, row(losses)

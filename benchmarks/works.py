@@ -1,0 +1,173 @@
+"""What is trained: each work as `Training`s, which both sides take."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from benchmarks.models import CNN, PeepholeLSTM
+from harness.data import Data
+from harness.models import MLP, Descent
+from harness.optimizers import Optimizer
+from harness.packs import Training
+from harness.probes import Position
+from harness.surfaces import SURFACES
+
+RULES = (
+    "sgd", "momentum", "nesterov", "adagrad", "adadelta", "rmsprop", "adam", "adamw", "adamax",
+    "nadam",
+)  # fmt: skip
+PADS = "pad_to" in {field.name for field in dataclasses.fields(Training)}
+MLP_WIDTHS = (64, 64, 64, 64, 10)
+EPOCHS = 10
+PACK = 64  # most trials in one program on the CPU, if a work does not say
+
+
+@dataclass(frozen=True)
+class Work:
+    """A number of trials of one kind.
+
+    Args:
+        name: One word.
+        title: What it is, in a table.
+        declare: Says what trial i trains.
+        trials: How many in all.
+        peer_trials: How many of them, evenly spread, the plain loop trains.
+        must: Least ratio of throughputs on two CPU cores.
+        aim: And the aim on one H200.
+        pack: Most trials that we train as one program on the CPU.
+        warm: Trials that both sides train briefly before the clock starts.
+        block: Neighbouring trials that belong together (every rule once).
+        compare: The metric whose last value must agree.
+    """
+
+    name: str
+    title: str
+    declare: Callable[[int], Training]
+    trials: int
+    peer_trials: int
+    must: float
+    aim: float
+    pack: int = PACK
+    warm: tuple[int, ...] = (0,)
+    block: int = 1
+    compare: str = "valid_loss"
+
+    def peers(self) -> list[int]:
+        """The trials that the plain loop trains."""
+        blocks, all_blocks = self.peer_trials // self.block, self.trials // self.block
+        starts = [(2 * b + 1) * all_blocks // (2 * blocks) * self.block for b in range(blocks)]
+        return [start + i for start in starts for i in range(self.block)]
+
+    def packs(self, size: int) -> list[tuple[int, ...]]:
+        """Trials with equal signatures together, cut evenly, the largest packs first.
+
+        Args:
+            size: Most trials a pack.
+        """
+        groups: dict[object, list[int]] = {}
+        for i in range(self.trials):
+            groups.setdefault(self.declare(i).signature(), []).append(i)
+        packs = []
+        for members in groups.values():
+            even = -(-len(members) // -(-len(members) // size))
+            packs += [tuple(members[at : at + even]) for at in range(0, len(members), even)]
+        return sorted(packs, key=len, reverse=True)
+
+
+def _spread(i: int, n: int, low: float, high: float) -> float:
+    """The i-th of n numbers between low and high, evenly apart in the logarithm."""
+    return float(low * (high / low) ** (i / max(1, n - 1)))
+
+
+def contour(i: int, trials: int, surfaces: tuple[str, ...], steps: int = 500) -> Training:
+    """A point on a surface: rules take turns, then surfaces, then rates."""
+    rule = RULES[i % len(RULES)]
+    rate = _spread(i // len(RULES), trials // len(RULES), 1e-4, 1e-2)
+    return Training(
+        partial(Descent, surfaces[i // len(RULES) % len(surfaces)]),
+        Optimizer(rule, lr=rate),
+        steps=steps,
+        every=5,
+        probes=(Position(),),
+    )
+
+
+def mlp_at(rate: float, epochs: int = EPOCHS) -> Training:
+    """Digits, three hidden layers of 64, Adam."""
+    return Training(
+        partial(MLP, MLP_WIDTHS),
+        Optimizer("adam", lr=rate),
+        data=Data("digits"),
+        epochs=epochs,
+        batch_size=64,
+    )
+
+
+def mlp(i: int, trials: int, epochs: int = EPOCHS) -> Training:
+    return mlp_at(_spread(i, trials, 3e-4, 1e-2), epochs)
+
+
+def lstm(i: int, trials: int, steps: int) -> Training:
+    """Digits read one pixel a step, one digit an update; hidden sizes from 20 to 64."""
+    hidden = 20 + round(44 * i / max(1, trials - 1))
+    wide = 32 if hidden <= 32 else 64
+    more: dict[str, Any] = {"pad_to": partial(PeepholeLSTM, wide)} if PADS else {}
+    return Training(
+        partial(PeepholeLSTM, hidden if PADS else wide),
+        Optimizer("adam", lr=_spread(i, trials, 3e-4, 3e-3)),
+        data=Data("digits"),
+        steps=steps,
+        every=steps,
+        batch_size=1,
+        **more,
+    )
+
+
+def cnn(i: int, trials: int, epochs: int = EPOCHS, norm: bool = False) -> Training:
+    return Training(
+        partial(CNN, (8, 16), norm),
+        Optimizer("adam", lr=_spread(i, trials, 1e-3, 1e-2)),
+        data=Data("digits"),
+        epochs=epochs,
+        batch_size=64,
+    )
+
+
+LSTM_STEPS = 200
+
+
+def works(quick: bool = False) -> dict[str, Work]:
+    """Every work by its name; `quick` is a tenth of it, to see that all runs."""
+    everywhere, one = tuple(SURFACES), ("valley",)
+    n, m, k, c = (60, 16, 8, 8) if quick else (1000, 256, 128, 64)
+    updates = 20 if quick else LSTM_STEPS
+    rules = tuple(range(len(RULES)))
+    found = [
+        Work(
+            "contour", f"{n:,} contour trajectories, 10 optimizers, 6 surfaces, 500 steps",
+            partial(contour, trials=n, surfaces=everywhere), n, 20 if quick else 40, 50, 500,
+            pack=100, warm=rules, block=len(rules), compare="loss",
+        ),
+        Work(
+            "valley", f"{n:,} contour trajectories, 10 optimizers, 1 surface, 500 steps",
+            partial(contour, trials=n, surfaces=one), n, 20 if quick else 40, 50, 500,
+            pack=100, warm=rules, block=len(rules), compare="loss",
+        ),
+        Work(
+            "mlp", f"{m} MLPs 3x64 on digits, Adam, batch 64, {EPOCHS} epochs",
+            partial(mlp, trials=m), m, 4 if quick else 16, 4, 50,
+        ),
+        Work(
+            "lstm", f"{k} peephole LSTMs of 20-64 units, 64 steps, batch 1, {updates} updates",
+            partial(lstm, trials=k, steps=updates), k, 2 if quick else 8, 8, 100, warm=(),
+        ),
+        Work(
+            "cnn", f"{c} CNNs on digits, Adam, batch 64, {EPOCHS} epochs",
+            partial(cnn, trials=c), c, 4 if quick else 8, 1.5, 20,
+        ),
+    ]  # fmt: skip
+    return {work.name: work for work in found}

@@ -1,0 +1,100 @@
+"""The benchmark compares the same work, and writes what it says it writes."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import pytest
+import torch
+
+from benchmarks import plain, table
+from benchmarks.__main__ import agreement
+from benchmarks.models import CNN, PeepholeLSTM
+from benchmarks.works import Work, works
+from harness.data import Data
+from harness.packs import Outcome, Training, train
+
+WORKS = works(quick=True)
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def short(work: Work, i: int) -> Training:
+    """Trial i with few updates; recorded in between, too."""
+    training = work.declare(i)
+    if training.data is None:
+        return dataclasses.replace(training, steps=20)
+    if work.name == "lstm":
+        return dataclasses.replace(training, steps=4, every=2, data=Data("digits", train=40))
+    return dataclasses.replace(training, epochs=2, data=Data("digits", train=320))
+
+
+@pytest.mark.parametrize("name", WORKS)
+def test_both_sides_do_the_same_work(name: str) -> None:
+    work = WORKS[name]
+    groups: dict[object, list[int]] = {}
+    for i in range(work.trials):
+        groups.setdefault(short(work, i).signature(), []).append(i)
+    pair = next(iter(groups.values()))[:2]
+    trainings = [short(work, i) for i in pair]
+    ours = dict(zip(pair, train(trainings, pair), strict=True))
+    for variant in plain.variants(trainings[0].optimizer.rule):
+        peer = {i: plain.fit(t, i, variant) for i, t in zip(pair, trainings, strict=True)}
+        assert agreement(ours, peer, work.compare)[0] == 1.0
+        for i in pair:
+            for metric, column in ours[i].metrics.items():
+                assert peer[i].metrics[metric] == pytest.approx(column, rel=1e-3, abs=1e-4)
+
+
+def test_other_work_is_noticed() -> None:
+    one = {0: Outcome("finished", [0, 5], {"loss": [1.0, 0.5]})}
+    assert agreement(one, one, "loss") == (1.0, 0.0)
+    with pytest.raises(ValueError, match="other work: loss of 0%"):
+        agreement(one, {0: Outcome("finished", [0, 5], {"loss": [1.0, 0.4]})}, "loss")
+    with pytest.raises(ValueError, match="trial 0 recorded"):
+        agreement(one, {0: Outcome("finished", [0, 6], {"loss": [1.0, 0.5]})}, "loss")
+
+
+def test_every_trial_is_in_one_pack_and_the_peers_are_spread() -> None:
+    for name, work in WORKS.items():
+        assert sorted(i for pack in work.packs(4) for i in pack) == list(range(work.trials)), name
+        assert len(set(work.peers())) == len(work.peers()) == work.peer_trials
+        assert max(work.peers()) < work.trials
+    rules = [WORKS["contour"].declare(i).optimizer.rule for i in WORKS["contour"].peers()]
+    assert all(rules.count(rule) == 2 for rule in rules)
+
+
+def test_zeros_around_a_narrow_lstm_change_nothing() -> None:
+    narrow, wide = PeepholeLSTM(20), PeepholeLSTM(32)
+    with torch.no_grad():
+        for own, into in zip(narrow.parameters(), wide.parameters(), strict=True):
+            into.zero_()
+            into[tuple(slice(0, n) for n in own.shape)] = own
+    x = torch.rand(3, 64)
+    torch.testing.assert_close(narrow(x), wide(x))
+
+
+def test_the_cnn_with_batch_normalisation_has_the_same_outputs() -> None:
+    assert CNN(norm=True)(torch.rand(5, 64)).shape == CNN()(torch.rand(5, 64)).shape == (5, 10)
+
+
+def test_a_row_and_the_file(tmp_path) -> None:
+    row = table.make_row("a", "b", [10.0, 30.0, 20.0], [1.0, 2.0, 4.0], 8, 100, {"n": 3})
+    assert set(table.FIELDS) <= set(row)
+    assert (row["ratio"], row["spread"], row["reached"]) == (10.0, [5.0, 15.0], True)
+    assert not table.make_row("a", "b", [10.0], [1.0], 8, 100, {}, gpu=True)["reached"]
+    with pytest.raises(ValueError, match="allowed: as many, all positive"):
+        table.make_row("a", "b", [1.0], [1.0, 2.0], 8, 100, {})
+    path = tmp_path / "results.json"
+    table.write([row], None, path)
+    written = json.loads(path.read_text())
+    assert written["results"] == [row]
+    parts = ("cpu", "cores", "memory", "gpu", "torch", "ray", "mlflow", "optuna", "python")
+    assert {*parts, "date", "commit"} == set(written["machine"])
