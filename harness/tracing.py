@@ -142,9 +142,9 @@ def trace(
         torch.set_autocast_cache_enabled(cached)
     out, spec = tree_flatten(result)
     returned = [recorder.look_up(one) for one in out]
-    ops, returned = simplify(recorder.ops, returned, [t.shape for t in recorder.tensors])
-    in_place(ops, {*_refs(returned), *recorder.constants, *map(Ref, range(len(leaves)))},
-             recorder.tensors)  # fmt: skip
+    ops, returned, same = simplify(recorder.ops, returned, [t.shape for t in recorder.tensors])
+    kept = {*_refs(returned), *recorder.constants, *map(Ref, range(len(leaves)))}
+    in_place(ops, kept, recorder.tensors, same)
     run = _compiled(ops, returned, [Ref(n) for n in range(len(leaves))], recorder.constants)
     sizes = [t.nbytes for t in recorder.tensors]
     return lambda given: tree_unflatten(run(*given), spec), most_bytes(ops, sizes)
@@ -156,9 +156,13 @@ VIEWS = {aten.view.default, aten._unsafe_view.default, aten.expand.default, aten
 
 def simplify(
     ops: list[Op], returned: list[Any], shapes: list[torch.Size]
-) -> tuple[list[Op], list[Any]]:
+) -> tuple[list[Op], list[Any], dict[Ref, Ref]]:
     """Take out what transforms leave behind: views that change no shape, products with one, double
-    transposes, and what nothing uses."""
+    transposes, and what nothing uses.
+
+    Returns:
+        The operations, what is returned, and which value stands for each that was taken out.
+    """
     same: dict[Ref, Ref] = {}  # a value to the one that it equals
     made: dict[Ref, Op] = {}
 
@@ -193,7 +197,7 @@ def simplify(
         if op.target._schema.is_mutable or any(out in needed for out in op.outs):
             alive.append(op)
             needed.update(op.inputs())
-    return alive[::-1], returned
+    return alive[::-1], returned, same
 
 
 # Operations that may write over their first argument, or over the second by the same token.
@@ -218,17 +222,22 @@ _BACKWARD: dict[Any, Any] = {
 class _Memory:
     """Which values share memory, and until which operation that is needed."""
 
-    def __init__(self, ops: list[Op], kept: set[Ref], tensors: list[Tensor]) -> None:
+    def __init__(
+        self, ops: list[Op], kept: set[Ref], tensors: list[Tensor], same: dict[Ref, Ref]
+    ) -> None:
         self.tensors = tensors
         self.home = [t.untyped_storage().data_ptr() for t in tensors]  # views share one
         self.members: dict[int, list[int]] = {}
         for number, pointer in enumerate(self.home):
             self.members.setdefault(pointer, []).append(number)
-        self.last: dict[int, int] = {}
+        self.last: dict[int, int] = dict.fromkeys(self.members, -1)
+        self.held: set[int] = set()
+        for out, source in same.items():  # a product with one was a copy, and is none now
+            self.merge(out, source)
         for ref, place in _last_uses(ops).items():
             pointer = self.home[ref.number]
-            self.last[pointer] = max(place, self.last.get(pointer, 0))
-        self.held = {self.home[ref.number] for ref in kept}
+            self.last[pointer] = max(place, self.last[pointer])
+        self.held |= {self.home[ref.number] for ref in kept}
 
     def like(self, ref: Ref) -> Any:
         tensor = self.tensors[ref.number]
@@ -244,6 +253,8 @@ class _Memory:
     def merge(self, out: Ref, into: Ref) -> None:
         """From here on the two are one memory."""
         gone, stays = self.home[out.number], self.home[into.number]
+        if gone == stays:
+            return
         for number in self.members[gone]:
             self.home[number] = stays
         self.members[stays] += self.members.pop(gone)
@@ -252,7 +263,7 @@ class _Memory:
             self.held.add(stays)
 
 
-def in_place(ops: list[Op], kept: set[Ref], tensors: list[Tensor]) -> None:
+def in_place(ops: list[Op], kept: set[Ref], tensors: list[Tensor], same: dict[Ref, Ref]) -> None:
     """Let operations write into memory that nothing reads afterwards: what was just used is in the
     processor's cache, and fresh memory is not. The numbers are the same.
 
@@ -260,8 +271,9 @@ def in_place(ops: list[Op], kept: set[Ref], tensors: list[Tensor]) -> None:
         ops: Changed in place.
         kept: Values that must stay: inputs, constants, what is returned.
         tensors: A tensor of each value's shape, strides, type and memory.
+        same: Which value stands for each that was taken out.
     """
-    memory = _Memory(ops, kept, tensors)
+    memory = _Memory(ops, kept, tensors, same)
     for place, op in enumerate(ops):
         out = op.outs[0]
         if out is not None and not op.kwargs and not op.many:

@@ -43,6 +43,26 @@ def test_what_is_changed_in_place_changes_when_called_and_not_when_traced() -> N
     assert total.item() == 3
 
 
+def test_nothing_writes_over_what_is_still_read() -> None:
+    def fn(x, bias):
+        kept = aten.mul.Scalar(bias, 1)  # a copy until it is simplified away
+        wide = kept.view(1, 3)
+        y = torch.exp(wide)  # must not write over the bias
+        z = x.exp()
+        half = z[:2]
+        z = z + 1  # must not write over what `half` shows
+        w = torch.sigmoid(z) * z + y
+        return w.tanh() + half.sum() + bias, y + y
+
+    x, bias = torch.randn(4, 3), torch.randn(3)
+    before = x.clone(), bias.clone()
+    run, _ = trace(fn, (x, bias))
+    for ours, theirs in zip(run([x, bias]), fn(x, bias), strict=True):
+        assert torch.equal(ours, theirs)
+    assert torch.equal(x, before[0])
+    assert torch.equal(bias, before[1])
+
+
 def test_several_outputs_constants_and_infinities() -> None:
     def fn(x):
         top, where = x.max(0)
@@ -70,6 +90,7 @@ def test_simplify_by_hand() -> None:
         Op(aten.exp.default, (Ref(4),), {}, [Ref(5)], False),
         Op(aten.neg.default, (Ref(5),), {}, [Ref(6)], False),  # not used
     ]
-    left, returned = simplify(ops, [Ref(5)], shapes)
+    left, returned, same = simplify(ops, [Ref(5)], shapes)
     assert [(op.target, op.args) for op in left] == [(aten.exp.default, (Ref(0),))]
     assert returned == [Ref(5)]
+    assert same == {Ref(1): Ref(0), Ref(2): Ref(0), Ref(4): Ref(0)}
