@@ -96,19 +96,19 @@ def contour(i: int, trials: int, surfaces: tuple[str, ...], steps: int = 500) ->
     )
 
 
-def mlp_at(rate: float, epochs: int = EPOCHS) -> Training:
+def mlp_at(rate: float, epochs: int = EPOCHS, batch: int = 64) -> Training:
     """Digits, three hidden layers of 64, Adam."""
     return Training(
         partial(MLP, MLP_WIDTHS),
         Optimizer("adam", lr=rate),
         data=Data("digits"),
         epochs=epochs,
-        batch_size=64,
+        batch_size=batch,
     )
 
 
-def mlp(i: int, trials: int, epochs: int = EPOCHS) -> Training:
-    return mlp_at(_spread(i, trials, 3e-4, 1e-2), epochs)
+def mlp(i: int, trials: int, epochs: int = EPOCHS, batch: int = 64) -> Training:
+    return mlp_at(_spread(i, trials, 3e-4, 1e-2), epochs, batch)
 
 
 def lstm(i: int, trials: int, steps: int) -> Training:
@@ -137,7 +137,7 @@ def cnn(i: int, trials: int, epochs: int = EPOCHS, norm: bool = False) -> Traini
     )
 
 
-LSTM_STEPS = 200
+LSTM_STEPS = 500
 
 
 def works(quick: bool = False) -> dict[str, Work]:
@@ -162,8 +162,12 @@ def works(quick: bool = False) -> dict[str, Work]:
             partial(mlp, trials=m), m, 4 if quick else 16, 4, 50,
         ),
         Work(
+            "mlp32", f"{m} MLPs 3x64 on digits, Adam, batch 32, {EPOCHS} epochs",
+            partial(mlp, trials=m, batch=32), m, 4 if quick else 16, 4, 50,
+        ),
+        Work(
             "lstm", f"{k} peephole LSTMs of 20-64 units, 64 steps, batch 1, {updates} updates",
-            partial(lstm, trials=k, steps=updates), k, 2 if quick else 8, 8, 100, warm=(),
+            partial(lstm, trials=k, steps=updates), k, 2 if quick else 4, 8, 100, warm=(),
         ),
         Work(
             "cnn", f"{c} CNNs on digits, Adam, batch 64, {EPOCHS} epochs",

@@ -145,6 +145,7 @@ def trace(
     ops, returned, same = simplify(recorder.ops, returned, [t.shape for t in recorder.tensors])
     kept = {*_refs(returned), *recorder.constants, *map(Ref, range(len(leaves)))}
     in_place(ops, kept, recorder.tensors, same)
+    ops = accumulate(ops, kept, [t.shape for t in recorder.tensors])
     run = _compiled(ops, returned, [Ref(n) for n in range(len(leaves))], recorder.constants)
     sizes = [t.nbytes for t in recorder.tensors]
     return lambda given: tree_unflatten(run(*given), spec), most_bytes(ops, sizes)
@@ -302,6 +303,43 @@ def _write_over(op: Op, out: Ref, place: int, memory: _Memory) -> None:
     else:
         op.target = _OVER[op.target]
     memory.merge(out, first)
+
+
+def accumulate(ops: list[Op], kept: set[Ref], shapes: list[torch.Size]) -> list[Op]:
+    """Let a sum of matrix products, as every recurrent weight's gradient is, grow where it lies:
+    ``s += a @ b`` in one operation in place of two and a matrix between them. A product over one
+    term is an outer product, which broadcasting does in a third of the time."""
+    uses: dict[Ref, int] = {}
+    made: dict[Ref, int] = {}
+    for place, op in enumerate(ops):
+        for ref in op.inputs():
+            uses[ref] = uses.get(ref, 0) + 1
+        for out in op.outs:
+            if out is not None:
+                made[out] = place
+
+    def outer(op: Op) -> bool:
+        return int(shapes[op.args[0].number][2]) == 1
+
+    gone: set[int] = set()
+    for place, op in enumerate(ops):
+        if op.target is not aten.add_.Tensor or op.kwargs or not isinstance(op.args[1], Ref):
+            continue
+        product = op.args[1]
+        at = made.get(product, -1)
+        if at < 0 or ops[at].target is not aten.bmm.default:
+            continue
+        used_once = uses[product] == 1 and product not in kept
+        # the factors must still be what they were when they were multiplied
+        untouched = not any(ops[n].target._schema.is_mutable for n in range(at + 1, place))
+        if used_once and untouched:
+            op.target = aten.addcmul_.default if outer(ops[at]) else aten.baddbmm_.default
+            op.args = (op.args[0], *ops[at].args)
+            gone.add(at)
+    for op in ops:
+        if op.target is aten.bmm.default and outer(op):
+            op.target = aten.mul.Tensor
+    return [op for place, op in enumerate(ops) if place not in gone]
 
 
 def _last_uses(ops: list[Op]) -> dict[Ref, int]:
