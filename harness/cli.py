@@ -261,7 +261,13 @@ def run(
         bool, typer.Option("--fresh", help="Train everything again; earlier runs are kept.")
     ] = False,
     pack_size: Annotated[
-        int | None, typer.Option(min=1, max=4096, help="Most trials trained as one program.")
+        int | None,
+        typer.Option(
+            "--pack-size",
+            min=1,
+            max=4096,
+            help="Most trials trained as one program; by default measured.",
+        ),
     ] = None,
 ) -> None:
     """Run a study: train what the ledger lacks, judge the claims, write the report.
