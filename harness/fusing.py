@@ -404,7 +404,11 @@ def _try(module: nn.Module, objective: Objective, batch: tuple[Tensor, ...]) -> 
             one.gradient(params, buffers, batch, {})
         except Exception:
             return ""
-        return f"its model cannot be fused ({str(error).strip().splitlines()[0][:120]})"
+        said = str(error).strip().splitlines()[0]
+        said = said.replace(
+            " hit the vmap fallback which is currently disabled", " cannot be batched"
+        )
+        return f"its model cannot be fused ({said[:120]})"
     finally:
         functorch._set_vmap_fallback_enabled(before)
     return ""
