@@ -3,32 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
-import functools
-import platform
 from collections.abc import Iterator
 
 import torch
 
 PRECISIONS = ("float32", "tf32", "bf16")
 
-# glibc's names for what `mallopt` sets (malloc.h).
-_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3
 
-
-@functools.cache
 def settle() -> None:
-    """Make this process a good trainer: one thread, and memory that it keeps.
-
-    By default glibc returns every large tensor to the kernel when it is freed and takes fresh,
-    unmapped pages for the next: a quarter of the time of a fused update.
-    """
-    torch.set_num_threads(1)  # workers share the machine's cores; one each
-    if platform.libc_ver()[0] == "glibc":
-        mallopt = ctypes.CDLL(None).mallopt
-        mallopt(_M_MMAP_THRESHOLD, 2**25)  # glibc refuses more
-        mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
-        mallopt(_M_TOP_PAD, 2**26)
+    """Make this process one worker of several: one thread, since workers share the cores."""
+    torch.set_num_threads(1)
 
 
 @contextlib.contextmanager
