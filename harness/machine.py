@@ -19,9 +19,9 @@ def settle() -> None:
 def arithmetic(precision: str) -> Iterator[None]:
     """Arithmetic as a training declares it, and the same each time; put back afterwards.
 
-    Denormal numbers count as zero: a momentum that fades away would otherwise slow every later
-    update tenfold. On CUDA, matrix products use TF32 only where that was asked for, and kernels
-    are the deterministic ones.
+    Denormal numbers count as zero: momenta that fade away would otherwise slow every later update.
+    On CUDA, matrix products use TF32 only where that was asked for, and cuDNN's kernels are the
+    deterministic ones.
     """
     matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
     before = (matmul.allow_tf32, cudnn.allow_tf32, cudnn.deterministic, cudnn.benchmark)
