@@ -15,7 +15,7 @@ from rich.console import Console
 
 from benchmarks import table, whole
 from benchmarks.workers import Side, count, device
-from benchmarks.works import EPOCHS, MLP_WIDTHS, PADS, Work, works
+from benchmarks.works import EPOCHS, MLP_WIDTHS, Work, works
 from harness.packs import Outcome
 
 PLAIN = "plain PyTorch loop"
@@ -127,11 +127,7 @@ def train_rows(chosen: Mapping[str, Work], quick: bool, repeats: int, told: Meas
                     f"median difference {middle:.1g}",
                 }
                 if work.name == "lstm":
-                    told.notes[name, "plain"]["widths"] = (
-                        "20 to 64, ours padded to 32 or 64"
-                        if PADS
-                        else "32 and 64 (no padding yet)"
-                    )
+                    told.notes[name, "plain"]["widths"] = "20 to 64, ours padded to 32 or 64"
 
 
 def study_rows(words: list[str], quick: bool, repeats: int, best: str, told: Measured) -> None:

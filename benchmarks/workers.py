@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import importlib
 import multiprocessing
 import os
 import time
@@ -16,6 +14,7 @@ import torch
 from benchmarks import plain
 from benchmarks.works import Work, works
 from harness.data import load
+from harness.machine import settle
 from harness.packs import Outcome, train
 
 _here: dict[str, Any] = {}  # what a worker process was told when it started
@@ -87,12 +86,9 @@ class Side:
 
 def _start(side: str, quick: bool, barrier: Any) -> None:
     _here.update(side=side, works=works(quick), barrier=barrier, best={})
-    torch.set_num_threads(1)
+    settle()
     if side == "plain":
         torch.set_flush_denormal(True)  # numbers that fade away would slow the loop
-        return
-    with contextlib.suppress(ImportError):  # what `harness.work` does before it trains
-        importlib.import_module("harness.machine").settle()
 
 
 def _together() -> None:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 from benchmarks.models import CNN, PeepholeLSTM
 from harness.data import Data
@@ -20,7 +18,6 @@ RULES = (
     "sgd", "momentum", "nesterov", "adagrad", "adadelta", "rmsprop", "adam", "adamw", "adamax",
     "nadam",
 )  # fmt: skip
-PADS = "pad_to" in {field.name for field in dataclasses.fields(Training)}
 MLP_WIDTHS = (64, 64, 64, 64, 10)
 EPOCHS = 10
 PACK = 64  # most trials in one program on the CPU, if a work does not say
@@ -115,15 +112,14 @@ def lstm(i: int, trials: int, steps: int) -> Training:
     """Digits read one pixel a step, one digit an update; hidden sizes from 20 to 64."""
     hidden = 20 + round(44 * i / max(1, trials - 1))
     wide = 32 if hidden <= 32 else 64
-    more: dict[str, Any] = {"pad_to": partial(PeepholeLSTM, wide)} if PADS else {}
     return Training(
-        partial(PeepholeLSTM, hidden if PADS else wide),
+        partial(PeepholeLSTM, hidden),
         Optimizer("adam", lr=_spread(i, trials, 3e-4, 3e-3)),
         data=Data("digits"),
         steps=steps,
         every=steps,
         batch_size=1,
-        **more,
+        pad_to=partial(PeepholeLSTM, wide),
     )
 
 

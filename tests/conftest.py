@@ -9,10 +9,12 @@ import shutil
 import subprocess
 import sys
 import textwrap
+from collections.abc import Iterator
 from pathlib import Path
 from unittest import mock
 
 import pytest
+import torch
 
 from harness import data
 
@@ -115,3 +117,12 @@ def chromium() -> str:
     if not found or not shutil.which("chromedriver"):
         pytest.skip("needs Chromium and its driver: apt-get install chromium chromium-driver")
     return found
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """What workers train with."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

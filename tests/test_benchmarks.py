@@ -18,12 +18,7 @@ from harness.packs import Outcome, Training, train
 WORKS = works(quick=True)
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def short(work: Work, i: int) -> Training:

@@ -34,12 +34,7 @@ from harness.schedules import Constant, Cosine, WarmUp
 DIGITS = Data("digits", train=160)
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 class Image(nn.Module):

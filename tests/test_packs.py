@@ -19,13 +19,7 @@ from harness.optimizers import Optimizer
 from harness.packs import Moment, Outcome, Training, train
 from harness.probes import EffectiveRate, Position, RecordTo, StepsTo
 
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def valley(lr: float, rule: str = "momentum", steps: int = 40) -> Training:
