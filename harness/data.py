@@ -1,8 +1,12 @@
 """Data sets behind one interface, split once and for all. Layer 2.
 
-A `Data` names a data set; `load` turns it into tensors. The test split is fixed and the validation
-split is drawn once from the rest, so that seeds vary initialisation and batches, never what is
-tested on. Downloads are checked against pinned digests; `HARNESS_DATA` is looked in first.
+A `Data` names a data set, and how many training examples of it are used; `load` turns it into
+tensors. The test split is fixed and the validation split is drawn once from the rest, so that seeds
+vary initialisation, batches and which examples are trained on, never what is tested on.
+
+Files are looked for in `HARNESS_DATA`, then in the user's cache, then downloaded from their public
+home; each is checked against a pinned digest every time it is read. `share` and `adopt` hand what
+one process has read to others.
 """
 
 from __future__ import annotations
@@ -13,6 +17,9 @@ import hashlib
 import importlib.util
 import os
 import struct
+import warnings
+import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,15 +40,28 @@ class Data:
 
     Args:
         name: Which.
-        train: How many training examples to keep (None: all).
+        train: How many training examples to use (None: all).
+        draw: The number of a random subset, which may differ between trials of a pack; None takes
+            the first `train` examples. The same number is the same subset in every trial, and a
+            smaller one is part of a larger one, so that arms and sizes can be paired.
+
+    Raises:
+        DataError: an unknown name, or more examples than there are.
     """
 
     name: str
     train: int | None = None
+    draw: int | None = None
 
     def __post_init__(self) -> None:
-        if self.name not in ("digits", *IMAGES):
-            raise DataError(f"data set {self.name!r}; allowed: {', '.join(('digits', *IMAGES))}")
+        if self.name not in SIZES:
+            raise DataError(f"data set {self.name!r}; allowed: {', '.join(SIZES)}")
+        if self.train is not None and not 0 < self.train <= SIZES[self.name]:
+            raise DataError(f"train={self.train}; allowed: 1 to {SIZES[self.name]} for {self.name}")
+
+
+# Training examples of each data set.
+SIZES = {"digits": 1077, "mnist": 50_000, "fashion_mnist": 50_000}
 
 
 @dataclass(frozen=True)
@@ -53,42 +73,69 @@ class Splits:
     test: tuple[Tensor, Tensor]
 
 
-@functools.cache
 def load(data: Data, device: str = "cpu") -> Splits:
     """The splits of a data set as tensors on a device, kept for the life of the process.
+
+    A random subset (`Data.draw`) is the business of whoever draws it: the training split is whole.
 
     Raises:
         DataError: a file is missing or is not the pinned one.
     """
-    splits = _digits() if data.name == "digits" else _images(data.name)
+    splits = _splits(data.name, device)
+    if data.train is None or data.draw is not None:
+        return splits
     x, y = splits.train
-    if data.train is not None:
-        if not 0 < data.train <= len(x):
-            raise DataError(f"train={data.train}; allowed: 1 to {len(x)} for {data.name}")
-        splits = Splits((x[: data.train], y[: data.train]), splits.valid, splits.test)
-    pairs = (splits.train, splits.valid, splits.test)
-    return Splits(*((x.to(device), y.to(device)) for x, y in pairs))
+    return Splits((x[: data.train], y[: data.train]), splits.valid, splits.test)
 
 
 def train_size(data: Data) -> int:
-    """Training examples of a data set, known without loading it."""
-    if data.train is not None:
-        return data.train
-    return {"digits": 1077}.get(data.name, 50_000)
+    """Training examples that are used of a data set, known without loading it."""
+    return SIZES[data.name] if data.train is None else data.train
 
 
-def _digits() -> Splits:
+# Training, validation and test examples, x and y of each, as the files have them: images are bytes.
+Arrays = tuple[np.ndarray, ...]
+_ARRAYS: dict[str, Arrays] = {}
+
+
+def share() -> dict[str, Arrays]:
+    """What this process has read so far, to be handed to others."""
+    return dict(_ARRAYS)
+
+
+def adopt(shared: Mapping[str, Arrays]) -> None:
+    """Take over what another process has read and checked, so that nothing is read again."""
+    _ARRAYS.update(shared)
+
+
+def forget() -> None:
+    """Drop everything that was read."""
+    _ARRAYS.clear()
+    _splits.cache_clear()
+
+
+@functools.cache
+def _splits(name: str, device: str) -> Splits:
+    if name not in _ARRAYS:
+        _ARRAYS[name] = _digits() if name == "digits" else _images(name)
+    brightest = 16 if name == "digits" else 255
+    found = []
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+        for array in _ARRAYS[name]:
+            tensor = torch.from_numpy(array).to(device)
+            found.append(tensor.long() if tensor.dim() == 1 else tensor.float() / brightest)
+    train_x, train_y, valid_x, valid_y, test_x, test_y = found
+    return Splits((train_x, train_y), (valid_x, valid_y), (test_x, test_y))
+
+
+def _digits() -> Arrays:
     """Handwritten digits, 8x8, bundled with scikit-learn (UCI ML "Optical Recognition of
     Handwritten Digits", test part): 1,797 images, split 60/20/20 by a fixed permutation."""
     table = np.loadtxt(_bundled("datasets", "data", "digits.csv.gz"), delimiter=",")
-    x, y = table[:, :64], table[:, 64]
-    order = np.random.default_rng(0).permutation(len(x))
-    images = torch.from_numpy((x[order] / 16.0).astype(np.float32))
-    labels = torch.from_numpy(y[order].astype(np.int64))
-    cut = (1077, 1437)
-    parts = [slice(0, cut[0]), slice(cut[0], cut[1]), slice(cut[1], None)]
-    train, valid, test = ((images[p], labels[p]) for p in parts)
-    return Splits(train, valid, test)
+    table = table[np.random.default_rng(0).permutation(len(table))].astype(np.uint8)
+    parts = np.split(table, (1077, 1437))
+    return tuple(half for part in parts for half in (part[:, :64], part[:, 64]))
 
 
 def _bundled(*parts: str) -> Path:
@@ -101,12 +148,10 @@ def _bundled(*parts: str) -> Path:
 
 # --- MNIST and Fashion-MNIST in the IDX layout -------------------------------------------------
 
-_FILES = {
-    "train_x": "train-images-idx3-ubyte",
-    "train_y": "train-labels-idx1-ubyte",
-    "test_x": "t10k-images-idx3-ubyte",
-    "test_y": "t10k-labels-idx1-ubyte",
-}
+_FILES = (
+    "train-images-idx3-ubyte", "train-labels-idx1-ubyte",
+    "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte",
+)  # fmt: skip
 
 # Public home and sha256 of each file's decompressed content, in the order of _FILES.
 IMAGES: dict[str, tuple[str, tuple[str, str, str, str]]] = {
@@ -131,53 +176,103 @@ IMAGES: dict[str, tuple[str, tuple[str, str, str, str]]] = {
 }
 
 
-def _images(name: str) -> Splits:
+def _images(name: str) -> Arrays:
     """60,000 + 10,000 images of 28x28; the last 10,000 training images validate."""
     home, digests = IMAGES[name]
-    raw = {
-        part: parse_idx(_content(name, file, home, digest), file)
-        for (part, file), digest in zip(_FILES.items(), digests, strict=True)
-    }
-    x = torch.from_numpy(raw["train_x"].astype(np.float32) / 255.0)
-    y = torch.from_numpy(raw["train_y"].astype(np.int64))
-    test_x = torch.from_numpy(raw["test_x"].astype(np.float32) / 255.0)
-    test_y = torch.from_numpy(raw["test_y"].astype(np.int64))
-    return Splits((x[:50_000], y[:50_000]), (x[50_000:], y[50_000:]), (test_x, test_y))
+    x, y, test_x, test_y = (
+        parse_idx(_content(name, f"{file}.gz", home, digest), file)
+        for file, digest in zip(_FILES, digests, strict=True)
+    )
+    return x[:50_000], y[:50_000], x[50_000:], y[50_000:], test_x, test_y
 
 
 def _content(name: str, file: str, home: str, digest: str) -> bytes:
-    """The decompressed bytes of one file, from HARNESS_DATA or the cache, checked."""
-    path = _locate(name, f"{file}.gz", home)
-    try:
-        content = gzip.decompress(path.read_bytes())
-    except (OSError, EOFError, gzip.zlib.error) as error:  # type: ignore[attr-defined]
-        raise DataError(
-            f"{path} cannot be decompressed ({error}); delete it and run again"
-        ) from None
-    found = hashlib.sha256(content).hexdigest()
-    if found != digest:
-        raise DataError(f"{path} has sha256 {found}; expected {digest}; delete it and run again")
-    return content
-
-
-def _locate(name: str, file: str, home: str) -> Path:
+    """The decompressed bytes of one file, from HARNESS_DATA, the cache or its home, checked."""
     folder = os.environ.get("HARNESS_DATA")
-    if folder:
-        path = Path(folder) / name / file
-        if path.is_file():
-            return path
-    import pooch  # only where something may have to be downloaded
+    if folder and (path := Path(folder) / name / file).is_file():
+        return _checked(path, digest)
+    import pooch  # only where HARNESS_DATA does not have it
 
-    try:
-        fetched = pooch.retrieve(
-            home + file, known_hash=None, fname=file, path=pooch.os_cache("harness") / name
-        )
-    except Exception as error:  # whatever the transport raises, the user's remedy is the same
+    path = Path(pooch.os_cache("harness")) / name / file
+    if not path.is_file():
+        resumed = _part(path).is_file()
+        try:
+            _download(home + file, path)
+            return _checked(path, digest)
+        except Exception as error:
+            if not resumed:
+                raise _missing(name, file, home, error) from None
+        # the server may not have gone on from where an earlier download ended: from the start
+        for left in (path, _part(path)):
+            left.unlink(missing_ok=True)
+        try:
+            _download(home + file, path)
+        except Exception as error:  # whatever the transport raises, the remedy is the same
+            raise _missing(name, file, home, error) from None
+    return _checked(path, digest)
+
+
+def _checked(path: Path, digest: str) -> bytes:
+    """The decompressed content of a file.
+
+    Raises:
+        DataError: it is not what was pinned; says its name, the expected and the found digest.
+    """
+    found, flaw = decompressed(path.read_bytes())
+    sha = hashlib.sha256(found).hexdigest()
+    if flaw or sha != digest:
         raise DataError(
-            f"data file {name}/{file} is not in HARNESS_DATA={folder or '(unset)'} and cannot be "
-            f"downloaded from {home} ({type(error).__name__}); put it into HARNESS_DATA/{name}/"
-        ) from None
-    return Path(fetched)
+            f"{path} {flaw or 'is another file'}: its content has sha256 {sha}; expected {digest}; "
+            "delete it and run again"
+        )
+    return found
+
+
+def decompressed(raw: bytes) -> tuple[bytes, str]:
+    """What a gzip file holds, as far as it can be read, and what is wrong with it, if anything."""
+    try:
+        return gzip.decompress(raw), ""
+    except (OSError, EOFError, zlib.error) as error:
+        with_header = zlib.decompressobj(wbits=31)
+        try:
+            return with_header.decompress(raw), f"cannot be decompressed ({error})"
+        except zlib.error:
+            return raw, f"cannot be decompressed ({error})"
+
+
+def _missing(name: str, file: str, home: str, error: Exception) -> DataError:
+    if isinstance(error, DataError):
+        return error
+    return DataError(
+        f"data file {name}/{file} is not in HARNESS_DATA="
+        f"{os.environ.get('HARNESS_DATA') or '(unset)'} and cannot be downloaded from {home} "
+        f"({type(error).__name__}); put it into HARNESS_DATA/{name}/, or run again to go on"
+    )
+
+
+def _part(path: Path) -> Path:
+    return path.with_name(f"{path.name}.part")
+
+
+def _download(url: str, path: Path) -> None:
+    """Fetch a file with a progress bar. What an interrupted download has left is gone on with."""
+    import pooch
+    from tqdm import tqdm
+
+    part = _part(path)
+
+    def go_on(url: str, output: str, _: object) -> None:
+        have = part.stat().st_size if part.is_file() else 0
+        headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
+        label = "/".join(path.parts[-2:])
+        bar = tqdm(total=1, desc=label, unit="B", unit_scale=True, disable=None)  # on a terminal
+        with part.open("ab") as file:
+            pooch.HTTPDownloader(progressbar=bar, headers=headers)(url, file, None)
+        os.replace(part, output)
+
+    pooch.get_logger().setLevel("WARNING")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pooch.retrieve(url, known_hash=None, fname=path.name, path=path.parent, downloader=go_on)
 
 
 def parse_idx(content: bytes, name: str = "file") -> np.ndarray:

@@ -22,6 +22,7 @@ from torch.func import functional_call, grad_and_value, stack_module_state, vmap
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from harness import random
+from harness.augment import moved
 from harness.objectives import Objective, having
 from harness.tracing import Untraceable, trace
 
@@ -270,6 +271,8 @@ class Program:
     ) -> Tensor:
         """The loss of one trial, as its author wrote it: no K in sight."""
         inputs = batch[:1]
+        if "augment_key" in numbers:
+            inputs = (moved(inputs[0], numbers["augment_key"], numbers["shift"], numbers["turn"]),)
         if "noise" in numbers:
             (x,) = inputs
             drawn = random.normal(numbers["noise_key"].unsqueeze(0), x.numel())  # (1, n)
@@ -312,6 +315,19 @@ class Program:
         found: Tensors = self._run(
             "score", vmap(self.scores, in_dims=(0, 0, None, None)), (params, buffers, x, y)
         )
+        return found
+
+    @torch.no_grad()
+    def score_own(self, params: Tensors, buffers: Tensors, x: Tensor, y: Tensor) -> Tensors:
+        """The same, on each trial's own examples: x (K, n, ...), y (K, n)."""
+        self.module.eval()
+        if not self.fused:
+            each = []
+            for lane in _lanes(params, buffers):
+                own, kept = _lane(lane, params, buffers)
+                each.append(self.scores(own, kept, x[lane], y[lane]))
+            return {name: torch.stack([one[name] for one in each]) for name in each[0]}
+        found: Tensors = self._run("score_own", vmap(self.scores), (params, buffers, x, y))
         return found
 
     def _one_by_one(

@@ -22,6 +22,7 @@ from torch.func import stack_module_state
 
 from harness import data as data_
 from harness import fusing, random
+from harness.augment import Augment
 from harness.machine import PRECISIONS, arithmetic
 from harness.objectives import CrossEntropy, Objective, Output, having
 from harness.optimizers import Flat, Optimizer, Stepper
@@ -41,11 +42,14 @@ class Stop:
         metric: A recorded metric, of the validation split.
         patience: Records without improvement that end the trial; may differ within a pack.
         better: Which direction of the metric is an improvement.
+        restore: Whether the trial ends with the parameters and running statistics of its best
+            record, as Goodfellow et al. 2016, algorithm 7.1, do: its last row is measured on those.
     """
 
     metric: str = "valid_loss"
     patience: float = math.inf
     better: str = "low"
+    restore: bool = False
 
     def __post_init__(self) -> None:
         if self.metric.startswith("test"):
@@ -72,6 +76,7 @@ class Training:
         every: Updates between recorded rows; by default an epoch with data, else all steps.
         probes: Measurements beyond losses and scores.
         noise: Standard deviation of Gaussian noise on the inputs in training.
+        augment: How images are moved in training; its numbers may differ in a pack.
         stop: Early stopping.
         pad_to: Builds the same architecture at a greater width. Trials of different widths with
             equal `pad_to` share a pack: each is padded with zeros that stay zero. A trial's rows
@@ -89,6 +94,7 @@ class Training:
     every: int | None = None
     probes: tuple[Probe, ...] = ()
     noise: float = 0.0
+    augment: Augment | None = None
     stop: Stop | None = None
     pad_to: Callable[[], nn.Module] | None = None
     precision: str = "float32"
@@ -110,6 +116,8 @@ class Training:
             )
         if not self.noise >= 0 or (self.noise and self.data is None):
             raise ValueError(f"Training.noise is {self.noise}; allowed: at least 0, with data")
+        if self.augment is not None and self.data is None:
+            raise ValueError(f"Training.augment is {self.augment}; allowed: only with data")
 
     @property
     def epoch(self) -> int:
@@ -138,10 +146,17 @@ class Training:
             fusing.check_padding(self.model, self.pad_to, self._sample(2))
         zeros = dict.fromkeys(self.loss.numbers, 0.0)
         return (
-            fusing.structure(self.pad_to or self.model), self.optimizer.rule, self.data,
+            fusing.structure(self.pad_to or self.model), self.optimizer.rule, self._kind_of_data(),
             having(self.loss, zeros), self.updates, self.batch_size, self.every,
             self.probes, self.precision, self.stop and dataclasses.replace(self.stop, patience=0),
+            self.augment is not None,
         )  # fmt: skip
+
+    def _kind_of_data(self) -> data_.Data | None:
+        """The data but for the number of the random subset."""
+        if self.data is None or self.data.draw is None:
+            return self.data
+        return dataclasses.replace(self.data, draw=0)
 
     def why_alone(self) -> str:
         """Why trials like this one cannot be fused, or nothing if they can."""
@@ -223,6 +238,7 @@ class PackInFlight:
             fused=not one.why_alone(),
         )  # fmt: skip
         self.splits = None if one.data is None else data_.load(one.data, device)
+        self.subset = self._subset(trainings)
         self.stepper = Stepper([t.optimizer for t in trainings], self.params, one.updates, mask)
         self.lanes = list(range(self.size))  # which trials the lanes are
         self.done: dict[int, Outcome] = {}
@@ -237,6 +253,9 @@ class PackInFlight:
         self.best = torch.full((self.size,), math.inf, device=device)
         self.waited = torch.zeros(self.size, device=device)
         self.end = torch.full((self.size,), one.updates, device=device)  # the last step of each
+        # what each trial goes back to where it ends, if it does: (K, P), and buffers (K, ...)
+        self.kept: Tensor | None = None
+        self.kept_buffers: dict[str, Tensor] = {}
         self._fresh_programs()
 
     def _modules(
@@ -254,11 +273,24 @@ class PackInFlight:
             masks.append(torch.cat([part.flatten() for part in mask.values()]))
         return modules, torch.stack(masks).to(self.device)
 
+    def _subset(self, trainings: Sequence[Training]) -> Tensor | None:
+        """Each trial's own training examples (K, n), or None where all share the first ones.
+
+        The first n of a permutation that depends on the number of the draw alone: a smaller subset
+        is part of a larger one.
+        """
+        draws = [t.data.draw for t in trainings if t.data is not None and t.data.draw is not None]
+        if not draws or self.splits is None or self.one.data is None:
+            return None
+        keys, pool = random.keys(draws, "subset", self.device), len(self.splits.train[0])
+        return random.permutation(keys, pool)[:, : data_.train_size(self.one.data)].contiguous()
+
     def _keys(self, trainings: Sequence[Training], seeds: list[int]) -> None:
         """Keys of what is random, and the numbers of the loss that any trial uses."""
         self.batch_keys = random.keys(seeds, "batches", self.device)
         self.mask_keys = random.keys(seeds, "mask", self.device)
         self.noise_keys = random.keys(seeds, "noise", self.device)
+        self.augment_keys = random.keys(seeds, "augment", self.device)
         self.seeds = seeds
         self.step_key = torch.zeros_like(self.mask_keys)
         # every dropout layer mixes its own number into the step's key
@@ -275,6 +307,11 @@ class PackInFlight:
                 self.numbers[name] = torch.tensor(values, device=self.device)
         if "noise" in self.numbers:
             self.numbers["noise_key"] = torch.zeros_like(self.noise_keys)
+        if self.one.augment is not None:
+            for name in Augment.numbers:
+                values = [float(getattr(t.augment, name)) for t in trainings]
+                self.numbers[name] = torch.tensor(values, device=self.device)
+            self.numbers["augment_key"] = torch.zeros_like(self.augment_keys)
 
     def _fresh_programs(self) -> None:
         self.chosen: Tensor | None = None  # (K, B) examples of the coming update
@@ -321,6 +358,8 @@ class PackInFlight:
             self.step_key.copy_(random.mix(self.mask_keys, step))
         if "noise" in self.numbers:
             self.numbers["noise_key"].copy_(random.mix(self.noise_keys, step))
+        if "augment_key" in self.numbers:
+            self.numbers["augment_key"].copy_(random.mix(self.augment_keys, step))
         self._gradient()
 
     def move(self, step: int) -> None:
@@ -336,12 +375,14 @@ class PackInFlight:
         self.move(step)
 
     def batches(self, epoch: int) -> Tensor:
-        """(updates, K, B) indices of one epoch: each trial's own permutation of the examples."""
+        """(updates, K, B) indices of one epoch: each trial's own permutation of its examples."""
         if getattr(self, "_epoch", None) != (epoch, self.size):
-            assert self.splits is not None and self.one.batch_size is not None
-            n = len(self.splits.train[0])
+            assert self.one.data is not None and self.one.batch_size is not None
+            n = data_.train_size(self.one.data)
             size = min(self.one.batch_size, n)
             order = random.permutation(random.mix(self.batch_keys, epoch), n)  # (K, n)
+            if self.subset is not None:
+                order = self.subset.gather(1, order)
             order = order[:, : self.one.epoch * size]
             order = order.view(self.size, self.one.epoch, size)
             self._indices = order.transpose(0, 1).contiguous()  # (updates, K, B)
@@ -408,9 +449,11 @@ class PackInFlight:
         self.size = len(self.lanes)
         self.params.keep(alive)
         self.stepper.keep(alive)
-        for name in ("batch_keys", "mask_keys", "noise_keys", "step_key", "loss", "patience",
-                     "best", "waited", "end"):  # fmt: skip
-            setattr(self, name, getattr(self, name)[alive].contiguous())
+        for name in ("batch_keys", "mask_keys", "noise_keys", "augment_keys", "step_key", "loss",
+                     "patience", "best", "waited", "end", "subset", "kept"):  # fmt: skip
+            if getattr(self, name) is not None:
+                setattr(self, name, getattr(self, name)[alive].contiguous())
+        self.kept_buffers = {name: b[alive] for name, b in self.kept_buffers.items()}
         self.losses = self.losses[:, alive].contiguous()
         self.buffers = {name: b[alive].contiguous() for name, b in self.buffers.items()}
         for name in self.dropouts:
@@ -438,6 +481,30 @@ class PackInFlight:
         self.waited = torch.where(improved, 0, self.waited + 1)
         ends = (self.waited >= self.patience) & (self.end > step)
         self.end = torch.where(ends, step, self.end)
+        if stop.restore:
+            self._keep_best(improved)
+            self._restore(self.end == step)
+
+    def _keep_best(self, improved: Tensor) -> None:
+        """Remember the parameters and running statistics of the trials that are at their best."""
+        if self.kept is None:
+            self.kept = self.params.all.clone()
+            self.kept_buffers = {
+                name: b.clone() for name, b in self.buffers.items() if name not in self.dropouts
+            }
+            return
+        self.kept = torch.where(improved.unsqueeze(1), self.params.all, self.kept)
+        for name, before in self.kept_buffers.items():
+            where = improved.view(-1, *(1,) * (before.dim() - 1))
+            self.kept_buffers[name] = torch.where(where, self.buffers[name], before)
+
+    def _restore(self, ending: Tensor) -> None:
+        """Put the ending trials back to their best; nothing that they do later counts."""
+        assert self.kept is not None
+        self.params.all.copy_(torch.where(ending.unsqueeze(1), self.kept, self.params.all))
+        for name, best in self.kept_buffers.items():
+            where = ending.view(-1, *(1,) * (best.dim() - 1))
+            self.buffers[name].copy_(torch.where(where, best, self.buffers[name]))
 
     # --- measuring -------------------------------------------------------------------------------
 
@@ -451,11 +518,14 @@ class PackInFlight:
             metrics |= self._scores("valid") | self._scores("test")
         self._stop(step, metrics)
         ending = self.end == step
+        if self.kept is not None and bool(ending.any()):
+            metrics |= self._scores("valid") | self._scores("test")
         moment = Moment(
             step, self.params.views, loss, self.losses[: step + 1], metrics, self.recorded,
             self.first_rate, self.stepper.mean_rate,
             self.params.cut(self.stepper.grads), self.buffers, self.program,
             None if self.splits is None else self.splits.train, self.stepper.mask,
+            self.splits, self.subset,
         )  # fmt: skip
         for probe in self.one.probes:
             if not probe.at_end:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.func import grad, vmap
 
 from harness import random
+from harness.data import Splits
 from harness.fusing import Program
 
 SAMPLE = 256  # training examples that activations are measured on, the same for every trial
@@ -39,6 +40,8 @@ class Moment:
     program: Program
     train: tuple[Tensor, Tensor] | None  # the training split, shared by all
     mask: Tensor | None = None  # (K, P) ones at a trial's own numbers, zeros at padding
+    splits: Splits | None = None
+    subset: Tensor | None = None  # (K, n) each trial's own examples of `train`; None: all of them
 
     def examples(self) -> tuple[Tensor, ...]:
         """The first training examples and targets, (n, ...)."""
