@@ -226,6 +226,22 @@ def holm(p_values: Array, level: float = 0.05) -> tuple[Array, Array]:
     return out_p, out_alpha
 
 
+def spend(seeds: list[int], level: float = 0.05) -> Array:
+    """The share of `level` that each look may spend, in proportion to the seeds it adds.
+
+    The shares add up to `level`, so by the union bound the rate of any wrong verdict over all
+    looks stays at or below it, whatever is tested (linear spending; Lan & DeMets 1983).
+
+    Args:
+        seeds: Seeds at each look, rising.
+    """
+    at = np.asarray(seeds, dtype=float)
+    if at.ndim != 1 or not at.size or at[0] <= 0 or (np.diff(at) <= 0).any():
+        raise ValueError(f"looks at {seeds} seeds; allowed: rising positive numbers")
+    share: Array = level * np.diff(at, prepend=0.0) / at[-1]
+    return share
+
+
 def interval_for_display(values: Array, level: float = 0.95) -> tuple[float, float, float]:
     """Centre, low and high for an error bar: mean and t where finite, else the median's."""
     array = np.asarray(values, dtype=float)
