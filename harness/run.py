@@ -266,10 +266,12 @@ def on_ray(session: Session) -> None:
         """An actor that trains one pack a step."""
 
         def setup(
-            self, config: dict[str, Any], source: Source | None = None, scale: str = ""
-        ) -> None:
+            self, config: dict[str, Any], source: Source | None = None, scale: str = "",
+            shared: dict[str, data.Arrays] | None = None,
+        ) -> None:  # fmt: skip
             assert source is not None  # handed over by `tune.with_parameters`
             self.study, self.scale = catalog.load(source), scale
+            data.adopt(shared or {})
 
         def reset_config(self, new_config: dict[str, Any]) -> bool:
             return True
@@ -328,7 +330,10 @@ def on_ray(session: Session) -> None:
     workers, resources = _slots()
     scratch = tempfile.mkdtemp(prefix="harness-ray-")
     try:
-        worker = tune.with_parameters(PackWorker, source=session.source, scale=session.scale)
+        # through the object store, once: data that this process has read are not read by workers
+        worker = tune.with_parameters(
+            PackWorker, source=session.source, scale=session.scale, shared=data.share()
+        )
         tuner = tune.Tuner(
             tune.with_resources(worker, tune.PlacementGroupFactory([resources])),
             tune_config=tune.TuneConfig(
