@@ -75,7 +75,9 @@ def test_a_wrong_file_is_refused_by_name(tmp_path, monkeypatch, content, words) 
     held = b"not gzip" if content == b"not gzip" else b"content"  # as far as it can be read
     said = str(caught.value)
     assert words in said
-    assert f"has sha256 {hashlib.sha256(held).hexdigest()}; expected {IMAGES['mnist'][1][0]}" in said
+    assert (
+        f"has sha256 {hashlib.sha256(held).hexdigest()}; expected {IMAGES['mnist'][1][0]}" in said
+    )
 
 
 def test_idx_by_hand() -> None:
@@ -135,7 +137,7 @@ def idx(array: np.ndarray) -> bytes:
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Home]]:
     """A small data set in MNIST's layout on a server of our own, and an empty cache."""
     rng = np.random.default_rng(0)
-    arrays = [rng.integers(0, 256, shape) for shape in ((60, 4, 4), (60,), (20, 4, 4), (20,))]
+    arrays = [rng.integers(0, 256, shape) for shape in ((60, 16, 16), (60,), (20, 16, 16), (20,))]
     contents = [idx(array) for array in arrays]
     Home.files = {f"/{name}.gz": gzip.compress(c, mtime=0)
                   for name, c in zip(data_._FILES, contents, strict=True)}  # fmt: skip
@@ -168,13 +170,14 @@ def test_a_download_is_checked_cached_and_not_asked_for_again(home) -> None:
 @pytest.mark.parametrize("ranges", [True, False])
 def test_an_interrupted_download_goes_on(home, tmp_path, ranges) -> None:
     name = f"{data_._FILES[0]}.gz"
-    home.cut, home.ranges = 300, ranges
-    with pytest.raises(DataError, match="cannot be downloaded from .*; put it into HARNESS_DATA"):
+    home.cut, home.ranges = 3000, ranges
+    with pytest.raises(DataError, match="cannot be downloaded from"):
         load(Data("mnist"))
     part = tmp_path / "harness" / "mnist" / f"{name}.part"
-    assert part.stat().st_size == 300
+    have = part.stat().st_size
+    assert 1000 < have <= 3000
     load(Data("mnist"))
-    assert home.asked[1] == "bytes=300-"
+    assert home.asked[1] == f"bytes={have}-"
     # a server that starts over is noticed by the digest, and asked for the whole once more
     assert len(home.asked) == (5 if ranges else 6)
     assert part.with_suffix("").read_bytes() == home.files[f"/{name}"]
@@ -197,6 +200,6 @@ def test_adopted_arrays_stand_in_for_files(home) -> None:
     home.files.clear()
     data_.adopt(shared)
     splits = load(Data("mnist"))
-    assert splits.test[0].shape == (20, 4, 4)
+    assert splits.test[0].shape == (20, 16, 16)
     assert splits.test[0].max() <= 1.0
     assert len(home.asked) == 4

@@ -37,12 +37,6 @@ def files(module: str) -> list[Path]:
     return sorted(folder.glob("*.py")) if folder.is_dir() else [PACKAGE / f"{module}.py"]
 
 
-def files(module: str) -> list[Path]:
-    """A module's file, or all files of the package that it has become."""
-    folder = PACKAGE / module
-    return sorted(folder.glob("*.py")) if folder.is_dir() else [PACKAGE / f"{module}.py"]
-
-
 def imports(module: str) -> set[str]:
     """Every module name that a module imports from outside itself."""
     found = set().union(*map(imports_of, files(module)))
