@@ -27,7 +27,6 @@ from harness import (
     Claim,
     Data,
     Float,
-    Int,
     Metric,
     Optimizer,
     Published,
@@ -100,7 +99,7 @@ METHODS = {
     "dropout": Arm({}, nuisance={"drop": DROP}),
     "dropout_l2": Arm({}, nuisance={"drop": DROP, "l2": L2}, label="dropout and L₂"),
     "max_norm": Arm({}, nuisance={"max_norm": BOUND}, label="max-norm"),
-    "early": Arm({}, nuisance={"patience": Int(1, 8)}, label="early stopping"),
+    "early": Arm({}, nuisance={"patience": Float(1, 8, step=1)}, label="early stopping"),
     "noise": Arm({}, nuisance={"noise": Float(0.02, 0.5)}, label="input noise"),
     "smoothing": Arm({}, nuisance={"smoothing": Float(0.01, 0.3)}, label="label smoothing"),
     "augment": Arm(
@@ -131,9 +130,10 @@ def included(arm, cell) -> bool:
 
 def hurts_then_helps(table) -> float:
     """The less of what dropout costs on the smallest sets and what it gains on the largest."""
-    cost = {size: table["p_5", size, 1].mean() - table["none", size, 1].mean()
-            for arm, size, width in table.columns if arm == "p_5"}  # fmt: skip
-    return float(min(cost[min(cost)], -cost[max(cost)]))
+    error = table.mean()
+    sizes = sorted({size for arm, size, _ in table.columns if arm == "p_5"})
+    cost = [error["p_5", size, 1] - error["none", size, 1] for size in (sizes[0], sizes[-1])]
+    return float(min(cost[0], -cost[1]))
 
 
 def a_crossing(study: Study, seeds: int, hold: bool):
@@ -148,8 +148,9 @@ def a_crossing(study: Study, seeds: int, hold: bool):
 
 def decades_from_the_deck(table) -> float:
     """How many powers of ten lie between 1e-4 and the λ whose test error is lowest."""
-    error = {arm: table[arm, MIDDLE["size"], 1].mean() for arm in LAMBDA}
-    return float(abs(int(min(error, key=error.__getitem__).split("_")[1]) - 4))
+    error = table.mean()
+    best = min(LAMBDA, key=lambda arm: error[arm, MIDDLE["size"], 1])
+    return float(abs(int(best.split("_")[1]) - 4))
 
 
 def a_best_strength(study: Study, seeds: int, hold: bool):
