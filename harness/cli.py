@@ -162,6 +162,7 @@ def show(name: Name, as_json: Json = False) -> None:
             s: {
                 "draws": b.draws,
                 "seeds": b.seeds,
+                "most_seeds": b.most_seeds,
                 "settings": dict(b.settings),
                 "trials": _count(study, s),
             }
@@ -234,6 +235,8 @@ def plan(name: Name, scale: Scale = "default", as_json: Json = False) -> None:
     for phase, row in sketch["phases"].items():
         table.add_row(phase, f"{row['trials']:,}", str(row["packs"]), str(row["alone"]))
     out.print(table)
+    if sketch["most_trials"] > sketch["trials"]:
+        out.print(f"up to {sketch['most_trials']:,} trials, should every claim stay open")
     for why, count in sketch["alone"].items():
         out.print(f"{count} trials run alone: {escape(why)}")
     out.print(
@@ -312,7 +315,8 @@ def _conclude(results: Results, folder: Path, recorder: Any = None) -> None:
     from harness.claims import judge
 
     try:
-        verdicts = judge(results.study, results.frame)
+        looks = results.study.budget(results.scale).looks
+        verdicts = judge(results.study, results.frame, looks=looks)
         paths = report.write(results, verdicts, folder)
         index = report.write_index(folder.parent.parent)
         if recorder:
@@ -363,12 +367,12 @@ def report(
     ] = False,
 ) -> None:
     """Rebuild a study's report from the ledger alone; trains nothing."""
-    study, _ = _load(name, scale)
+    study, source = _load(name, scale)
     root = catalog.root()
     folder = _report_folder(root, study.name, scale)
     from harness import run as run_
 
-    _conclude(run_.recall(study, scale, root), folder)
+    _conclude(run_.recall(study, source, scale, root), folder)
     if publish:
         from harness import published
 

@@ -25,6 +25,7 @@ import torch
 from rich.console import Console
 
 from harness import catalog, data, provenance, rows
+from harness.claims import reads, registration, undecided
 from harness.packs import Outcome, Training
 from harness.plan import Pack, Packer, Plan, dry_run
 from harness.progress import Meter
@@ -118,7 +119,7 @@ class Session:
 
     def _refill(self) -> None:
         """Take trials that have become ready: from the ledger where it has them, else as packs."""
-        while trials := self.plan.ready():
+        while (trials := self.plan.ready()) or (trials := self._more_seeds()):
             found = {trial.key: self.known(trial.key) for trial in trials}
             for stored in (True, False):
                 reused = [
@@ -132,6 +133,17 @@ class Session:
             fresh = [trial for trial in trials if not found[trial.key]]
             self._packs.extend(self.packer.pack(fresh))
         self._packs = deque(sorted(self._packs, key=lambda pack: -pack.cost))
+
+    def _more_seeds(self) -> list[Trial]:
+        """The trials of the next look, where all is done and a claim is still open."""
+        if not self.plan.done or len(self.plan.looks) < 2:
+            return []
+        open_ = undecided(self.study, self.keeper.frame(), self.plan.looks)
+        more = self.plan.extend(lambda arm, cell: reads(self.study, open_, arm, cell))
+        trials = self.plan.ready() if more else []
+        if trials:
+            self.meter.grow(more, sum(pack.cost for pack in self.packer.pack(trials)))
+        return trials
 
     def _take(
         self, name: str, ended: list[tuple[Trial, Outcome]], work: float, stored: bool = False,
@@ -445,7 +457,9 @@ def execute(
         ledger = opening()
         info = _info(root, plan, ledger.uri, precision)
         known = None if fresh else ledger.known(study)
+        entry = registration.entry(study, source, scale, now(), ledger.trials(study, scale))
         recorder = ledger.start(study, scale, info, fresh)
+        recorder.register(entry)
         earlier = ledger.info_of(recorder.run_id) if recorder.continued else {}
     except BaseException:
         if early:
@@ -491,6 +505,8 @@ def execute(
     if "started_at" in earlier:
         info["started_at"] = earlier["started_at"]
     info |= {"experiment_id": recorder.experiment, "run_id": recorder.run_id, "partial": False}
+    info["planned"] = plan.planned
+    info |= registration.summary(ledger.registrations(study.name, scale), entry)
     recorder.consolidate(info)
     return results_of(study, scale, recorder.frame(), recorder.run_ids, info), recorder
 
@@ -519,6 +535,12 @@ def execute_to_file(
                 f"allowed: a new file, rows of {study.name} at the {scale} scale, or --fresh"
             )
         info["started_at"] = earlier.attrs["info"]["started_at"]
+        info["registrations"] = earlier.attrs["info"].get("registrations", [])
+    trials = 0 if earlier is None else earlier["trial"].nunique()
+    entry = registration.entry(study, source, scale, now(), trials)
+    info.setdefault("registrations", [])
+    if not info["registrations"] or info["registrations"][-1]["hash"] != entry["hash"]:
+        info["registrations"].append(entry)
     before = earlier.attrs["info"].get("seconds", 0.0) if earlier is not None else 0.0
     kept = None if earlier is None else rows.typed(study, earlier)
     known = None if kept is None else rows.Recorded(study, kept)
@@ -536,6 +558,7 @@ def execute_to_file(
     finally:
         info["seconds"] = round(time.monotonic() - clock + before, 1)
         info["partial"] = not plan.done
+        info["planned"] = plan.planned
         if plan.done:
             info["finished_at"] = now()
         keeper.wait()
@@ -566,7 +589,10 @@ def import_rows(
     ledger = _open_ledger(root)
     info = {**frame.attrs["info"], "tracking_uri": ledger.uri}
     frame = rows.typed(study, frame)
+    entry = registration.entry(study, source, scale, now(), ledger.trials(study, scale))
     recorder = ledger.start(study, scale, info, fresh=True)
+    for earlier in info.pop("registrations", []):
+        recorder.register(earlier)
     recorded = rows.Recorded(study, frame)
     try:
         for pack, part in frame.groupby("pack", sort=False):
@@ -580,12 +606,16 @@ def import_rows(
         recorder.end("FAILED")
         raise
     info |= {"experiment_id": recorder.experiment, "run_id": recorder.run_id}
+    entry["trials"] += frame["trial"].nunique()  # claims edited since then came after these rows
+    info |= registration.summary(ledger.registrations(study.name, scale), entry)
     recorder.consolidate(info)
     return results_of(study, scale, recorder.frame(), recorder.run_ids, info), recorder
 
 
-def recall(study: Study, scale: str, root: Path) -> Results:
-    """The latest run of a study at a scale, from the ledger alone.
+def recall(
+    study: Study, source: Source, scale: str, root: Path, run_id: str | None = None
+) -> Results:
+    """The latest run of a study at a scale, or the one of an id, from the ledger alone.
 
     Raises:
         BadInput: the ledger has no run of it.
@@ -597,9 +627,12 @@ def recall(study: Study, scale: str, root: Path) -> Results:
             f"the ledger {ledger.uri} has no run of {study.name} at the {scale} scale; "
             f"first: harness run {study.name} --scale {scale}"
         )
-    info = ledger.info_of(parents[0].info.run_id)
-    ids = ledger.children(parents[0].info.experiment_id, parents[0].info.run_id)
-    return results_of(study, scale, ledger.rows_of(study, parents[0]), ids, info)
+    run = next((one for one in parents if one.info.run_id == run_id), parents[0])
+    info = ledger.info_of(run.info.run_id)
+    entry = registration.entry(study, source, scale, "", ledger.trials(study, scale))
+    info |= registration.summary(ledger.registrations(study.name, scale), entry)
+    ids = ledger.children(run.info.experiment_id, run.info.run_id)
+    return results_of(study, scale, ledger.rows_of(study, run), ids, info)
 
 
 def replay(key: str, root: Path) -> tuple[bool, list[str]]:
