@@ -128,6 +128,10 @@ class Ledger:
             self.client.restore_experiment(found.experiment_id)
         return found.experiment_id if found else None
 
+    def studies(self) -> list[str]:
+        """The names of every experiment in the store."""
+        return [one.name for one in self.client.search_experiments(max_results=1000)]
+
     def _create(self, study: str) -> str:
         home = (self.artifacts / study).as_uri() if self._local else None
         return str(self.client.create_experiment(study, artifact_location=home))

@@ -6,6 +6,7 @@ executors are Ray Tune, with packs as its trials, and a plain loop in this proce
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 import shutil
@@ -30,7 +31,7 @@ from harness.packs import Outcome, Training
 from harness.plan import Pack, Packer, Plan, dry_run
 from harness.progress import Meter
 from harness.results import Results
-from harness.study import BadInput, Choice, Source, Study, Trial, make_trial
+from harness.study import SCALES, BadInput, Choice, Source, Study, Trial, make_trial
 from harness.work import run_pack
 
 if TYPE_CHECKING:
@@ -379,17 +380,18 @@ class Opaque:
 # --- a whole run ---------------------------------------------------------------------------------
 
 
-def check_data(study: Study, plan: Plan) -> str:
+def check_data(study: Study, plan: Plan) -> dict[str, str]:
     """Load every data set the plan needs, so that a bad file stops the run before it starts.
 
     Returns:
-        The precisions that trainings declare, as a provenance entry.
+        Provenance: the precisions that trainings declare, and a digest of each data set.
 
     Raises:
         DataError: a file is missing, truncated or not the pinned one.
     """
     seen: set[data.Data] = set()
     precisions: set[str] = set()
+    digests: set[str] = set()
     for cell in plan.cells():
         trial = make_trial(study, plan.scale, "confirm", *cell, _any_draw(study, cell[0]), 0, "")
         try:
@@ -402,8 +404,20 @@ def check_data(study: Study, plan: Plan) -> str:
             precisions.add(declared.precision)
             if declared.data and declared.data not in seen:
                 seen.add(declared.data)
-                data.load(declared.data)
-    return ", ".join(sorted(precisions)) or "left to the trials"
+                digests.add(f"{declared.data.name} {_digest(data.load(declared.data))}")
+    return {
+        "precision": ", ".join(sorted(precisions)) or "left to the trials",
+        "data": ", ".join(sorted(digests)) or "none declared",
+    }
+
+
+def _digest(splits: data.Splits) -> str:
+    """Twelve hex digits over the tensors that trials are trained, tuned and tested on."""
+    found = hashlib.sha256()
+    for split in (splits.train, splits.valid, splits.test):
+        for tensor in split:
+            found.update(tensor.cpu().numpy().tobytes())
+    return found.hexdigest()[:12]
 
 
 def _any_draw(study: Study, arm: str) -> dict[str, Any]:
@@ -445,7 +459,7 @@ def execute(
         KeyboardInterrupt: after what had ended was stored.
     """
     plan = Plan(study, source, scale)
-    precision = check_data(study, plan)
+    declared = check_data(study, plan)
     # MLflow's import and Ray's start take seconds each, so where there is certainly something to
     # train they go side by side. Ray must start on the main thread: its processes end with the
     # thread that started them.
@@ -455,7 +469,7 @@ def execute(
         if early:
             start_ray()
         ledger = opening()
-        info = _info(root, plan, ledger.uri, precision)
+        info = _info(root, plan, ledger.uri, declared)
         known = None if fresh else ledger.known(study)
         entry = registration.entry(study, source, scale, now(), ledger.trials(study, scale))
         recorder = ledger.start(study, scale, info, fresh)
@@ -635,6 +649,38 @@ def recall(
     return results_of(study, scale, ledger.rows_of(study, run), ids, info)
 
 
+def find_run(words: str, root: Path) -> tuple[str, str, str]:
+    """The study's name, scale and MLflow id of a run that a user names.
+
+    Args:
+        words: ``NAME``, ``NAME@SCALE``, either with ``~1`` for the run before the latest (``~2``
+            …), or the first digits of an MLflow run id.
+
+    Raises:
+        BadInput: there is no such run.
+    """
+    ledger = _open_ledger(root)
+    place, _, back = words.partition("~")
+    name, _, scale = place.partition("@")
+    if (back and not back.isdigit()) or (scale and scale not in SCALES):
+        raise BadInput(f"run {words!r}; allowed: NAME, NAME@SCALE, NAME~1, or a run's id")
+    found = ledger.parents(name, scale or "default") if name in ledger.studies() else []
+    if not found and not back and not scale:
+        found = [
+            run
+            for study in ledger.studies()
+            for run in ledger.parents(study)
+            if len(words) >= 6 and run.info.run_id.startswith(words)
+        ]
+    if int(back or 0) >= len(found):
+        raise BadInput(
+            f"run {words!r}: the ledger {ledger.uri} holds {len(found)} such runs; allowed: NAME, "
+            "NAME@SCALE, NAME~1 for the one before the latest, or six digits or more of a run's id"
+        )
+    tags = found[int(back or 0)].data.tags
+    return tags["harness.study"], tags["harness.scale"], found[int(back or 0)].info.run_id
+
+
 def replay(key: str, root: Path) -> tuple[bool, list[str]]:
     """Train a recorded trial again, here and alone, and compare it row by row.
 
@@ -703,7 +749,7 @@ def _open_ledger(root: Path) -> Ledger:
     return Ledger(root)
 
 
-def _info(root: Path, plan: Plan, uri: str, precision: str) -> dict[str, Any]:
+def _info(root: Path, plan: Plan, uri: str, declared: Mapping[str, str]) -> dict[str, Any]:
     """What is known of a run when it starts."""
     sha, dirty = provenance.commit(root)
     return {
@@ -711,7 +757,7 @@ def _info(root: Path, plan: Plan, uri: str, precision: str) -> dict[str, Any]:
         "dirty": dirty,
         "plan": plan.hash(),
         "planned": plan.planned,
-        "provenance": {**provenance.describe(), "precision": precision},
+        "provenance": {**provenance.describe(), **declared},
         "started_at": now(),
         "tracking_uri": uri,
     }
