@@ -14,7 +14,7 @@ import argparse
 import json
 import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -24,7 +24,7 @@ from rich.console import Console
 from rich.table import Table
 
 from harness import Budget, Claim, Metric, Study, stats
-from harness.claims import higher, judge, rows_for
+from harness.claims import Verdict, higher, judge, rows_for
 
 FILE = Path(__file__).resolve().parent / "calibration.json"
 LEVEL = 0.05
@@ -207,3 +207,252 @@ CASES: tuple[Case, ...] = (
     Case("kendall", "correlation 0.6", lambda g, d, n: stats.kendall(*_correlated(g, n, 0.6)),
          lambda o: 2 / math.pi * math.asin(0.6), ("normal",)),
 )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Rate:
+    """How often something happened in simulated studies.
+
+    `most` is how often it may (an error), or None where more is better (power).
+    """
+
+    name: str
+    study: str
+    outcome: str
+    n: int
+    studies: int
+    rate: float
+    most: float | None = LEVEL
+
+    @property
+    def honest(self) -> bool:
+        return self.most is None or self.rate <= self.most + error(self.most, self.studies)
+
+
+def share(studies: int, happens: Callable[[], bool]) -> float:
+    """The share of studies in which something happened."""
+    return sum(happens() for _ in range(studies)) / studies
+
+
+def tests(outcome: str, n: int, studies: int, g: Generator) -> list[Rate]:
+    """Errors of what is not an interval of one number, where nothing is to be found."""
+    draw = OUTCOMES[outcome]
+    fewer = max(1, studies // 4)
+    width = 2.0 * DEVIATION.get(outcome, 1.0)
+
+    def equivalent() -> bool:  # the truth is at the band's edge
+        found = stats.equivalence(stats.mean_difference(*_pair(g, draw, n)), -width, 0.0)
+        return found.p <= LEVEL
+
+    critical = stats.nemenyi(5, n)  # depends on neither outcomes nor study
+
+    def differ() -> tuple[bool, bool]:
+        found = stats.friedman(draw(g, (n, 5)))
+        return found.p <= LEVEL, bool(np.ptp(found.mean_ranks) > critical)
+
+    ranked = np.array([differ() for _ in range(fewer)]).mean(axis=0)
+    sample = np.sort(draw(g, (200_000,)))
+    grid = sample[:: sample.size // 400]
+    truth = np.searchsorted(sample, grid, side="right") / sample.size
+
+    def leaves() -> bool:
+        found = stats.shares(draw(g, (n, 1)), grid)
+        return bool(((truth < found.low) | (truth > found.high)).any())
+
+    return [
+        Rate("equivalence", "difference at the band's edge", outcome, n, studies,
+             share(studies, equivalent)),
+        Rate("friedman", "5 arms alike, n tasks", outcome, n, fewer, float(ranked[0])),
+        Rate("nemenyi", "5 arms alike, n tasks, any pair", outcome, n, fewer, float(ranked[1])),
+        Rate("shares", "true curve leaves the band", outcome, n, fewer, share(fewer, leaves)),
+    ]  # fmt: skip
+
+
+def looks(outcome: str, seeds: tuple[int, ...], claims: int, studies: int, g: Generator) -> Rate:
+    """Claims about arms that are alike, looked at after each round of seeds; Holm in each look.
+
+    A study errs if any claim is decided at any look; `stats.spend` gives each look its level.
+    """
+    levels = stats.spend(np.array(seeds), LEVEL)
+
+    def errs() -> bool:
+        a, b = OUTCOMES[outcome](g, (2, claims, seeds[-1]))
+        for n, level in zip(seeds, levels, strict=True):
+            found = [stats.mean_difference(x[:n], y[:n]) for x, y in zip(a, b, strict=True)]
+            p = np.array([2 * min(e.p_above(0.0), e.p_below(0.0)) for e in found])
+            if (stats.holm(np.minimum(p, 1.0), level)[0] <= level).any():
+                return True
+        return False
+
+    words = f"{claims} claims, looks at {', '.join(map(str, seeds))} seeds"
+    return Rate("spend", words, outcome, seeds[-1], studies, share(studies, errs))
+
+
+Judge = Callable[[Study, pd.DataFrame], "list[Verdict]"]
+
+
+def family(
+    outcome: str, n: int, studies: int, g: Generator, judged: Judge = judge, words: str = "judge"
+) -> Rate:
+    """Studies of six claims about three arms that are alike on two tasks: any wrong verdict.
+
+    `judged` is what turns a frame of all seeds into verdicts: `claims.judge`, or a rule that looks
+    at the seeds in rounds.
+    """
+    pairs = [(a, b, task) for a, b in (("a", "b"), ("a", "c"), ("b", "c")) for task in "uv"]
+    study = Study(
+        question="Which?",
+        trial=lambda t: None,
+        arms={"a": {}, "b": {}, "c": {}},
+        vary={"task": ("u", "v")},
+        metrics={"score": Metric("points", better="high")},
+        budgets={"smoke": Budget(0, 2)},
+        sources={"[1]": "Simulation"},
+        claims=tuple(
+            Claim(f"{a} beats {b} on {task}.", "[1]", higher("score", arm=a, than=b, task=task))
+            for a, b, task in pairs
+        ),
+    )
+    frame = pd.concat(
+        [rows_for(study, "score", arm, [0.0] * n, task=task) for arm in "abc" for task in "uv"]
+    )
+
+    def errs() -> bool:
+        scores = OUTCOMES[outcome](g, (len(frame),))
+        found = judged(study, frame.assign(score=scores))
+        return any(verdict.verdict != "inconclusive" for verdict in found)
+
+    return Rate(words, "6 claims, 3 arms alike, 2 tasks", outcome, n, studies, share(studies, errs))
+
+
+EFFECTS = (0.5, 1.0, 2.0)  # standard deviations of one arm's outcome
+
+
+def power(outcome: str, n: int, studies: int, g: Generator) -> list[Rate]:
+    """How often a planted difference of two arms is found at 5 %, two-sided."""
+    draw, spread = OUTCOMES[outcome], DEVIATION.get(outcome, 1.0)
+    tests: dict[str, tuple[Callable[[Array, Array], stats.Estimate], float]] = {
+        "mean_difference": (stats.mean_difference, 0.0),
+        "sign_flip": (lambda a, b: stats.sign_flip(a, b, g, 999), 0.0),
+        "median of differences": (lambda a, b: stats.median(a - b), 0.0),
+        "welch": (stats.welch, 0.0),
+        "probability_of_improvement": (stats.probability_of_improvement, 0.5),
+    }
+    rates = []
+    for name, (estimate, none) in tests.items():
+        for effect in EFFECTS:
+            found = share(
+                studies,
+                lambda estimate=estimate, effect=effect, none=none: (
+                    estimate(draw(g, n) + effect * spread, draw(g, n)).p_above(none) <= LEVEL / 2
+                ),
+            )
+            words = f"{effect:g} standard deviations apart"
+            rates.append(Rate(name, words, outcome, n, studies, found, None))
+    return rates
+
+
+def show(rows: list[Row], rates: list[Rate], console: Console) -> None:
+    """Print what was measured, with marks where it falls short."""
+    console.print(
+        f"Coverage of 95 % intervals, in %; in brackets how often the interval lay above the truth "
+        f"and below it. ! outside {100 * (1 - LEVEL - ROOM):.0f} to {100 * (1 - LEVEL + ROOM):.0f}, "
+        "allowing for simulation error.",
+        highlight=False,
+    )
+    table = Table()
+    for name in ("interval", "of", "n", *OUTCOMES):
+        table.add_column(name, justify="left" if name in ("interval", "of") else "right")
+    keys = dict.fromkeys((row.name, row.study, row.n) for row in rows)
+    for key in keys:
+        cells = {row.outcome: row for row in rows if (row.name, row.study, row.n) == key}
+        table.add_row(
+            key[0], key[1], str(key[2]),
+            *(_cell(cells[o]) if o in cells else "" for o in OUTCOMES),
+        )  # fmt: skip
+    console.print(table)
+    for title, some in (
+        ("How often nothing was called something, in %; ! more than stated.",
+         [r for r in rates if r.most is not None]),
+        ("How often a planted difference was found, in %.", [r for r in rates if r.most is None]),
+    ):  # fmt: skip
+        console.print(title, highlight=False)
+        table = Table()
+        for name in ("test", "of", "n", *OUTCOMES):
+            table.add_column(name, justify="left" if name in ("test", "of") else "right")
+        for name, study, n in dict.fromkeys((r.name, r.study, r.n) for r in some):
+            cells_ = {r.outcome: r for r in some if (r.name, r.study, r.n) == (name, study, n)}
+            table.add_row(
+                name, study, str(n),
+                *(f"{100 * cells_[o].rate:.1f}{'' if cells_[o].honest else ' !'}"
+                  if o in cells_ else "" for o in OUTCOMES),
+            )  # fmt: skip
+        console.print(table)
+
+
+def _cell(row: Row) -> str:
+    missed = f"({100 * row.above:.1f} {100 * row.below:.1f})"
+    return f"{100 * row.covered:.1f} {missed}{'' if row.within else ' !'}"
+
+
+def run(studies: int, sizes: tuple[int, ...]) -> tuple[list[Row], list[Rate]]:
+    """Everything; each row has its own stream, so a row does not depend on which others ran."""
+
+    def stream(*key: object) -> Generator:
+        return np.random.default_rng([SEED, *repr(key).encode()])
+
+    rows = [
+        measure(case, outcome, n, studies, stream(case.name, case.study, outcome, n))
+        for case in CASES
+        for n in sizes
+        for outcome in case.outcomes
+    ]
+    rates: list[Rate] = []
+    for outcome in OUTCOMES:
+        few = max(1, studies // 10)
+        for n in sizes:
+            rates += tests(outcome, n, studies, stream("tests", outcome, n))
+        for n in sizes:
+            rates.append(family(outcome, n, few, stream("family", outcome, n)))
+        for seeds in ((10, 20), (5, 10, 15, 20), (10, 20, 30, 40, 50)):
+            for claims in (1, 6):
+                g = stream("looks", outcome, seeds, claims)
+                rates.append(looks(outcome, seeds, claims, max(1, studies // 4), g))
+        for n in sizes:
+            rates += power(outcome, n, max(1, studies // 4), stream("power", outcome, n))
+    return rows, rates
+
+
+def main() -> None:
+    """Measure, print and write."""
+    words = argparse.ArgumentParser(prog="python -m benchmarks.calibration", description=__doc__)
+    words.add_argument(
+        "--studies", type=int, default=10_000, help="simulated studies a row (10000)"
+    )
+    words.add_argument(
+        "--sizes", type=int, nargs="+", default=[5, 10, 20, 50], help="seeds a study"
+    )
+    given = words.parse_args()
+    console, started = Console(), time.monotonic()
+    if not console.is_terminal:
+        console.width = 160
+    rows, rates = run(given.studies, tuple(given.sizes))
+    rates.sort(key=lambda rate: (rate.name, rate.study, rate.n))
+    show(rows, rates, console)
+    from_ten = [row for row in rows if row.n >= 10]
+    console.print(
+        f"{sum(row.within for row in from_ten)} of {len(from_ten)} rows of at least ten seeds are "
+        f"within two points; {sum(not rate.honest for rate in rates)} tests err more often than "
+        f"stated; {time.monotonic() - started:.0f} s; written to benchmarks/{FILE.name}",
+        highlight=False,
+    )
+    content = {
+        "studies": given.studies,
+        "intervals": [asdict(row) for row in rows],
+        "rates": [asdict(rate) | {"honest": rate.honest} for rate in rates],
+    }
+    FILE.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

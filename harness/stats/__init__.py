@@ -15,6 +15,7 @@ from harness.stats.corrections import Equivalence, bonferroni, equivalence, holm
 from harness.stats.display import Shown, interval_for_display
 from harness.stats.effects import (
     Improvement,
+    Jackknifed,
     Standardized,
     cliffs_delta,
     cohen_dz,
@@ -38,15 +39,15 @@ from harness.stats.means import (
 from harness.stats.medians import Median, median, median_ratio
 from harness.stats.profiles import Shares, performance_profile, shares, time_to_target
 from harness.stats.ranks import Correlation, Ranking, friedman, kendall, nemenyi, spearman
-from harness.stats.resampling import Bootstrap, SignFlip, bootstrap, sign_flip
+from harness.stats.resampling import Bootstrap, SignFlip, bootstrap, resampled, sign_flip
 
 __all__ = [
     "Affine", "Array", "Bootstrap", "Correlation", "Equivalence", "Estimate", "GeometricMean",
-    "Improvement", "LevelMean", "Mean", "Median", "Ranking", "Shares", "Shown", "SignFlip",
+    "Improvement", "Jackknifed", "LevelMean", "Mean", "Median", "Ranking", "Shares", "Shown", "SignFlip",
     "Standardized", "TrimmedMean", "Welch", "Widest", "bonferroni", "bootstrap", "cliffs_delta",
     "cohen_dz", "equivalence", "friedman", "hedges_g", "holm", "interquartile",
     "interquartile_mean", "interval_for_display", "kendall", "mean", "mean_difference",
     "mean_ratio", "median", "median_ratio", "nemenyi", "paired", "performance_profile",
-    "probability_of_improvement", "shares", "sign_flip", "spearman", "spend", "t_quantile",
+    "probability_of_improvement", "resampled", "shares", "sign_flip", "spearman", "spend", "t_quantile",
     "time_to_target", "welch",
 ]  # fmt: skip

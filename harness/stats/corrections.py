@@ -39,7 +39,7 @@ def holm(p_values: Array, level: float = 0.05) -> tuple[Array, Array]:
 def bonferroni(p_values: Array) -> Array:
     """p values times their number, at most 1 (Dunn 1961); (tests,)."""
     p = np.asarray(p_values, dtype=float)
-    return np.minimum(1.0, p * p.size)
+    return np.asarray(np.minimum(1.0, p * p.size))
 
 
 def spend(seeds_at_looks: Array, level: float = 0.05) -> Array:
@@ -63,7 +63,7 @@ def spend(seeds_at_looks: Array, level: float = 0.05) -> Array:
         raise BadInput(f"seeds at looks are {seeds.tolist()}; allowed: positive and rising")
     if not 0 < level < 1:
         raise BadInput(f"level is {level}; allowed: between 0 and 1")
-    return level * np.diff(seeds, prepend=0.0) / seeds[-1]
+    return np.asarray(level * np.diff(seeds, prepend=0.0) / seeds[-1])
 
 
 @dataclass(frozen=True)

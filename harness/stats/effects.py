@@ -7,7 +7,16 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import special
 
-from harness.stats.estimate import INFINITE, Affine, Array, at_least, one_a_unit, paired
+from harness.stats.estimate import (
+    INFINITE,
+    Affine,
+    Array,
+    Widest,
+    at_least,
+    one_a_unit,
+    paired,
+    t_quantile,
+)
 from harness.study import BadInput
 
 
@@ -15,8 +24,7 @@ from harness.study import BadInput
 class Standardized:
     """A mean in standard deviations, with the interval of the noncentral t distribution.
 
-    The interval is exact for normal outcomes (Steiger & Fouladi 1997) and for no others: where
-    the true effect is large and the tails are heavy or skewed it covers too little.
+    Exact for normal outcomes (Steiger & Fouladi 1997), and too narrow for heavy tails.
 
     Args:
         effect: The effect size.
@@ -41,12 +49,14 @@ class Standardized:
         return _at_least_t(self.freedom, -threshold * self.scale, -self.t)
 
     def interval(self, level: float) -> tuple[float, float]:
-        tail = (1 - level) / 2
         if not np.isfinite(self.t):
             return INFINITE
-        low = _solve(lambda x: _at_least_t(self.freedom, x, self.t) - tail, self.t)
-        high = -_solve(lambda x: _at_least_t(self.freedom, x, -self.t) - tail, -self.t)
-        return low / self.scale, high / self.scale
+        tail = (1 - level) / 2
+        low, high = (
+            _noncentrality(self.freedom, self.t, tail),
+            _noncentrality(self.freedom, -self.t, tail),
+        )
+        return low / self.scale, -high / self.scale
 
 
 def _at_least_t(freedom: float, noncentrality: float, t: float) -> float:
@@ -56,42 +66,140 @@ def _at_least_t(freedom: float, noncentrality: float, t: float) -> float:
     return float(special.nctdtr(freedom, -noncentrality, -t))
 
 
-def _solve(rising: object, near: float) -> float:
+def _noncentrality(freedom: float, t: float, tail: float) -> float:
+    """The noncentrality at which a t of at least `t` has the probability `tail`."""
     from scipy import optimize
 
-    reach = 10.0 + abs(near)
-    return float(optimize.brentq(rising, near - 2 * reach, near + 2 * reach, xtol=1e-10))
+    reach = 10.0 + abs(t)
+    found = optimize.brentq(
+        lambda x: _at_least_t(freedom, x, t) - tail, t - 2 * reach, t + 2 * reach, xtol=1e-10
+    )
+    return float(found)
 
 
-def cohen_dz(a: Array, b: Array) -> Standardized:
-    """Mean of a - b over its standard deviation, paired by seed (Cohen 1988); shapes (seeds,)."""
+@dataclass(frozen=True)
+class Jackknifed:
+    """An effect size with a jackknife interval (Tukey 1958; Miller 1974), which sees heavy tails.
+
+    On the scale asinh(stretch * effect), where a normal outcome's variance does not depend on the
+    effect.
+
+    Args:
+        effect: The effect size.
+        error: Its standard error on that scale.
+        freedom: Degrees of freedom of the t quantile.
+        stretch: See above.
+        n: Seeds, or those of the smaller group.
+    """
+
+    effect: float
+    error: float
+    freedom: float
+    stretch: float
+    n: int
+
+    def p_above(self, threshold: float) -> float:
+        """One-sided p of the data if the effect size were at most the threshold."""
+        if not np.isfinite(self.error):
+            return 1.0
+        if self.error == 0.0:
+            return 0.0 if self.effect > threshold else 1.0
+        away = np.arcsinh(self.stretch * threshold) - np.arcsinh(self.stretch * self.effect)
+        return float(special.stdtr(self.freedom, away / self.error))
+
+    def p_below(self, threshold: float) -> float:
+        """One-sided p of the data if the effect size were at least the threshold."""
+        mirrored = Jackknifed(-self.effect, self.error, self.freedom, self.stretch, self.n)
+        return mirrored.p_above(-threshold)
+
+    def interval(self, level: float) -> tuple[float, float]:
+        if not np.isfinite(self.error):
+            return INFINITE
+        centre = np.arcsinh(self.stretch * self.effect)
+        half = float(t_quantile((1 + level) / 2, self.freedom)) * self.error
+        low, high = np.sinh([centre - half, centre + half]) / self.stretch
+        return float(low), float(high)
+
+
+def cohen_dz(a: Array, b: Array) -> Widest:
+    """Mean of a - b over its standard deviation, paired by seed (Cohen 1988).
+
+    The noncentral t's interval or the jackknife's, whichever is wider: the first alone covers 88 %
+    where it says 95 % for a difference of two skewed arms of large effect.
+
+    Args:
+        a, b: (seeds,), at least 3 seeds.
+    """
     a, b = paired(a, b)
-    difference = at_least(2, a - b)
-    n = difference.size
-    d = _ratio(float(difference.mean()), float(difference.std(ddof=1)))
-    return Standardized(d, d * float(np.sqrt(n)), n - 1, float(np.sqrt(n)), n)
+    x = _finite(at_least(3, a - b))
+    n, root = x.size, float(np.sqrt(x.size))
+    d = _ratio(float(x.mean()), float(x.std(ddof=1)))
+    left_out = _leave_one_out(x)
+    stretch = 0.5**0.5
+    variance = _spread(np.arcsinh(stretch * left_out[0] / left_out[1]))
+    return Widest(
+        (
+            Standardized(d, d * root, n - 1, root, n),
+            Jackknifed(d, float(np.sqrt(variance)), n - 1, stretch, n),
+        )
+    )
 
 
-def hedges_g(a: Array, b: Array) -> Standardized:
+def hedges_g(a: Array, b: Array) -> Widest:
     """Mean of a minus mean of b over their pooled standard deviation, not paired (Hedges 1981).
 
-    Shapes (n,) and (m,). `effect` is corrected for its bias in small samples; the interval is of
-    the true effect size and needs no correction.
+    `effect` is corrected for its bias in small samples; the interval is that of the true effect
+    size: the noncentral t's or the jackknife's, whichever is wider.
+
+    Args:
+        a, b: (n,) and (m,), at least 3 each.
     """
-    a = at_least(2, one_a_unit(a, "a", "trial"), "a", "trial")
-    b = at_least(2, one_a_unit(b, "b", "trial"), "b", "trial")
+    a = _finite(at_least(3, one_a_unit(a, "a", "trial"), "a", "trial"))
+    b = _finite(at_least(3, one_a_unit(b, "b", "trial"), "b", "trial"))
     n, m = a.size, b.size
     freedom = n + m - 2
-    pooled = np.sqrt(((n - 1) * a.var(ddof=1) + (m - 1) * b.var(ddof=1)) / freedom)
-    d, scale = _ratio(float(a.mean() - b.mean()), float(pooled)), float(np.sqrt(n * m / (n + m)))
-    unbiased = np.exp(special.gammaln(freedom / 2) - special.gammaln((freedom - 1) / 2))
-    correction = float(unbiased / np.sqrt(freedom / 2))
-    return Standardized(d * correction, d * scale, freedom, scale, min(n, m))
+    squares = [(n - 1) * a.var(ddof=1), (m - 1) * b.var(ddof=1)]
+    d = _ratio(float(a.mean() - b.mean()), float(np.sqrt(sum(squares) / freedom)))
+    scale = float(np.sqrt(n * m / (n + m)))
+    logs = special.gammaln(freedom / 2) - special.gammaln((freedom - 1) / 2)
+    correction = float(np.exp(logs) / np.sqrt(freedom / 2))
+    stretch = scale / float(np.sqrt(2 * (n + m)))
+    variance = 0.0
+    for x, other, rest in ((a, b, squares[1]), (b, a, squares[0])):
+        means, deviations = _leave_one_out(x)
+        pooled = np.sqrt(((x.size - 2) * deviations**2 + rest) / (freedom - 1))
+        variance += _spread(np.arcsinh(stretch * (means - other.mean()) / pooled))
+    return Widest(
+        (
+            Standardized(d * correction, d * scale, freedom, scale, min(n, m)),
+            Jackknifed(d, float(np.sqrt(variance)), freedom, stretch, min(n, m)),
+        )
+    )
+
+
+def _leave_one_out(x: Array) -> tuple[Array, Array]:
+    """Mean and standard deviation without each value in turn; NaN where nothing varies then."""
+    n, centred = x.size, x - x.mean()
+    means, total = -centred / (n - 1), (centred**2).sum()
+    squares = total - centred**2 - (n - 1) * means**2
+    with np.errstate(invalid="ignore"):
+        deviations = np.where(squares > 1e-14 * total, np.sqrt(squares / (n - 2)), np.nan)
+    return x.mean() + means, deviations
+
+
+def _spread(left_out: Array) -> float:
+    """The jackknife variance of a statistic from its values without each unit in turn."""
+    n = left_out.size
+    return float((n - 1) / n * ((left_out - left_out.mean()) ** 2).sum())
+
+
+def _finite(x: Array) -> Array:
+    if not np.isfinite(x).all():
+        raise BadInput("an effect size of infinite values; allowed: finite values")
+    return x
 
 
 def _ratio(mean: float, spread: float) -> float:
-    if not (np.isfinite(mean) and np.isfinite(spread)):
-        raise BadInput("an effect size of infinite values; allowed: finite values")
     if spread == 0.0:
         return 0.0 if mean == 0.0 else float(np.copysign(np.inf, mean))
     return mean / spread

@@ -52,7 +52,8 @@ def time_to_target(
     if numbers.shape != array.shape[1:]:
         raise BadInput(f"steps has {numbers.size} entries for {array.shape[1]} columns of values")
     reached = array <= target if better == "low" else array >= target
-    return np.where(reached, numbers, np.inf).min(axis=1, initial=np.inf)
+    first: Array = np.where(reached, numbers, np.inf).min(axis=1, initial=np.inf)
+    return first
 
 
 def shares(amounts: Array, grid: Array | None = None, level: float = 0.95) -> Shares:

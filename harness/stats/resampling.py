@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import special
 
-from harness.stats.estimate import INFINITE, Array, Widest, at_least, paired, t_quantile
+from harness.stats.estimate import INFINITE, Array, Widest, at_least, one_a_unit, paired, t_quantile
 from harness.study import BadInput
 
 EXACT = 12  # up to so many seeds every sign pattern is gone through: 4,096
@@ -204,13 +204,28 @@ def bootstrap(
         ]
     )
     left_out = np.stack([np.delete(array, i, axis=0) for i in range(n)])  # (n, n - 1[, tasks])
-    spread = np.mean(jack := _apply(statistic, left_out)) - jack
-    cubes, squares = float((spread**3).sum()), float((spread**2).sum())
-    acceleration = cubes / (6 * squares**1.5) if squares > 0 else 0.0
+    return resampled(effect, draws, _apply(statistic, left_out))
+
+
+def resampled(effect: float, draws: Array, left_out: Array) -> Widest:
+    """The estimate of `bootstrap` for a statistic that was evaluated elsewhere.
+
+    Args:
+        effect: The statistic on all seeds.
+        draws: (resamples,) the statistic on seeds drawn with replacement.
+        left_out: (seeds,) the statistic without each seed in turn.
+    """
+    draws, left_out = np.asarray(draws, dtype=float), one_a_unit(left_out, "left_out")
+    n, gap = left_out.size, left_out.mean() - left_out
+    squares = float((gap**2).sum())
+    acceleration = float((gap**3).sum()) / (6 * squares**1.5) if squares > 0 else 0.0
     under = ((draws < effect).mean() + (draws <= effect).mean()) / 2
-    edge = 1 / (resamples + 1)
+    edge = 1 / (draws.size + 1)
     bias = float(special.ndtri(np.clip(under, edge, 1 - edge)))
-    return Widest((Bootstrap(effect, draws, n), Bootstrap(effect, draws, n, bias, acceleration)))
+    plain = Bootstrap(effect, draws, n)
+    if not (np.isfinite(acceleration) and np.isfinite(bias)):
+        return Widest((plain,))
+    return Widest((plain, Bootstrap(effect, draws, n, bias, acceleration)))
 
 
 def _apply(statistic: Callable[[Array], Array], batch: Array) -> Array:
