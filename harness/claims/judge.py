@@ -31,7 +31,7 @@ def judge(
     """
     if len(looks) < 2:
         return _look(study, list(study.claims), frame, level)
-    levels = stats.spend(list(looks), level)
+    levels = stats.spend(np.array(looks), level)
     verdicts: dict[str, Verdict] = {}
     open_ = list(study.claims)
     for number, (seeds, share) in enumerate(zip(looks, levels, strict=True), start=1):
