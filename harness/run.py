@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import secrets
 import shutil
 import socket
 import sys
@@ -229,6 +230,9 @@ def start_ray() -> None:
         os.environ.setdefault("RAY_AUTH_MODE", "token")
     if address:
         _knock(address)
+    else:  # Ray listens on every interface: only who knows this run's token may ask it anything
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
+        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
     import ray
 
     if ray.is_initialized():
