@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -30,7 +33,7 @@ def judge(
     """
     if len(looks) < 2:
         return _look(study, list(study.claims), frame, level)
-    levels = stats.spend(list(looks), level)
+    levels = stats.spend(np.array(looks), level)
     verdicts: dict[str, Verdict] = {}
     open_ = list(study.claims)
     for number, (seeds, share) in enumerate(zip(looks, levels, strict=True), start=1):
@@ -54,7 +57,7 @@ def undecided(study: Study, frame: pd.DataFrame, looks: Sequence[int]) -> list[C
     ]
 
 
-def reads(study: Study, claims: Sequence[Claim], arm: str, cell: dict[str, object]) -> bool:
+def reads(study: Study, claims: Sequence[Claim], arm: str, cell: Mapping[str, Any]) -> bool:
     """Whether any of the claims reads this arm in this cell."""
     return any(
         one == arm and all(cell[factor] == level for factor, level in where.items())
@@ -65,13 +68,12 @@ def reads(study: Study, claims: Sequence[Claim], arm: str, cell: dict[str, objec
 
 def _reached(study: Study, claim: Claim, frame: pd.DataFrame, seeds: int) -> bool:
     """Whether every cell that the claim reads has had its seeds for a look."""
-    rows = frame[frame["phase"] == "confirm"]
-    there = rows.groupby(["arm", *study.vary])["seed"].nunique()
+    rows = frame.loc[frame["phase"] == "confirm", ["arm", *study.vary, "seed"]].drop_duplicates()
+    counts = Counter(rows[["arm", *study.vary]].itertuples(index=False, name=None))
     mine = [
         count
-        for key, count in there.items()
-        for values in [key if isinstance(key, tuple) else (key,)]
-        if reads(study, [claim], values[0], dict(zip(study.vary, values[1:], strict=True)))
+        for (arm, *cell), count in counts.items()
+        if reads(study, [claim], arm, dict(zip(study.vary, cell, strict=True)))
     ]
     return bool(mine) and min(mine) >= seeds
 
@@ -93,6 +95,11 @@ def _look(study: Study, claims: list[Claim], frame: pd.DataFrame, level: float) 
         if p_one <= level:
             outcome = "supported" if e.p_for() <= e.p_against() else "refuted"
         low, high = e.estimate.interval(1 - a) if e.estimate else (float("-inf"), float("inf"))
+        if e.estimate and not math.isnan(e.estimate.effect):
+            # draws may all lie on one side of the estimate: what is printed holds both
+            low, high = min(low, e.estimate.effect), max(high, e.estimate.effect)
+            if low <= e.margin <= high and e.direction != "within":
+                outcome = "inconclusive"
         verdicts.append(
             Verdict(
                 id=claim.id,
