@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -14,8 +14,6 @@ from harness.study import PHASES, InvalidStudy, Study
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-At = Literal["end", "start"] | int  # which step of a trial is read, as in `harness.claims`
 
 
 @dataclass(frozen=True)

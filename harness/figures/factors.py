@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from harness.figures.base import At, Figure_, as_tuple, pairs
-from harness.figures.theme import blank
+from harness.figures.base import Figure_, as_tuple, pairs
+from harness.figures.theme import At, blank
 from harness.study import Study
 
 if TYPE_CHECKING:
