@@ -190,3 +190,32 @@ def edge(ax: Axes, axis: str, at: float, word: str) -> None:
         ax.annotate(word, (0, at), (2, -2 if far else 2), xycoords=ax.get_yaxis_transform(),
                     textcoords="offset points", ha="left", va="top" if far else "bottom",
                     fontsize=7, style="italic")  # fmt: skip
+
+
+def mark_edges(ax: Axes, ends: tuple[float, float], values: pd.DataFrame, axis: str = "y") -> None:
+    """Draw and name the ends of an axis that values of -inf or inf are drawn at.
+
+    Args:
+        values: Columns value, and diverged (whether that is why).
+    """
+    for end, infinite in zip(ends, (-math.inf, math.inf), strict=True):
+        at = values[values["value"] == infinite]
+        if len(at):
+            names = ["never"] if (~at["diverged"]).any() else []
+            names += ["diverged"] if at["diverged"].any() else []
+            edge(ax, axis, end, " or ".join(names))
+
+
+def thin(
+    ticks: Sequence[float], names: Sequence[str], inches: float
+) -> tuple[list[float], list[str]]:
+    """The ticks whose labels fit beside each other on an axis `inches` long, the last one always."""
+    width = (max(ticks) - min(ticks)) or 1.0
+    kept: list[tuple[float, str]] = []
+    for tick, name in sorted(zip(ticks, names, strict=True), reverse=True):
+        if kept:
+            room = (kept[-1][0] - tick) / width * inches * 72
+            if room < 4.6 * (len(name) + len(kept[-1][1])) / 2 + 4:
+                continue
+        kept.append((tick, name))
+    return [tick for tick, _ in kept], [name for _, name in kept]
