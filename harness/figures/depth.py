@@ -14,7 +14,7 @@ import pandas as pd
 from harness import stats
 from harness.figures.axes import Label, edge, end_labels, legend, limits, numbers, outer, words
 from harness.figures.base import Figure_, as_tuple, pairs
-from harness.figures.theme import INK, PAPER, At, blank, dashes, palette, panels
+from harness.figures.theme import INK, At, blank, dashes, palette, panels
 from harness.study import InvalidStudy, Metric, Study
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ class Layers(Figure_):
                 y, low, high = (one[c].clip(*ends) for c in ("centre", "low", "high"))
                 ax.fill_between(x, low, high, color=colours[arm], alpha=0.13, lw=0)
                 ax.plot(x, y, color=colours[arm], lw=1.2, dashes=dash[arm] or (None, None),
-                        marker="o", ms=3.0, mec=PAPER, mew=0.4)  # fmt: skip
+                        marker="o", ms=2.6, mew=0)  # fmt: skip
                 if len(one) == 1:
                     ax.vlines(x, low, high, color=colours[arm], lw=1.0)
                 labels.append((study.label(arm), colours[arm], float(x[-1]), float(y.iloc[-1])))
@@ -112,12 +112,12 @@ class Layers(Figure_):
                 ax.plot(range(len(heights)), heights, color=INK, lw=0.9, ls=(0, (3, 2)), alpha=0.8)
                 labels.append((label, INK, len(heights) - 1.0, heights[-1]))
             ax.set_xlim(-0.04 * max(far, 1), 1.04 * max(far, 1))
+            numbers(ax, "y", metric)
+            numbers(ax, "x", Metric("steps"))
             if (infinite == -math.inf).any():
                 edge(ax, "y", ends[0], "0")
             if (infinite == math.inf).any():
                 edge(ax, "y", ends[1], "∞")
-            numbers(ax, "y", metric)
-            numbers(ax, "x", Metric("steps"))
             label = words(self.metric, metric)
             ax.set(
                 title=title, xlabel="layer", ylabel=f"{label}, top = 1" if self.relative else label

@@ -19,6 +19,7 @@ from harness.figures.axes import (
     numbers,
     outer,
     thin,
+    within,
     words,
 )
 from harness.figures.base import Figure_, as_tuple, as_word, pairs
@@ -67,19 +68,17 @@ class Across(Figure_):
             (label, [float(ref(level)) if callable(ref) else ref for level in levels])
             for label, ref in self.reference
         ]
-        seen = pd.concat(
-            [every[c] for c in ("centre", "low", "high")]
-            + [pd.Series(heights, dtype=float) for _, heights in lines]
-        )
+        bars = within(metric, every[["low", "high"]].stack())
+        heights = pd.Series([y for _, some in lines for y in some], dtype=float)
+        seen = pd.concat([every["centre"], bars, heights])
         seen = seen[np.isfinite(seen) & ((seen > 0) if metric.log else True)]
         arms = self._arms(study, every)
         height = 1.9 if len(found) > 1 else 3.2
         figure, axes = panels(len(found), height=height)
         columns = axes[0].get_subplotspec().get_gridspec().ncols  # type: ignore[union-attr]
         apart = min(np.diff(sorted(place.values())), default=1.0)
-        step = min(
-            0.3 * apart / max(len(arms), 1), 0.03 * (max(place.values()) - min(place.values()))
-        )
+        width = max(place.values()) - min(place.values())
+        step = min(0.3 * apart / max(len(arms), 1), 0.012 * width)
         shift = {arm: (i - (len(arms) - 1) / 2) * step for i, arm in enumerate(arms)}
         partly = False
         for ax, (title, table) in zip(axes, found, strict=True):
@@ -115,10 +114,10 @@ class Across(Figure_):
             for label, heights in lines:
                 ax.plot(xs, heights, color=INK, lw=0.8, ls=(0, (3, 2)), alpha=0.7, zorder=1)
                 labels.append((label, INK, xs[-1], heights[-1]))
-            pad = 0.04 * (max(xs) - min(xs)) or 0.5
+            pad = 0.02 * width + max(shift.values()) or 0.5
             ax.set_xlim(min(xs) - pad, max(xs) + pad)
-            mark_edges(ax, ends, _infinite(every))
             numbers(ax, "y", metric)
+            mark_edges(ax, ends, _infinite(every))
             ax.set_xticks(*thin(xs, [as_word(v) for v in levels], (WIDTH - 1.2) / columns - 0.5))
             ax.set(
                 title=title, xlabel=self.over.replace("_", " "), ylabel=words(self.metric, metric)

@@ -181,8 +181,9 @@ class Scatter(Figure_):
                 off = ~np.isfinite(raw[["x", "y"]].to_numpy()).all(axis=1)
                 ax.plot(one["x"][~off], one["y"][~off], "o", ms=3.0, mew=0, color=colours[arm],
                         alpha=0.35 if confirm else 0.7)  # fmt: skip
-                ax.plot(one["x"][off], one["y"][off], "x", ms=3.6, mew=0.9, color=colours[arm],
-                        clip_on=False)  # fmt: skip
+                if off.any():  # an unclipped line without points would unsettle the layout
+                    ax.plot(one["x"][off], one["y"][off], "x", ms=3.6, mew=0.9,
+                            color=colours[arm], clip_on=False)  # fmt: skip
                 if confirm and len(one) > 1:
                     x, left, right = np.clip(
                         stats.interval_for_display(raw["x"].to_numpy()), *ends["x"]
