@@ -34,6 +34,11 @@ def words(name: str, metric: Metric) -> str:
     return label if not unit or unit in label or len(unit) > 16 else f"{label} ({unit})"
 
 
+def within(metric: Metric, bars: pd.Series) -> pd.Series:
+    """Ends of intervals as far as they may stretch an axis: a fraction stays between 0 and 1."""
+    return bars.clip(0.0, 1.0) if metric.unit == "fraction" else bars
+
+
 def limits(
     ax: Axes, axis: str, seen: pd.Series, metric: Metric, every: pd.Series | None = None
 ) -> tuple[float, float]:
@@ -176,9 +181,22 @@ def end_labels(ax: Axes, labels: list[Label], height: float) -> bool:
 
 
 def edge(ax: Axes, axis: str, at: float, word: str) -> None:
-    """A dotted line at an end of an axis, where what is not a number is drawn, and its name."""
+    """A dotted line at an end of an axis, where what is not a number is drawn, and its name.
+
+    To be called once the axis has its numbers: those beside the line are taken away.
+    """
     along = ax.axvline if axis == "x" else ax.axhline
     # limits of a log axis are rounded: a clipped line could vanish
+    low, high = getattr(ax, f"get_{axis}lim")()
+    scale = np.log10 if getattr(ax, f"get_{axis}scale")() == "log" else np.asarray
+    one = ax.xaxis if axis == "x" else ax.yaxis
+    far_enough = [
+        float(tick)
+        for tick in one.get_majorticklocs()
+        if low <= tick <= high
+        and abs(scale(tick) - scale(at)) > 0.07 * abs(scale(high) - scale(low))
+    ]
+    one.set_ticks(far_enough)  # a number beside the edge would seem to be its value
     along(at, color=INK, lw=0.6, ls=(0, (1, 2)), alpha=0.7, zorder=0, clip_on=False)
     if axis == "x":  # along the line at its top
         far = at == ax.get_xlim()[1]

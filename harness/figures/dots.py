@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from harness import stats
-from harness.figures.axes import edge, limits, numbers, words
+from harness.figures.axes import edge, limits, numbers, within, words
 from harness.figures.base import Figure_, as_tuple, pairs
 from harness.figures.rows import final
 from harness.figures.theme import PAPER, blank, palette, panels
@@ -51,7 +51,10 @@ class Intervals(Figure_):
             shown = [c for arm, c in centres.items() if np.isfinite(c).all() and arm not in
                      set(values["arm"][gone])]  # fmt: skip
             seen = pd.concat(
-                [values["value"], pd.Series([x for c in shown for x in c], dtype=float)]
+                [
+                    values["value"],
+                    within(metric, pd.Series([x for c in shown for x in c], dtype=float)),
+                ]
             )
             seen = seen[np.isfinite(seen)]
             if metric.log:
@@ -67,6 +70,7 @@ class Intervals(Figure_):
                         solid_capstyle="butt")  # fmt: skip
                 ax.plot(centre, place, "o", ms=4.6, color=colours[arm], mec=PAPER, mew=0.7,
                         clip_on=False)  # fmt: skip
+            numbers(ax, "x", metric)
             for end, infinite in zip(edges, (-math.inf, math.inf), strict=True):
                 at = values[values["value"] == infinite]
                 if len(at):
@@ -78,7 +82,6 @@ class Intervals(Figure_):
             ax.tick_params(axis="y", length=0)
             ax.spines["left"].set_visible(False)
             ax.grid(axis="y", visible=False)
-            numbers(ax, "x", metric)
         return figure
 
 

@@ -68,9 +68,9 @@ class Across(Figure_):
             (label, [float(ref(level)) if callable(ref) else ref for level in levels])
             for label, ref in self.reference
         ]
-        bars = within(metric, every[["low", "high"]].stack())
-        heights = pd.Series([y for _, some in lines for y in some], dtype=float)
-        seen = pd.concat([every["centre"], bars, heights])
+        bars = within(metric, pd.concat([every["low"], every["high"]]))
+        drawn = pd.Series([y for _, some in lines for y in some], dtype=float)
+        seen = pd.concat([every["centre"], bars, drawn])
         seen = seen[np.isfinite(seen) & ((seen > 0) if metric.log else True)]
         arms = self._arms(study, every)
         height = 1.9 if len(found) > 1 else 3.2

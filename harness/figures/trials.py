@@ -71,13 +71,14 @@ class Boxes(Figure_):
             ends = limits(ax, "x", seen, metric, values)
             for row, arm in enumerate(arms):
                 one = some.loc[some["arm"] == arm, "value"].clip(*ends).to_numpy()
-                if len(one):
+                if len(one) and np.isin(one, ends).all():  # none of them has a number
+                    ax.plot(one[:1], [row], "x", ms=3.6, color=colours[arm], clip_on=False)
+                elif len(one):
                     marked = arm == self.mark
                     _box(ax, row, one, colours[arm], 0.5 if marked else 0.22)
                     if marked:
                         ax.axvline(np.median(one), color=colours[arm], lw=1.0, ls=(0, (3, 2)),
                                    zorder=0.5)  # fmt: skip
-            mark_edges(ax, ends, some.assign(diverged=some["status"] == "diverged"), "x")
             ax.set_yticks(range(len(arms)), [study.label(arm) for arm in arms])
             for arm, tick in zip(arms, ax.get_yticklabels(), strict=True):
                 tick.set_fontweight("bold" if arm == self.mark else "normal")
@@ -91,6 +92,7 @@ class Boxes(Figure_):
             ax.spines["left"].set_visible(False)
             ax.grid(axis="y", visible=False)
             numbers(ax, "x", metric)
+            mark_edges(ax, ends, some.assign(diverged=some["status"] == "diverged"), "x")
         for i, ax in enumerate(axes):
             if i % columns:
                 ax.tick_params(labelleft=False)
@@ -173,7 +175,6 @@ class Scatter(Figure_):
                     getattr(ax, f"set_{axis}scale")("log")
                 seen = values[np.isfinite(values) & ((values > 0) if metric.log else True)]
                 ends[axis] = limits(ax, axis, seen, metric, values)
-                mark_edges(ax, ends[axis], some.assign(value=some[axis]), axis)
             drawn = some.assign(x=some["x"].clip(*ends["x"]), y=some["y"].clip(*ends["y"]))
             confirm = self.phase == "confirm"
             for arm in self._arms(study, drawn):
@@ -196,10 +197,12 @@ class Scatter(Figure_):
                     ax.plot(x, y, "o", ms=5, color=colours[arm], mec=PAPER, mew=0.7, zorder=3)
             if self.front:
                 edge_x, edge_y = pareto(some, horizontal.better, vertical.better)
-                step: Any = "steps-post" if horizontal.better == "low" else "steps-pre"
-                ax.plot(edge_x, edge_y, color=INK, lw=0.8, alpha=0.6, drawstyle=step, zorder=1)
+                ax.plot(edge_x, edge_y, color=INK, lw=0.8, alpha=0.6, drawstyle="steps-post",
+                        zorder=1)  # fmt: skip
             numbers(ax, "x", horizontal, most=5)
             numbers(ax, "y", vertical)
+            for axis in ("x", "y"):
+                mark_edges(ax, ends[axis], some.assign(value=some[axis]), axis)
             ax.set(
                 title=title, xlabel=words(self.x, horizontal), ylabel=words(self.metric, vertical)
             )
@@ -236,9 +239,7 @@ def pareto(points: pd.DataFrame, x: str | None, y: str | None) -> tuple[Any, Any
     Args:
         x, y: Which side is better, "high" or "low".
     """
-    values = points.loc[np.isfinite(points[["x", "y"]]).all(axis=1), ["x", "y"]].to_numpy(
-        dtype=float
-    )
+    values = points[["x", "y"]].to_numpy(dtype=float)
     values = values[np.isfinite(values).all(axis=1)]
     signs = np.array([1.0 if side == "low" else -1.0 for side in (x, y)])
     costs = values * signs  # (trials, 2), less is better
