@@ -192,9 +192,7 @@ def _encoded(
         )
     missing = [name for name in space if name not in trials]
     if missing:
-        raise BadInput(
-            f"trials lack {', '.join(missing)}; they have {', '.join(map(str, trials.columns))}"
-        )
+        raise BadInput(f"trials lack {', '.join(missing)}; they have {', '.join(map(str, trials.columns))}")
     finite = y[np.isfinite(y)]
     if finite.size < 8 or np.ptp(finite) == 0:
         raise BadInput(
