@@ -140,11 +140,12 @@ def ped_anova(
     _, bounds, y, clipped = _encoded(trials, objective, space)
     names = tuple(bounds)
     kept = {name: space[name] for name in names}
-    settings = trials[list(names)].to_dict("records")
+    columns = [_drawn(trials[name], kept[name]) for name in names]
+    settings = [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
     evaluator = optuna.importance.PedAnovaImportanceEvaluator(target_quantile=best)
     made = [
         optuna.trial.create_trial(
-            params={str(k): _plain(v) for k, v in setting.items()},
+            params=setting,
             distributions=kept,
             value=float(value if better == "low" else -value),
         )
@@ -192,7 +193,9 @@ def _encoded(
         )
     missing = [name for name in space if name not in trials]
     if missing:
-        raise BadInput(f"trials lack {', '.join(missing)}; they have {', '.join(map(str, trials.columns))}")
+        raise BadInput(
+            f"trials lack {', '.join(missing)}; they have {', '.join(map(str, trials.columns))}"
+        )
     finite = y[np.isfinite(y)]
     if finite.size < 8 or np.ptp(finite) == 0:
         raise BadInput(
@@ -217,8 +220,7 @@ def _encoded(
 
 def _axis(values: pd.Series, distribution: BaseDistribution) -> tuple[Array, float, float]:
     """One hyperparameter on the axis it was drawn on, and that axis's ends."""
-    inner = [distribution.to_internal_repr(_plain(v)) for v in values]
-    column = np.array(inner, dtype=float)
+    column = np.array([distribution.to_internal_repr(v) for v in _drawn(values, distribution)])
     if isinstance(distribution, CategoricalDistribution):  # one cell of width 1 each
         return column, -0.5, len(distribution.choices) - 0.5
     assert hasattr(distribution, "low") and hasattr(distribution, "high")
@@ -231,9 +233,11 @@ def _axis(values: pd.Series, distribution: BaseDistribution) -> tuple[Array, flo
     return column, float(low), float(high)
 
 
-def _plain(value: Any) -> Any:
-    """A numpy scalar as a Python one, as Optuna wants it."""
-    return value.item() if isinstance(value, np.generic) else value
+def _drawn(values: pd.Series, distribution: BaseDistribution) -> list[Any]:
+    """The values as Optuna drew them: Python's own scalars, and None where pandas has NaN."""
+    choices = getattr(distribution, "choices", ())
+    drawn = [v.item() if isinstance(v, np.generic) else v for v in values]
+    return [None if None in choices and pd.isna(v) else v for v in drawn]
 
 
 def _forest_shares(

@@ -100,10 +100,10 @@ class LevelMean(Mean):
 
 @dataclass(frozen=True)
 class TrimmedMean(Mean):
-    """The mean of the middle half of the seeds, with Tukey & McLaughlin's (1963) interval.
+    """The mean of the middle half of the seeds, with Tukey & McLaughlin's (1963) t interval.
 
-    The interquartile mean of Agarwal et al. (2021) for one task: t on the values that are kept,
-    with the standard error of the winsorized sample.
+    The interquartile mean of Agarwal et al. (2021) for one task: as many degrees of freedom as
+    values are kept, less one, and the standard error of the winsorized sample (Yuen 1974).
     """
 
     @property
