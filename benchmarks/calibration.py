@@ -13,8 +13,11 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import multiprocessing
+import os
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -459,51 +462,71 @@ def _cell(row: Row) -> str:
     return f"{100 * row.covered:.1f} {missed}{'' if fine else ' !'}"
 
 
-def run(studies: int, sizes: tuple[int, ...]) -> tuple[list[Row], list[Rate]]:
-    """Everything; each row has its own stream, so a row does not depend on which others ran."""
+LOOKS = ((10, 20), (5, 10, 15, 20), (10, 20, 30, 40, 50))
+TRIALS = (60, 200)  # of a search
+Task = tuple[str, int, str, int, int]  # what, which of them, outcome, seeds, studies
 
-    def stream(*key: object) -> Generator:
-        return np.random.default_rng([SEED, *repr(key).encode()])
 
-    rows = [
-        measure(case, outcome, n, studies, stream(case.name, case.study, outcome, n))
-        for case in CASES
+def tasks(studies: int, sizes: tuple[int, ...]) -> list[Task]:
+    """Everything there is to simulate; what costs more is given fewer studies."""
+    found: list[Task] = [
+        ("interval", i, outcome, n, studies)
+        for i, case in enumerate(CASES)
         for n in sizes
         for outcome in case.outcomes
     ]
-    for n in (60, 200):
-        rows += importances(n, max(2, studies // 200), stream("importances", n))
-    rates: list[Rate] = []
+    found += [("importances", 0, "normal", n, max(2, studies // 100)) for n in TRIALS]
     for outcome in OUTCOMES:
-        few = max(1, studies // 10)
         for n in sizes:
-            rates += tests(outcome, n, studies, stream("tests", outcome, n))
-        for n in sizes:
-            rates.append(family(outcome, n, few, stream("family", outcome, n)))
-        for seeds in ((10, 20), (5, 10, 15, 20), (10, 20, 30, 40, 50)):
+            found.append(("tests", 0, outcome, n, studies))
+            found.append(("family", 0, outcome, n, max(1, studies // 10)))
+            found.append(("power", 0, outcome, n, max(1, studies // 4)))
+        for i in range(len(LOOKS)):
             for claims in (1, 6):
-                g = stream("looks", outcome, seeds, claims)
-                rates.append(looks(outcome, seeds, claims, max(1, studies // 4), g))
-        for n in sizes:
-            rates += power(outcome, n, max(1, studies // 4), stream("power", outcome, n))
-    return rows, rates
+                found.append(("looks", i, outcome, claims, max(1, studies // 4)))
+    return found
+
+
+def do(task: Task) -> list[Row] | list[Rate]:
+    """One task, on its own stream, so that it does not depend on which others ran, or where."""
+    what, i, outcome, n, studies = task
+    g = np.random.default_rng([SEED, *repr(task[:4]).encode()])
+    if what == "interval":
+        return [measure(CASES[i], outcome, n, studies, g)]
+    if what == "importances":
+        return importances(n, studies, g)
+    if what == "tests":
+        return tests(outcome, n, studies, g)
+    if what == "family":
+        return [family(outcome, n, studies, g)]
+    if what == "looks":
+        return [looks(outcome, LOOKS[i], n, studies, g)]
+    return power(outcome, n, studies, g)
+
+
+def run(studies: int, sizes: tuple[int, ...], processes: int = 1) -> tuple[list[Row], list[Rate]]:
+    """Everything, spread over processes."""
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(processes, mp_context=context) as pool:
+        found = [x for some in pool.map(do, tasks(studies, sizes), chunksize=4) for x in some]
+    rates = [x for x in found if isinstance(x, Rate)]
+    rates.sort(key=lambda rate: (rate.name, rate.study, rate.n))
+    return [x for x in found if isinstance(x, Row)], rates
 
 
 def main() -> None:
     """Measure, print and write."""
     words = argparse.ArgumentParser(prog="python -m benchmarks.calibration", description=__doc__)
-    words.add_argument(
-        "--studies", type=int, default=10_000, help="simulated studies a row (10000)"
-    )
+    words.add_argument("--studies", type=int, default=4000, help="simulated studies a row (4000)")
     words.add_argument(
         "--sizes", type=int, nargs="+", default=[5, 10, 20, 50], help="seeds a study"
     )
+    words.add_argument("--processes", type=int, default=os.cpu_count(), help="all cores")
     given = words.parse_args()
     console, started = Console(), time.monotonic()
     if not console.is_terminal:
         console.width = 160
-    rows, rates = run(given.studies, tuple(given.sizes))
-    rates.sort(key=lambda rate: (rate.name, rate.study, rate.n))
+    rows, rates = run(given.studies, tuple(given.sizes), given.processes)
     show(rows, rates, console)
     from_ten = [row for row in rows if row.n >= ENOUGH]
     console.print(
