@@ -82,6 +82,9 @@ def test_fanova_finds_the_parts_of_a_known_function() -> None:
     low, high = found.of("x").interval(0.95)
     assert 0.6 < low < found.of("x").effect < high < 0.8
     assert found.of("y", "x").effect == found.of("x", "y").effect
+    together = found.interactions()
+    assert together.effect == pytest.approx(9 / 144 / whole, abs=0.03)
+    assert together.effect == pytest.approx(1 - sum(found.of(name).effect for name in "xyz"))
     assert found.method == "fANOVA, 16 trees"
     table = found.table()
     assert table["term"].tolist()[0] == "x"
@@ -134,6 +137,8 @@ def test_ped_anova_finds_what_decides_the_best() -> None:
     assert found.of("x").effect > 0.7
     assert found.of("x").interval(0.95)[0] > found.of("z").interval(0.95)[1]
     assert found.method == "PED-ANOVA, best 10%"
+    with pytest.raises(BadInput, match="PED-ANOVA, best 10% has no interactions"):
+        found.interactions()
     mirrored = ped_anova(frame, -y.to_numpy(), SPACE, g, better="high", resamples=2)
     assert mirrored.shares == pytest.approx(found.shares)
 
