@@ -11,6 +11,7 @@ A 95 % interval should hold the truth in 93 to 97 % of studies from ten seeds on
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import math
 import multiprocessing
@@ -481,6 +482,8 @@ def tasks(studies: int, sizes: tuple[int, ...]) -> list[Task]:
             found.append(("tests", 0, outcome, n, studies))
             found.append(("family", 0, outcome, n, max(1, studies // 10)))
             found.append(("power", 0, outcome, n, max(1, studies // 4)))
+        rounds = max(1, studies // 20)
+        found.append(("rounds", 1, outcome, LOOKS[1][-1], rounds))
         for i in range(len(LOOKS)):
             for claims in (1, 6):
                 found.append(("looks", i, outcome, claims, max(1, studies // 4)))
@@ -499,6 +502,10 @@ def do(task: Task) -> list[Row] | list[Rate]:
         return tests(outcome, n, studies, g)
     if what == "family":
         return [family(outcome, n, studies, g)]
+    if what == "rounds":
+        rule = functools.partial(judge, looks=LOOKS[i])
+        words = f"judge, looks at {', '.join(map(str, LOOKS[i]))} seeds"
+        return [family(outcome, n, studies, g, rule, words)]
     if what == "looks":
         return [looks(outcome, LOOKS[i], n, studies, g)]
     return power(outcome, n, studies, g)
