@@ -251,6 +251,11 @@ def start_ray() -> None:
         )
     except ConnectionError:
         raise _no_cluster(str(address)) from None
+    except ray.exceptions.AuthenticationError:
+        raise BadInput(
+            f"the Ray cluster at RAY_ADDRESS={address!r} wants its token; set RAY_AUTH_MODE=token and "
+            "RAY_AUTH_TOKEN to the one it was started with"
+        ) from None
 
 
 def _knock(address: str) -> None:

@@ -425,6 +425,6 @@ def test_a_private_cluster_answers_only_who_has_its_token(project: Path) -> None
         "where = ray.get_runtime_context().gcs_address\n"
         f"done = subprocess.run([sys.executable, '-c', {stranger!r}, where], capture_output=True)\n"
         "stop_ray()\n"
-        "sys.exit(done.returncode != 1 or b'ConnectionError' not in done.stderr)\n"
+        "sys.exit(done.returncode != 1 or b'AuthenticationError' not in done.stderr)\n"
     )
     assert subprocess.run([sys.executable, "-c", script], timeout=280, check=False).returncode == 0
