@@ -7,6 +7,7 @@ true. Probes never write to what they are shown: a trial trains the same with an
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -14,10 +15,11 @@ from typing import Any, ClassVar, Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.func import grad, vmap
+from torch.func import grad, jacrev, vmap
 
 from harness import random
 from harness.fusing import Program
+from harness.models import Skip
 
 SAMPLE = 256  # training examples that activations are measured on, the same for every trial
 
@@ -40,9 +42,9 @@ class Moment:
     train: tuple[Tensor, Tensor] | None  # the training split, shared by all
     mask: Tensor | None = None  # (K, P) ones at a trial's own numbers, zeros at padding
 
-    def examples(self) -> tuple[Tensor, ...]:
-        """The first training examples and targets, (n, ...)."""
-        return () if self.train is None else tuple(part[:SAMPLE] for part in self.train)
+    def examples(self, n: int = SAMPLE) -> tuple[Tensor, ...]:
+        """The first n training examples and targets, (n, ...)."""
+        return () if self.train is None else tuple(part[:n] for part in self.train)
 
     def each(self, fn: Callable[..., Any]) -> Any:
         """``fn(params, buffers)`` of every trial, in evaluation mode: fused where packs are."""
@@ -66,9 +68,15 @@ class Moment:
 
     def outputs(self, paths: list[str]) -> list[Tensor]:
         """What modules put out on the examples: (K, n, ...) each."""
+        return self._seen(paths, before=False)
 
+    def inputs(self, paths: list[str]) -> list[Tensor]:
+        """What modules are given on the examples: (K, n, ...) each."""
+        return self._seen(paths, before=True)
+
+    def _seen(self, paths: list[str], before: bool, n: int = SAMPLE) -> list[Tensor]:
         def run(params: dict[str, Tensor], buffers: dict[str, Tensor]) -> tuple[Tensor, ...]:
-            return self._tapped(params, buffers, paths, None)[0]
+            return self._tapped(params, buffers, paths, {}, before, n)[0]
 
         return list(self.each(run))
 
@@ -80,7 +88,8 @@ class Moment:
             taps = tuple(self.loss.new_zeros(shape) for shape in shapes)
 
             def loss(taps: tuple[Tensor, ...]) -> Tensor:
-                output = self._tapped(params, buffers, paths, taps)[1]
+                given = dict(zip(paths, taps, strict=True))
+                output = self._tapped(params, buffers, paths, given)[1]
                 return self.program.objective.loss(output.float(), *self.examples()[1:])
 
             found: tuple[Tensor, ...] = grad(loss)(taps)
@@ -88,28 +97,75 @@ class Moment:
 
         return list(self.each(run))
 
+    def jacobians(self, source: str, target: str, examples: int, among: int) -> Tensor:
+        """Derivatives of what one module is given by what an earlier one is given.
+
+        Args:
+            source, target: Paths of the modules.
+            examples: On how many examples, from the first, one by one.
+            among: The size of the batch that they are in, where layers normalise over it.
+
+        Returns:
+            (K, examples, numbers given to target, numbers given to source)
+        """
+        shape = self._seen([source], before=True, n=among)[0].shape[1:]  # (n, ...)
+
+        def run(params: dict[str, Tensor], buffers: dict[str, Tensor]) -> Tensor:
+            def move(example: int, tap: Tensor) -> Tensor:
+                seen, _ = self._tapped(
+                    params, buffers, [target], {source: tap}, before=True, n=among
+                )
+                return seen[0][example].flatten()
+
+            found = [
+                jacrev(partial(move, example))(self.loss.new_zeros(shape))[:, example].flatten(1)
+                for example in range(examples)
+            ]
+            return torch.stack(found)
+
+        out: Tensor = self.each(run)
+        return out
+
     def _tapped(
         self, params: dict[str, Tensor], buffers: dict[str, Tensor], paths: list[str],
-        taps: tuple[Tensor, ...] | None,
+        taps: dict[str, Tensor], before: bool = False, n: int = SAMPLE,
     ) -> tuple[tuple[Tensor, ...], Tensor]:  # fmt: skip
-        """A forward pass that adds a tap to the outputs of modules, and those outputs."""
+        """A forward pass that adds taps to what modules put out (or, `before`, are given), what
+        it sees there, and the network's output.
+
+        Batches are normalised by their own statistics, as in training: at initialisation running
+        ones say nothing yet. The running ones are copied, so that they stay as they are.
+        """
         seen: dict[str, Tensor] = {}
-        hooks = []
-        for number, path in enumerate(paths):
+        module = self.program.module
 
-            def hook(
-                _: Any, __: Any, out: Tensor, number: int = number, path: str = path
-            ) -> Tensor:
-                out = out if taps is None else out + taps[number]
-                seen[path] = out
-                return out
+        def keep(path: str, x: Tensor) -> Tensor:
+            seen[path] = x + taps[path] if path in taps else x
+            return seen[path]
 
-            hooks.append(self.program.module.get_submodule(path).register_forward_hook(hook))
+        def after_(path: str) -> Callable[[Any, Any, Tensor], Tensor]:
+            return lambda _, __, out: keep(path, out)
+
+        def before_(path: str) -> Callable[[Any, tuple[Tensor, ...]], tuple[Tensor, ...]]:
+            return lambda _, args: (keep(path, args[0]), *args[1:])
+
+        hooks = [
+            module.get_submodule(path).register_forward_pre_hook(before_(path))
+            if before
+            else module.get_submodule(path).register_forward_hook(after_(path))
+            for path in dict.fromkeys([*paths, *taps])
+        ]
+        norms = [m for m in module.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
         try:
-            output = self.program.output(params, buffers, self.examples()[:1])
+            for norm in norms:
+                norm.train()
+            kept = {name: b.clone() for name, b in buffers.items()}
+            output = self.program.output(params, kept, self.examples(n)[:1])
         finally:
-            for one in hooks:
-                one.remove()
+            for norm in norms:
+                norm.eval()
+            for hook in hooks:
+                hook.remove()
         return tuple(seen[path] for path in paths), output
 
 
@@ -173,18 +229,25 @@ class RecordTo:
     """The first recorded step at which a metric has reached a level: infinity where it never did.
 
     Reported at the end.
+
+    Args:
+        metric, level: What has to reach what.
+        name: The metric to report.
+        per: Steps that count as one: an epoch's, for a number of epochs.
     """
 
     metric: str
     level: float
     name: str
+    per: float = 1.0
     at_end: ClassVar[bool] = True
 
     def read(self, pack: Moment) -> dict[str, Tensor]:
         first = torch.full_like(pack.loss, torch.inf)
         for step, metrics in reversed([*pack.recorded, (pack.step, pack.metrics)]):
             if self.metric in metrics:
-                first = torch.where(metrics[self.metric] >= self.level, float(step), first)
+                reached = metrics[self.metric] >= self.level
+                first = torch.where(reached, step / self.per, first)
         return {self.name: first}
 
 
@@ -232,9 +295,24 @@ class EffectiveRate:
         return {self.name: pack.rate() / pack.first_rate}
 
 
+@dataclass(frozen=True)
+class Every:
+    """Another probe at every n-th recorded row only, from the first on: what costs a pass of its
+    own through the network is seldom worth one at each."""
+
+    records: int
+    probe: Probe
+    at_end: ClassVar[bool] = False
+
+    def read(self, pack: Moment) -> dict[str, Tensor]:
+        return {} if len(pack.recorded) % self.records else self.probe.read(pack)
+
+
 # --- layer by layer ------------------------------------------------------------------------------
 
 WEIGHTED = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Embedding)
+NONLINEAR = ("Sigmoid", "Tanh", "Softsign", "Softplus", "ReLU", "LeakyReLU", "ELU", "GELU",
+             "SiLU")  # fmt: skip
 
 
 def _weights(pack: Moment) -> list[str]:
@@ -242,18 +320,26 @@ def _weights(pack: Moment) -> list[str]:
     return [name for name, w in pack.params.items() if w.dim() > 2]
 
 
+def _norm(x: Tensor) -> Tensor:
+    """(K, ...) to (K,), the Euclidean norm; the squares of a vanished signal need float64."""
+    return x.flatten(1).double().norm(dim=1).float()
+
+
 @dataclass(frozen=True)
 class GradientNorms:
     """The Euclidean norm of each weight matrix's gradient on the latest batch: metrics
-    ``grad_norm_1`` (the first layer) onwards."""
+    ``grad_norm_1`` (the first layer) onwards; and ``grad_spread``, the largest of them over the
+    smallest (Glorot & Bengio 2010, eq. 14 and Fig. 8)."""
 
     at_end: ClassVar[bool] = False
 
     def read(self, pack: Moment) -> dict[str, Tensor]:
-        return {
-            f"grad_norm_{number}": pack.grads[name].flatten(1).norm(dim=1)
-            for number, name in enumerate(_weights(pack), 1)
-        }
+        norms = [_norm(pack.grads[name]) for name in _weights(pack)]
+        found = {f"grad_norm_{number}": norm for number, norm in enumerate(norms, 1)}
+        if len(norms) > 1:
+            stacked = torch.stack(norms)  # (layers, K)
+            found["grad_spread"] = stacked.amax(0) / stacked.amin(0)
+        return found
 
 
 @dataclass(frozen=True)
@@ -289,51 +375,124 @@ class WeightNorms:
 @dataclass(frozen=True)
 class Activations:
     """What the activations of each layer look like on training examples, for the modules of some
-    types: ``act_mean_1``, ``act_std_1``, ``act_zeros_1`` (the share of zeros), ``act_dead_1`` (the
-    share of units that are zero on every example) and ``act_saturated_1`` (the share within
-    `edge` of a bound), where `low` and `high` are the activation's bounds.
+    types, which act on each number by itself:
+
+    - ``act_mean_1``, ``act_std_1``: mean and spread;
+    - ``act_zeros_1``: the share of zeros;
+    - ``act_slope_1``: the mean local derivative;
+    - ``act_saturated_1``: the share whose local derivative is under `flat` of the activation's
+      steepest (ECNU, "Vanishing Gradient": "the flat operating region");
+    - ``act_dead_1``: the share of units whose local derivative is zero on every example, so that
+      no gradient reaches their weights.
+
+    Without a number, each is the mean over all layers.
 
     Args:
         kinds: Names of torch.nn classes.
-        low, high: The bounds, or infinite where there are none.
-        edge: How near to a bound counts as saturated.
+        flat: What share of the steepest derivative counts as saturated.
+        layers: Which layers to report by number, counted from 1; by default all.
     """
 
-    kinds: tuple[str, ...] = ("Sigmoid", "Tanh", "Softsign", "Softplus", "ReLU", "LeakyReLU",
-                              "ELU", "GELU", "SiLU")  # fmt: skip
-    low: float = -float("inf")
-    high: float = float("inf")
-    edge: float = 0.05
+    kinds: tuple[str, ...] = NONLINEAR
+    flat: float = 0.05
+    layers: tuple[int, ...] | None = None
     at_end: ClassVar[bool] = False
 
     def read(self, pack: Moment) -> dict[str, Tensor]:
         found: dict[str, Tensor] = {}
         paths = pack.layers(tuple(getattr(nn, kind) for kind in self.kinds))
-        for number, out in enumerate(pack.outputs(paths), 1):
-            flat = out.flatten(1)  # (K, n, ...) -> (K, n ...)
-            zero = out == 0
-            bound = (flat < self.low + self.edge) | (flat > self.high - self.edge)
-            found |= {
-                f"act_mean_{number}": flat.mean(1),
-                f"act_std_{number}": flat.std(1),
-                f"act_zeros_{number}": zero.flatten(1).float().mean(1),
-                f"act_dead_{number}": zero.all(1).flatten(1).float().mean(1),
-                f"act_saturated_{number}": bound.float().mean(1),
-            }
+        each = [
+            self._measure(pack.program.module.get_submodule(path), z)
+            for path, z in zip(paths, pack.inputs(paths), strict=True)
+        ]
+        for name in each[0] if each else ():
+            found[name] = torch.stack([one[name] for one in each]).mean(0)
+            for number, one in enumerate(each, 1):
+                if self.layers is None or number in self.layers:
+                    found[f"{name}_{number}"] = one[name]
         return found
+
+    def _measure(self, activation: nn.Module, z: Tensor) -> dict[str, Tensor]:
+        """The measures (K,) of one layer from its pre-activations z (K, n, ...)."""
+        slopes = grad(lambda z: activation(z).sum())
+        out, slope = activation(z), slopes(z)
+        steepest = slopes(torch.linspace(-10, 10, 2001, device=z.device)).abs().max()
+        flat = out.flatten(1)  # (K, n, ...) -> (K, n ...)
+        return {
+            "act_mean": flat.mean(1),
+            "act_std": flat.std(1),
+            "act_zeros": (flat == 0).float().mean(1),
+            "act_slope": slope.flatten(1).mean(1),
+            "act_saturated": (slope.abs() < self.flat * steepest).flatten(1).float().mean(1),
+            "act_dead": (slope == 0).all(1).flatten(1).float().mean(1),
+        }
 
 
 @dataclass(frozen=True)
 class Backpropagated:
     """The norm of the gradient with respect to what each weighted layer puts out, on training
     examples: metrics ``delta_norm_1`` onwards. It is this signal that vanishes or explodes
-    (Overview, "Vanishing Gradient and Exploding Gradient Problem")."""
+    (Overview, "Vanishing Gradient and Exploding Gradient Problem").
+
+    And of how it goes down through the hidden layers (all but the last), where there are two:
+    ``shrink_per_layer``, the geometric mean of a layer's norm over that of the layer above, and
+    ``signal_change``, by how many factors of two the first and the last of them differ.
+    """
 
     at_end: ClassVar[bool] = False
 
     def read(self, pack: Moment) -> dict[str, Tensor]:
-        found = pack.backpropagated(pack.layers(WEIGHTED))
-        return {f"delta_norm_{n}": d.flatten(1).norm(dim=1) for n, d in enumerate(found, 1)}
+        norms = [_norm(delta) for delta in pack.backpropagated(pack.layers(WEIGHTED))]
+        found = {f"delta_norm_{number}": norm for number, norm in enumerate(norms, 1)}
+        if len(norms) > 2:
+            first, last = norms[0].double(), norms[-2].double()
+            found["shrink_per_layer"] = ((first / last) ** (1 / (len(norms) - 2))).float()
+            found["signal_change"] = (first / last).log2().abs().float()
+        return found
+
+
+@dataclass(frozen=True)
+class Jacobians:
+    """Singular values of the Jacobian from a hidden layer's pre-activations to the next's, on
+    single training examples (Glorot & Bengio 2010, section 4.2.1): metrics ``jacobian_mean_1`` and
+    ``jacobian_max_1`` from the first hidden layer to the second, and so on; without a number, the
+    mean over the layers measured. A network with one hidden layer has none.
+
+    Args:
+        layers: Which, counted from 1; by default all.
+        examples: How many examples, from the first.
+        among: The size of the batch they are in, for layers that normalise over it.
+        kinds: Names of torch.nn classes, the activations.
+    """
+
+    layers: tuple[int, ...] | None = None
+    examples: int = 2
+    among: int = 32
+    kinds: tuple[str, ...] = NONLINEAR
+    at_end: ClassVar[bool] = False
+
+    def read(self, pack: Moment) -> dict[str, Tensor]:
+        found: dict[str, Tensor] = {}
+        paths = pack.layers(tuple(getattr(nn, kind) for kind in self.kinds))
+        stages = [self._stage(pack.program.module, path) for path in paths]
+        for number, (source, target) in enumerate(itertools.pairwise(stages), 1):
+            if self.layers is None or number in self.layers:
+                each = pack.jacobians(source, target, self.examples, self.among)
+                values = torch.linalg.svdvals(each)  # (K, examples, units)
+                found[f"jacobian_mean_{number}"] = values.flatten(1).mean(1)
+                found[f"jacobian_max_{number}"] = values.amax(2).mean(1)
+        for name in ("jacobian_mean", "jacobian_max"):
+            measured = [value for key, value in found.items() if key.startswith(name)]
+            if measured:
+                found[name] = torch.stack(measured).mean(0)
+        return found
+
+    @staticmethod
+    def _stage(module: nn.Module, path: str) -> str:
+        """The skip around an activation, which is given what the activation is given, and adds it;
+        otherwise the activation."""
+        parent = path.rpartition(".")[0]
+        return parent if isinstance(module.get_submodule(parent), Skip) else path
 
 
 @dataclass(frozen=True)
