@@ -13,7 +13,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from harness import figures
+from harness import figures, stats
+from harness.figures.rows import band_of
 from harness.study import Arm, InvalidStudy, Metric, Study
 from tests import synthetic
 
@@ -169,7 +170,7 @@ def test_curves_do_not_improve_because_a_bad_seed_has_left() -> None:
             "m": [3.0, 2.0, 1.0, 5.0],
         }
     )
-    band = figures._band(rows, metric, "m")
+    band = band_of(rows, metric, "m")
     assert band["centre"].tolist() == [4.0, 5.5, 5.0]
 
 
@@ -183,9 +184,9 @@ def test_bands_are_the_intervals_of_the_statistics() -> None:
             for t in range(6)
         ]
     )
-    band = figures._band(rows, Metric("nats"), "m")
+    band = band_of(rows, Metric("nats"), "m")
     for s in range(4):
-        wanted = figures.stats.interval_for_display(values[s])
+        wanted = stats.interval_for_display(values[s])
         assert band[["centre", "low", "high"]].iloc[s].tolist() == pytest.approx(list(wanted))
 
 

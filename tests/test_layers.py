@@ -31,9 +31,22 @@ SOLE = {
 LIGHT = {"torch", "numpy", "optuna", "scipy", "sklearn", "pooch", "pandas"}
 
 
+def files(module: str) -> list[Path]:
+    """A module's file, or all files of the package that it has become."""
+    folder = PACKAGE / module
+    return sorted(folder.glob("*.py")) if folder.is_dir() else [PACKAGE / f"{module}.py"]
+
+
 def imports(module: str) -> set[str]:
+    """Every module name that a module imports from outside itself."""
+    found = set().union(*map(imports_of, files(module)))
+    own = f"harness.{module}"
+    return {name for name in found if name != own and not name.startswith(f"{own}.")}
+
+
+def imports_of(path: Path) -> set[str]:
     """Every module name that a file imports, inside functions too, but not for type checking."""
-    tree = ast.parse((PACKAGE / f"{module}.py").read_text())
+    tree = ast.parse(path.read_text())
     for node in ast.walk(tree):
         if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
             node.body = []
@@ -50,6 +63,7 @@ def imports(module: str) -> set[str]:
 
 def test_every_module_has_a_rank() -> None:
     modules = {p.stem for p in PACKAGE.glob("*.py")} - {"__init__"}
+    modules |= {p.parent.name for p in PACKAGE.glob("*/__init__.py")}
     assert modules == set(RANK)
 
 

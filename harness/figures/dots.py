@@ -1,0 +1,103 @@
+"""A dot and an interval an arm."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from harness import stats
+from harness.figures.axes import limits, numbers, words
+from harness.figures.base import Figure_, as_tuple, pairs
+from harness.figures.rows import final
+from harness.figures.theme import INK, PAPER, blank, palette, panels
+from harness.study import Study
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True)
+class Intervals(Figure_):
+    """A dot and its 95 % interval by arm, best first, with each seed behind it."""
+
+    def _draw(self, study: Study, rows: pd.DataFrame) -> Figure:
+        found = self._panels(study, rows[rows["phase"] == self.phase])
+        if not found:
+            return blank()
+        metric, colours = study.metrics[self.metric], palette(study)
+        most = max(some["arm"].nunique() for _, some in found)
+        columns = min(len(found), 3)
+        height = 0.62 + (0.15 if columns > 1 else 0.19) * most
+        figure, axes = panels(len(found), columns=columns, height=height, legend=0.0)
+        for ax, (title, some) in zip(axes, found, strict=True):
+            values = final(study, some, self.metric)
+            values = values[values["value"].notna()]
+            centres = {
+                str(arm): stats.interval_for_display(group["value"].to_numpy())
+                for arm, group in values.groupby("arm", sort=False, observed=True)
+            }
+            sign = -1 if metric.better == "high" else 1
+            declared = {arm: i for i, arm in enumerate(study.arms)}
+            order = sorted(centres, key=lambda arm: (sign * centres[arm][0], declared[arm]))
+            # a diverged seed counts with its worst score, and is drawn at the worse edge
+            gone = (values["status"] == "diverged").to_numpy()
+            if not gone.all():
+                values.loc[gone, "value"] = sign * math.inf
+            shown = [c for arm, c in centres.items() if np.isfinite(c).all() and arm not in
+                     set(values["arm"][gone])]  # fmt: skip
+            seen = pd.concat(
+                [values["value"], pd.Series([x for c in shown for x in c], dtype=float)]
+            )
+            seen = seen[np.isfinite(seen)]
+            if metric.log:
+                ax.set_xscale("log")
+                seen = seen[seen > 0]
+            edges = limits(ax, "x", seen, metric, values["value"])
+            for place, arm in enumerate(order):
+                seeds = values.loc[values["arm"] == arm, "value"].clip(*edges)
+                centre, low, high = np.clip(centres[arm], *edges)
+                ax.plot(seeds, np.full(len(seeds), place), "o", ms=2.6, mew=0, alpha=0.28,
+                        color=colours[arm], clip_on=False)  # fmt: skip
+                ax.plot([low, high], [place, place], color=colours[arm], lw=1.6,
+                        solid_capstyle="butt")  # fmt: skip
+                ax.plot(centre, place, "o", ms=4.6, color=colours[arm], mec=PAPER, mew=0.7,
+                        clip_on=False)  # fmt: skip
+            for edge, infinite in zip(edges, (-math.inf, math.inf), strict=True):
+                at = values[values["value"] == infinite]
+                if len(at):
+                    ax.axvline(edge, color=INK, lw=0.6, ls=(0, (1, 2)), alpha=0.7, zorder=0)
+                    word = "never" if (at["status"] == "finished").any() else "diverged"
+                    # along the line at the best end, where no dot of this edge is
+                    ax.annotate(word, (edge, 1), (-2 if edge == edges[1] else 2, -1),
+                                xycoords=ax.get_xaxis_transform(), textcoords="offset points",
+                                ha="right" if edge == edges[1] else "left", va="top",
+                                rotation=90, fontsize=7, style="italic")  # fmt: skip
+            ax.set_yticks(range(len(order)), [study.label(arm) for arm in order])
+            ax.set(ylim=(len(order) - 0.4, -0.6), title=title, xlabel=words(self.metric, metric))
+            ax.tick_params(axis="y", length=0)
+            ax.spines["left"].set_visible(False)
+            ax.grid(axis="y", visible=False)
+            numbers(ax, "x", metric)
+        return figure
+
+
+def intervals(
+    name: str,
+    caption: str,
+    metric: str,
+    *,
+    factor: str | None = None,
+    levels: Sequence[Any] | None = None,
+    arms: Sequence[str] | None = None,
+    where: Mapping[str, Any] | None = None,
+    phase: str = "confirm",
+) -> Figure_:
+    """The final metric of each arm with its interval, a panel a level of `factor`."""
+    return Intervals(
+        name, caption, metric, factor, as_tuple(levels), pairs(where), as_tuple(arms), phase
+    )

@@ -1,0 +1,111 @@
+"""Paths over the contours of a surface."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from harness.figures.axes import legend
+from harness.figures.base import Figure_, as_tuple, pairs
+from harness.figures.theme import INK, PAPER, blank, dashes, palette, panels
+from harness.study import InvalidStudy, Study
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True)
+class Trajectories(Figure_):
+    """Paths of one seed over contours of the surfaces they descend."""
+
+    def reads(self, study: Study) -> tuple[str, ...]:
+        return ("x", "y")
+
+    def validate(self, study: Study) -> None:
+        from harness.surfaces import SURFACES
+
+        super().validate(study)
+        self._allow("metric", ("x", "y"), study.metrics)
+        factor = self.facet(study)
+        levels = self.levels or (study.vary[factor] if factor else ())
+        if not any(level in SURFACES for level in levels):
+            raise InvalidStudy(
+                f"figure {self.name!r} goes over {factor} {', '.join(map(str, levels))}; "
+                f"allowed: at least one of {', '.join(SURFACES)}"
+            )
+
+    def _draw(self, study: Study, rows: pd.DataFrame) -> Figure:
+        from harness.surfaces import SURFACES
+
+        factor = self.facet(study)
+        rows = rows[(rows["phase"] == "confirm") & rows["x"].notna() & rows["y"].notna()]
+        places = [
+            (level, rows[rows[factor] == level])
+            for level in self.levels or (study.vary[factor] if factor else ())
+            if level in SURFACES
+        ]
+        places = [(level, some) for level, some in places if len(some)]
+        if not places:
+            return blank()
+        colours, dash = palette(study), dashes(study)
+        figure, axes = panels(len(places), height=2.2)
+        for ax, (level, some) in zip(axes, places, strict=True):
+            surface = SURFACES[level]
+            _contours(ax, surface)
+            first = some[some["seed"] == some["seed"].min()].sort_values("step", kind="stable")
+            for arm in self._arms(study, first):
+                path = first.loc[first["arm"] == arm, ["x", "y"]].to_numpy()
+                # far outside the window the renderer's clipping loses precision
+                path = path[(np.abs(path) < 1e4).all(axis=1)]
+                ax.plot(*path.T, color=colours[arm], lw=1.1, dashes=dash[arm] or (None, None))
+                if len(path):
+                    ax.plot(*path[-1], "o", ms=3.4, color=colours[arm], mec=PAPER, mew=0.5)
+            ax.plot(*surface.start, "o", ms=6, mfc="none", mec=INK, mew=1.0, zorder=5)
+            for point in surface.minima:
+                ax.plot(*point, "*", ms=8, mfc=PAPER, mec=INK, mew=0.7, zorder=5)
+            ax.set(xlim=surface.bounds[:2], ylim=surface.bounds[2:], title=str(level))
+            ax.grid(visible=False)
+        from matplotlib.lines import Line2D
+
+        marks = [
+            Line2D([], [], ls="", marker="o", ms=6, mfc="none", mec=INK, label="start"),
+            Line2D([], [], ls="", marker="*", ms=8, mfc=PAPER, mec=INK, mew=0.7, label="minimum"),
+            Line2D([], [], ls="", marker="o", ms=3.4, color=INK, label="end"),
+        ]
+        legend(figure, study, self._arms(study, rows), marks)
+        return figure
+
+
+def _contours(ax: Axes, surface: Any) -> None:
+    """Shade and line a surface's levels: logarithmic above its floor, linear for a saddle."""
+    import torch
+
+    x0, x1, y0, y1 = surface.bounds
+    x, y = np.linspace(x0, x1, 81), np.linspace(y0, y1, 81)
+    grid = np.meshgrid(x, y)
+    z = surface.fn(*(torch.from_numpy(g) for g in grid)).numpy()
+    if surface.minima:
+        z = np.log10(z - surface.floor + 1e-3)
+    low, high = np.quantile(z, (0.004, 0.985))
+    levels = np.linspace(low, high, 10)
+    rgb = tuple(int(INK[i : i + 2], 16) / 255 for i in (1, 3, 5))
+    shades = [(*rgb, 0.26 * (1 - i / len(levels)) ** 1.3) for i in range(len(levels) + 1)]
+    ax.contourf(x, y, z, levels, colors=shades, extend="both")
+
+
+def trajectories(
+    name: str,
+    caption: str,
+    *,
+    factor: str | None = None,
+    levels: Sequence[Any] | None = None,
+    arms: Sequence[str] | None = None,
+    where: Mapping[str, Any] | None = None,
+) -> Figure_:
+    """Paths from metrics x and y of the lowest confirm seed, a panel a surface."""
+    return Trajectories(name, caption, "x", factor, as_tuple(levels), pairs(where), as_tuple(arms))

@@ -1,0 +1,60 @@
+"""What figures read off the rows: one number a trial, or one a trial and step."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pandas as pd
+
+from harness import stats
+from harness.study import Metric, Study
+
+POINTS = 120  # most points a line keeps
+
+
+def final(study: Study, rows: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """The last value of a metric, one row a trial.
+
+    Returns:
+        Columns arm, the factors, the nuisance, seed, trial, status, value. A diverged trial has
+        the metric's worst score; failed trials and those that do not report it are absent.
+    """
+    columns = ["arm", *study.vary, *study.nuisance_names(), "seed", "trial", "status"]
+    done = rows[(rows["status"] == "finished") & rows[metric].notna()]
+    last = done.sort_values("step", kind="stable").drop_duplicates("trial", keep="last")
+    gone = rows[rows["status"] == "diverged"].drop_duplicates("trial")
+    gone = gone[columns].assign(value=study.metrics[metric].worst_value)
+    ended = last[columns].assign(value=last[metric].astype(float))
+    return pd.concat([part for part in (ended, gone) if len(part)] or [ended])
+
+
+def band_of(rows: pd.DataFrame, metric: Metric, name: str) -> pd.DataFrame:
+    """Centre and 95 % interval over trials at each step: columns step, centre, low, high.
+
+    A diverged trial scores worst from its last row on, so that a curve never improves because
+    the bad seeds have left it.
+    """
+    table = rows.pivot_table(index="step", columns="trial", values=name, aggfunc="last")
+    gone = rows.loc[rows["status"] == "diverged", "trial"].unique()
+    for trial in gone:
+        alive = table[trial].notna().to_numpy() if trial in table else np.zeros(len(table), bool)
+        last = int(alive.nonzero()[0].max()) if alive.any() else -1
+        column = table[trial].to_numpy(copy=True) if trial in table else np.full(len(table), np.nan)
+        column[last + 1 :] = metric.worst_value
+        table[trial] = column
+    stride = max(1, math.ceil(len(table) / POINTS))
+    table = table.iloc[::stride] if stride == 1 else pd.concat([table.iloc[:-1:stride], table[-1:]])
+    values = table.to_numpy(dtype=float)  # (steps, trials)
+    centre, low, high = (np.full(len(table), np.nan) for _ in range(3))
+    n = (~np.isnan(values)).sum(axis=1)
+    plain = ~np.isinf(values).any(axis=1) & (n > 1)
+    if plain.any():
+        some, count = values[plain], n[plain]
+        centre[plain] = np.nanmean(some, axis=1)
+        error = np.nanstd(some, axis=1, ddof=1) / np.sqrt(count)
+        half = stats.t_quantile(0.975, count - 1) * error
+        low[plain], high[plain] = centre[plain] - half, centre[plain] + half
+    for i in np.flatnonzero(~plain):
+        centre[i], low[i], high[i] = stats.interval_for_display(values[i])
+    return pd.DataFrame({"step": table.index, "centre": centre, "low": low, "high": high})

@@ -1,0 +1,87 @@
+"""A metric against the step."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from harness.figures.axes import end_labels, floor_of, legend, limits, numbers, outer, words
+from harness.figures.base import Figure_, as_tuple, pairs
+from harness.figures.rows import band_of
+from harness.figures.theme import blank, dashes, palette, panels
+from harness.study import Metric, Study
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True)
+class Curves(Figure_):
+    """A metric against the step: mean and 95 % band over confirm seeds, a line an arm."""
+
+    step: str = "step"
+
+    def _draw(self, study: Study, rows: pd.DataFrame) -> Figure:
+        import seaborn as sns
+
+        found = self._panels(study, rows[rows["phase"] == self.phase])
+        if not found:
+            return blank()
+        metric, colours = study.metrics[self.metric], palette(study)
+        figure, axes = panels(len(found), height=1.9 if len(found) > 1 else 3.2)
+        arms = self._arms(study, pd.concat([some for _, some in found]))
+        direct = len(found) == 1
+        for ax, (title, some) in zip(axes, found, strict=True):
+            bands = {arm: band_of(some[some["arm"] == arm], metric, self.metric) for arm in arms}
+            lines = pd.concat([b.assign(arm=arm) for arm, b in bands.items()])
+            lines = lines[np.isfinite(lines["centre"])]
+            floor = floor_of(metric, lines["centre"])
+            for arm, band in bands.items():
+                sure = band[np.isfinite(band["low"]) & np.isfinite(band["high"])]
+                low, high = sure["low"].clip(lower=floor), sure["high"].clip(lower=floor)
+                ax.fill_between(sure["step"], low, high, color=colours[arm], alpha=0.13, lw=0)
+            lines = lines.assign(centre=lines["centre"].clip(lower=floor))
+            sns.lineplot(
+                lines, x="step", y="centre", hue="arm", style="arm", hue_order=arms,
+                style_order=arms, palette=colours, ax=ax, lw=1.2, legend=False, errorbar=None,
+                dashes={arm: dash or "" for arm, dash in dashes(study).items()}, estimator=None,
+            )  # fmt: skip
+            for arm, band in bands.items():
+                gone = band[np.isinf(band["centre"])]
+                seen = lines[lines["arm"] == arm]
+                if len(gone) and len(seen):  # most of its seeds have diverged from here on
+                    ax.plot(*seen[["step", "centre"]].iloc[-1], "x", ms=5, color=colours[arm])
+            if metric.log and len(lines):
+                ax.set_yscale("log")
+            limits(ax, "y", lines["centre"], metric)
+            numbers(ax, "y", metric)
+            numbers(ax, "x", Metric("steps"))
+            ax.set(title=title, xlabel=self.step, ylabel=words(self.metric, metric))
+            if direct:
+                direct = end_labels(ax, study, lines)
+        outer(axes)
+        if not direct:
+            legend(figure, study, arms)
+        return figure
+
+
+def curves(
+    name: str,
+    caption: str,
+    metric: str,
+    *,
+    factor: str | None = None,
+    levels: Sequence[Any] | None = None,
+    arms: Sequence[str] | None = None,
+    where: Mapping[str, Any] | None = None,
+    phase: str = "confirm",
+    step: str = "step",
+) -> Figure_:
+    """A metric against the step, a panel a level of `factor`; `step` is the word on the axis."""
+    return Curves(
+        name, caption, metric, factor, as_tuple(levels), pairs(where), as_tuple(arms), phase, step
+    )

@@ -1,0 +1,110 @@
+"""How every figure looks: colours, dashes, type, and the axes of a page."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.study import Study
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+WIDTH = 7.2  # inches: the text width of an A4 page
+INK, PAPER = "#12131a", "#fdfefd"  # stand-ins, replaced in `svg` by the page's own colours
+FONTS = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Liberation Sans', Arial, sans-serif"
+
+# Found by farthest-point search in OKLab under normal, deuteranopic and protanopic vision, among
+# colours with a contrast of at least 2.9 to white and to near-black. Neighbours differ most.
+COLOURS = (
+    "#116bba", "#ea7714", "#b91f58", "#5ca49a", "#9c87f8", "#bb5111", "#7081b3",
+    "#286a73", "#ff617c", "#5c6df1", "#019f65", "#a532a0", "#e25744", "#9b6d8c",
+)  # fmt: skip
+DASHES: tuple[tuple[float, ...], ...] = ((), (4, 1.4), (1.2, 1.2), (5, 1.2, 1.2, 1.2))
+ARMS_A_DASH = 5
+POINTS = 120  # most points a line keeps
+
+
+def palette(study: Study) -> dict[str, str]:
+    """Each arm's colour, the same in every figure of the study."""
+    return {arm: COLOURS[i % len(COLOURS)] for i, arm in enumerate(study.arms)}
+
+
+def dashes(study: Study) -> dict[str, tuple[float, ...]]:
+    """Each arm's dash pattern in line widths (on, off, …), empty for solid: a second channel."""
+    return {arm: DASHES[i // ARMS_A_DASH % len(DASHES)] for i, arm in enumerate(study.arms)}
+
+
+def font_folder() -> Path:
+    """Where matplotlib keeps the fonts it brings, for machines that have none."""
+    import matplotlib
+
+    return Path(matplotlib.get_data_path()) / "fonts" / "ttf"
+
+
+@functools.cache
+def _style() -> dict[str, Any]:
+    import seaborn as sns
+
+    own = {
+        "figure.facecolor": "none", "axes.facecolor": "none", "savefig.facecolor": "none",
+        "text.color": INK, "axes.edgecolor": INK, "axes.labelcolor": INK, "xtick.color": INK,
+        "ytick.color": INK, "axes.linewidth": 0.6, "font.family": "sans-serif",
+        "font.sans-serif": ["DejaVu Sans"], "font.size": 8, "axes.titlesize": 8.5,
+        "axes.labelsize": 8, "xtick.labelsize": 7.5, "ytick.labelsize": 7.5,
+        "legend.fontsize": 7.5, "legend.frameon": False, "legend.handlelength": 2.4,
+        "axes.titleweight": "bold", "axes.titlelocation": "left", "axes.titlepad": 4,
+        "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True,
+        "axes.axisbelow": True, "grid.color": INK, "grid.alpha": 0.09, "grid.linewidth": 0.6,
+        "xtick.major.size": 2.5, "ytick.major.size": 2.5, "xtick.major.width": 0.6,
+        "ytick.major.width": 0.6, "xtick.minor.size": 0, "ytick.minor.size": 0,
+        "xtick.major.pad": 2.5, "ytick.major.pad": 2.5, "axes.labelpad": 2.5,
+        "svg.fonttype": "none", "svg.hashsalt": "harness", "path.simplify_threshold": 0.2,
+        "axes.unicode_minus": True, "text.parse_math": False, "lines.solid_joinstyle": "round",
+    }  # fmt: skip
+    return {**sns.axes_style("ticks"), **sns.plotting_context("paper"), **own}
+
+
+@contextmanager
+def style() -> Iterator[None]:
+    """Everything is drawn and saved under this style, whatever the user's own settings are."""
+    import matplotlib
+
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(_style())
+        yield
+
+
+def panels(
+    count: int, *, columns: int | None = None, height: float = 1.9, legend: float = 0.45
+) -> tuple[Figure, list[Axes]]:
+    """A figure as wide as a page with `count` axes, left to right and top to bottom.
+
+    Args:
+        count: How many axes.
+        columns: How many in a row; by default at most three.
+        height: Inches of a row.
+        legend: Inches left for a legend below.
+    """
+    from matplotlib.figure import Figure
+
+    columns = columns or (count if count < 4 else 2 if count == 4 else 3)
+    rows = math.ceil(count / columns)
+    figure = Figure(figsize=(WIDTH, rows * height + legend), layout="constrained")
+    engine: Any = figure.get_layout_engine()
+    engine.set(w_pad=0.05, h_pad=0.05, wspace=0.03, hspace=0.03)
+    return figure, [figure.add_subplot(rows, columns, i + 1) for i in range(count)]
+
+
+def blank(text: str = "no rows yet") -> Figure:
+    """A low panel that says why there is nothing to see."""
+    figure, (ax,) = panels(1, height=0.9, legend=0.0)
+    ax.axis("off")
+    ax.text(0.5, 0.5, text, ha="center", va="center", fontsize=9, style="italic")
+    return figure
