@@ -1,0 +1,466 @@
+"""Activations: is it the activation that stops a deep network from training?
+
+Nine activations at depths of 1 to 32 hidden layers, each with the initialisation meant for it, and
+beside them the cures: other initialisations, residual connections, batch normalisation. The
+back-propagated signal and the gradient of the weights are different things and are measured apart,
+layer by layer, at initialisation and through training; the rate of plain gradient descent is tuned
+for every arm and depth.
+
+"Suited" initialisation is Xavier's for sigmoidal activations and He's for rectifiers, with biases
+of zero. "Scaled up" is Xavier's times 32, so that a weight of 4, which |σ'(z)w| > 1 takes, is one
+standard deviation at 64 units.
+
+Departures from the sources: digits instead of MNIST and 64 units instead of 1000 at the default
+scale. At no scale the L1 penalty on activations that Glorot, Bordes & Bengio train with, nor their
+Xavier initialisation of rectifiers; rates are drawn from a range, not a grid of four or five.
+Residual connections go around one layer, from pre-activations to pre-activations (He et al. 2016),
+so that depth and parameters are those of the plain network; the decks show no such detail.
+"""
+
+from dataclasses import replace
+from functools import partial
+
+from harness import (
+    Arm,
+    Budget,
+    Claim,
+    Data,
+    Float,
+    Metric,
+    Optimizer,
+    Study,
+    Training,
+    Trial,
+    stats,
+)
+from harness.claims import above, below, equivalent, everywhere, higher
+from harness.figures import across, curves, custom, final, heat, layers, panels, sensitivity
+from harness.models import MLP
+from harness.probes import (
+    Activations,
+    Backpropagated,
+    Every,
+    GradientNorms,
+    Jacobians,
+    RecordTo,
+)
+
+DEPTHS = (1, 2, 4, 8, 16, 32)
+SOME = (1, 2, 4, 8, 16, 32)  # layers whose activations are reported: the last of every depth is one
+
+
+def trial(t: Trial) -> Training:
+    hidden = (t["width"],) * t["depth"]
+    training = Training(
+        model=partial(
+            MLP, (t["pixels"], *hidden, 10), t["activation"], t["init"], t.get("gain", 1.0),
+            t.get("wiring", "plain"),
+        ),
+        optimizer=Optimizer("sgd", lr=t["lr"]),
+        data=Data(t["data"]),
+        epochs=t["epochs"],
+        batch_size=t["batch_size"],
+    )  # fmt: skip
+    if t.phase == "tune":
+        return training
+    probes = (
+        RecordTo("valid_accuracy", 0.9, "epochs_to_90", per=training.epoch),
+        Every(t["epochs"] // 5, GradientNorms()),
+        Every(t["epochs"] // 5, Backpropagated()),
+        Every(t["epochs"] // 5, Activations(layers=SOME)),
+        Every(t["epochs"], Jacobians(layers=SOME)),
+    )
+    return replace(training, probes=probes)
+
+
+SUITED = {
+    "sigmoid": "xavier", "tanh": "xavier", "softsign": "xavier", "softplus": "he", "relu": "he",
+    "leaky_relu": "he", "elu": "he", "gelu": "he", "silu": "he",
+}  # fmt: skip
+LABELS = {"relu": "ReLU", "leaky_relu": "leaky ReLU", "elu": "ELU", "gelu": "GELU", "silu": "SiLU"}
+ARMS = {
+    name: Arm({"activation": name, "init": init}, label=LABELS.get(name))
+    for name, init in SUITED.items()
+}
+PLAIN = tuple(ARMS)
+
+
+def variant(activation: str, label: str, **changes) -> Arm:
+    settings = {"activation": activation, "init": SUITED.get(activation, "xavier"), **changes}
+    return Arm(settings, label=label)
+
+
+ARMS |= {
+    "tanh_standard": variant("tanh", "tanh, U[±1/√n]", init="standard"),
+    "softsign_standard": variant("softsign", "softsign, U[±1/√n]", init="standard"),
+    "relu_standard": variant("relu", "ReLU, U[±1/√n]", init="standard"),
+    "relu_xavier": variant("relu", "ReLU, Xavier", init="xavier"),
+    "sigmoid_scaled": variant("sigmoid", "sigmoid, scaled up", gain=32.0),
+    "sigmoid_residual": variant("sigmoid", "sigmoid, residual", wiring="residual"),
+    "sigmoid_batchnorm": variant("sigmoid", "sigmoid, batch norm", wiring="batchnorm"),
+    "sigmoid_tanh": variant("sigmoid_tanh", "2σ(2x) − 1"),
+}
+# Where the arms run: besides `DEPTHS`, three layers as in Glorot, Bordes & Bengio 2011, and five as
+# in Glorot & Bengio 2010.
+RUNS = dict.fromkeys(PLAIN, DEPTHS) | {
+    "sigmoid": (*DEPTHS, 5),
+    "tanh": (*DEPTHS, 3, 5),
+    "softsign": (*DEPTHS, 5),
+    "softplus": (*DEPTHS, 3),
+    "relu": (*DEPTHS, 3),
+    "tanh_standard": (4, 5, 16, 32),
+    "softsign_standard": (4, 5),
+    "relu_standard": (4, 16, 32),
+    "relu_xavier": (4, 16, 32),
+    "sigmoid_scaled": (4, 16),
+    "sigmoid_residual": (4, 16, 32),
+    "sigmoid_batchnorm": (4, 16, 32),
+    "sigmoid_tanh": (4,),
+}
+
+METRICS = {
+    "train_loss": Metric("nats", better="low", log=True),
+    "valid_loss": Metric("nats", better="low", log=True),
+    "valid_accuracy": Metric("fraction", better="high", worst=0.0),
+    "test_accuracy": Metric("fraction", better="high", worst=0.0),
+    "epochs_to_90": Metric(
+        "epochs", better="low", log=True, label="epochs to 90 % validation accuracy"
+    ),
+    "shrink_per_layer": Metric(
+        "ratio", log=True, label="back-propagated gradient, a layer's over the layer above's"
+    ),
+    "signal_change": Metric(
+        "factors of two", label="change of the back-propagated gradient over the hidden layers"
+    ),
+    "grad_spread": Metric(
+        "ratio", log=True, label="weight gradients, largest norm of a layer over the smallest"
+    ),
+}
+MEASURES = {
+    "act_slope": "mean local derivative",
+    "act_saturated": "share of saturated activations",
+    "act_dead": "share of dead units",
+    "act_zeros": "share of zeros",
+    "act_std": "standard deviation of activations",
+    "jacobian_mean": "mean singular value of layer Jacobians",
+    "jacobian_max": "largest singular value of layer Jacobians",
+}
+for name, words in MEASURES.items():
+    unit = "fraction" if "share" in words else "derivative" if "slope" in name else "value"
+    METRICS[name] = Metric(unit, label=words)
+    for layer in SOME[:-1] if name.startswith("jacobian") else SOME:
+        METRICS[f"{name}_{layer}"] = Metric(unit, label=f"{words}, layer {layer}")
+for layer in range(1, max(DEPTHS) + 2):
+    METRICS[f"delta_norm_{layer}"] = Metric(
+        "norm", log=True, label=f"back-propagated gradient, layer {layer}"
+    )
+    METRICS[f"grad_norm_{layer}"] = Metric(
+        "norm", log=True, label=f"weight gradient, layer {layer}"
+    )
+
+
+# Test error in percent on MNIST without pretraining: Glorot & Bengio 2010, Table 1 (5x1000), and
+# Glorot, Bordes & Bengio 2011, Table 1 (3x1000).
+THEIRS = {
+    5: {"softsign": 1.72, "softsign_standard": 1.64, "tanh": 1.64, "tanh_standard": 1.76,
+        "sigmoid": 2.21},
+    3: {"relu": 1.43, "tanh": 1.57, "softplus": 1.77},
+}  # fmt: skip
+
+
+def beside_theirs(study: Study, frame, palette):
+    """Our test errors beside the published ones, a panel a network."""
+    figure, axes = panels(len(THEIRS), columns=2, height=1.7)
+    rows = frame[frame["phase"] == "confirm"]
+    for ax, (depth, theirs) in zip(axes, sorted(THEIRS.items()), strict=True):
+        ours = final(study, rows[rows["depth"] == depth], "test_accuracy")
+        for place, (arm, error) in enumerate(theirs.items()):
+            errors = 100 - 100 * ours.loc[ours["arm"] == arm, "value"].to_numpy(float)
+            centre, low, high = stats.interval_for_display(errors)
+            ax.plot([low, high], [place, place], color=palette[arm], lw=1.6)
+            ax.plot(centre, place, "o", ms=4.6, color=palette[arm], label="ours")
+            ax.plot(error, place, "D", ms=4, mfc="none", mec=palette[arm], label="published")
+        ax.set_yticks(range(len(theirs)), [study.label(arm) for arm in theirs])
+        ax.set(ylim=(len(theirs) - 0.5, -0.5), xlabel="test error (%)", title=f"{depth} layers")
+    handles, words = axes[0].get_legend_handles_labels()
+    figure.legend(handles[:2], words[:2], loc="outside lower center", ncols=2)
+    return figure
+
+
+STUDY = Study(
+    question="Which activations let a plain deep network train, and what rescues the others?",
+    trial=trial,
+    arms=ARMS,
+    vary={"depth": tuple(sorted({*DEPTHS, *THEIRS}))},
+    include=lambda arm, cell: cell["depth"] in RUNS[arm],
+    nuisance={"lr": Float(1e-3, 10.0, log=True)},
+    fixed={"epochs": 15, "batch_size": 32, "width": 64, "pixels": 64, "data": "digits"},
+    select=("valid_accuracy", "valid_loss"),
+    metrics=METRICS,
+    budgets={
+        "smoke": Budget(draws=1, seeds=2, epochs=5, batch_size=256, depth=(4, 32)),
+        "default": Budget(draws=8, seeds=10),
+        "paper": Budget(
+            draws=8,
+            seeds=5,
+            epochs=30,
+            batch_size=10,
+            width=1000,
+            pixels=784,
+            data="mnist",
+            depth=(1, 3, 4, 5, 16),
+        ),
+    },
+    sources={
+        "[Overview]": "Deep Learning Overview",
+        "[ECNU]": "AI Foundations, Lecture 13, ECNU",
+        "[Oxford]": "Deep learning, Oxford",
+        "[SNU]": "Neural Networks and Deep Learning, SNU 2016",
+        "[UIUC]": "CS 412 Deep Learning, UIUC 2022",
+        "[Glorot10]": "Glorot & Bengio 2010, Understanding the difficulty of training deep feedforward neural networks",
+        "[Glorot11]": "Glorot, Bordes & Bengio 2011, Deep Sparse Rectifier Neural Networks",
+        "[He]": "He et al. 2015, Delving Deep into Rectifiers",
+    },
+    claims=(
+        Claim(
+            "In a 16-layer sigmoid network the back-propagated gradient shrinks at least fourfold a layer at initialisation.",
+            "[Overview], “Vanishing Gradient and Exploding Gradient Problem (2)”",
+            below("shrink_per_layer", 1 / 4, arm="sigmoid", depth=16, at="start"),
+            id="sigmoid-shrinks",
+            figure="signal",
+        ),
+        Claim(
+            "In a 16-layer ReLU network with He initialisation it stays within a factor of two from the last hidden layer to the first.",
+            "[He], section 2.2; [UIUC], “Responsive Activation Function”",
+            below("signal_change", 1.0, arm="relu", depth=16, at="start"),
+            id="relu-keeps",
+            figure="signal",
+        ),
+        Claim(
+            "With the standard initialisation a tanh network's back-propagated gradient shrinks to at most two thirds a layer (1/√3 in theory).",
+            "[Glorot10], sections 4.2.1 and 4.2.2",
+            below("shrink_per_layer", 2 / 3, arm="tanh_standard", depth=5, at="start"),
+            id="standard-shrinks",
+            figure="signal-inits",
+        ),
+        Claim(
+            "Even so the norms of its weight gradients stay within a factor of two of each other across layers.",
+            "[Glorot10], equation 14 and Figure 8",
+            below("grad_spread", 2.0, arm="tanh_standard", depth=5, at="start"),
+            id="trap",
+            figure="weight-gradients",
+        ),
+        Claim(
+            "The mean singular value of layer Jacobians is at least 0.2 higher with Xavier initialisation than with the standard one.",
+            "[Glorot10], section 4.2.1",
+            higher("jacobian_mean", arm="tanh", than="tanh_standard", by=0.2, depth=5, at="start"),
+            id="jacobians",
+            published="about 0.8 against 0.5 (tanh, 5x1000)",
+        ),
+        Claim(
+            "At 16 layers a tuned sigmoid network stays below 30 % test accuracy.",
+            "[UIUC], “Responsive Activation Function”; [ECNU], “Vanishing Gradient”",
+            below("test_accuracy", 0.3, arm="sigmoid", depth=16),
+            id="sigmoid-fails",
+            figure="accuracy",
+        ),
+        Claim(
+            "At 16 layers a tuned ReLU network exceeds 90 % test accuracy.",
+            "[UIUC], “Responsive Activation Function”; [SNU], “Modern deep learning (2012 –)”",
+            above("test_accuracy", 0.9, arm="relu", depth=16),
+            id="relu-trains",
+            figure="accuracy",
+        ),
+        Claim(
+            "With one hidden layer sigmoid and ReLU are within one point of test accuracy of each other.",
+            "[Overview], “Vanishing Gradient and Exploding Gradient Problem (1)” (it takes layers)",
+            equivalent("test_accuracy", arm="sigmoid", to="relu", within=0.01, depth=1),
+            id="shallow",
+            figure="accuracy",
+        ),
+        Claim(
+            "Residual connections rescue the 16-layer sigmoid network: it exceeds 90 % test accuracy.",
+            "[ECNU], “Residual networks”; [Oxford], “Gradient vanish issue in really deep neural networks”",
+            above("test_accuracy", 0.9, arm="sigmoid_residual", depth=16),
+            id="residual",
+            figure="cures",
+        ),
+        Claim(
+            "Batch normalisation rescues the 16-layer sigmoid network: it exceeds 90 % test accuracy.",
+            "[ECNU], “Batch normalization”; [SNU], “Batch normalization”",
+            above("test_accuracy", 0.9, arm="sigmoid_batchnorm", depth=16),
+            id="batchnorm",
+            figure="cures",
+        ),
+        Claim(
+            "With weights scaled up the sigmoid's gradient explodes instead: it grows from each layer to the one below.",
+            "[Overview], “Vanishing Gradient and Exploding Gradient Problem (2)”",
+            above("shrink_per_layer", 1.0, arm="sigmoid_scaled", depth=16, at="start"),
+            id="explodes",
+            figure="signal-inits",
+        ),
+        Claim(
+            "At 16 layers tanh with Xavier initialisation is more than one point more accurate than with the standard one, both tuned.",
+            "[Glorot10], section 5 and Table 1",
+            higher("test_accuracy", arm="tanh", than="tanh_standard", by=0.01, depth=16),
+            id="xavier",
+            figure="inits",
+            published="test error 1.64 % against 1.76 % (5 layers, MNIST)",
+        ),
+        Claim(
+            "At five layers tanh is more accurate than the sigmoid.",
+            "[Glorot10], Table 1",
+            higher("test_accuracy", arm="tanh", than="sigmoid", depth=5),
+            id="five-layers",
+            figure="published",
+            published="test error 1.64 % against 2.21 % (MNIST)",
+        ),
+        Claim(
+            "At three layers ReLU is at most half a point less accurate than tanh.",
+            "[Glorot11], Table 1; [SNU], “Modern deep learning (2012 –)”",
+            higher("test_accuracy", arm="relu", than="tanh", by=-0.005, depth=3),
+            id="three-layers",
+            figure="published",
+            published="test error 1.43 % against 1.57 % (MNIST)",
+        ),
+        Claim(
+            "More than half of what a trained ReLU network's units put out is zero.",
+            "[Glorot11], section 3.1 and Table 1",
+            above("act_zeros", 0.5, arm="relu", depth=3),
+            id="sparse",
+            figure="zeros",
+            published="83.4 % zeros on MNIST, with an L1 penalty on activations",
+        ),
+        Claim(
+            "Trained leaky ReLU and ELU networks of 16 layers have no dead units: fewer than one in a thousand.",
+            "[UIUC], “Activation Functions”",
+            everywhere(below("act_dead", 0.001, arm="elu", depth=16), arm=("leaky_relu", "elu")),
+            id="no-dead-units",
+            figure="dead",
+        ),
+        Claim(
+            "A trained ReLU network of 16 layers has: more than one in a thousand.",
+            "[ECNU], “Vanishing Gradient” (derivatives “exactly zero”)",
+            above("act_dead", 0.001, arm="relu", depth=16),
+            id="dead-relus",
+            figure="dead",
+        ),
+        Claim(
+            "tanh(x) = 2σ(2x) − 1 holds for whole networks: four layers of either end within one point of test accuracy.",
+            "[ECNU], “Nonlinear activation functions”",
+            equivalent("test_accuracy", arm="sigmoid_tanh", to="tanh", within=0.01, depth=4),
+            id="identity",
+        ),
+    ),
+    figures=(
+        layers(
+            "signal",
+            "Norm of the back-propagated gradient by layer at initialisation, relative to the output's, a panel a depth: geometric mean and 95 % interval over seeds. The dashed bound falls fourfold a layer from the last hidden one.",
+            metric="delta_norm_",
+            factor="depth",
+            levels=(4, 8, 16, 32),
+            arms=PLAIN,
+            relative=True,
+            bounds={"4⁻ᴸ": lambda layer, count: 4.0 ** (layer - count + 1)},
+        ),
+        layers(
+            "signal-inits",
+            "The same for other initialisations and wirings.",
+            metric="delta_norm_",
+            factor="depth",
+            levels=(4, 5, 16, 32),
+            arms=(
+                "sigmoid",
+                "sigmoid_scaled",
+                "sigmoid_residual",
+                "sigmoid_batchnorm",
+                "tanh",
+                "tanh_standard",
+                "relu",
+                "relu_xavier",
+                "relu_standard",
+            ),
+            relative=True,
+        ),
+        layers(
+            "weight-gradients",
+            "Norm of each layer's weight gradient at initialisation: level where the back-propagated one falls.",
+            metric="grad_norm_",
+            factor="depth",
+            levels=(4, 5, 16, 32),
+            arms=("sigmoid", "tanh", "tanh_standard", "relu", "relu_standard"),
+        ),
+        heat(
+            "map",
+            "Test accuracy by activation and depth, each cell at its tuned rate.",
+            metric="test_accuracy",
+            factor="depth",
+            levels=DEPTHS,
+            arms=PLAIN,
+        ),
+        across(
+            "accuracy",
+            "Test accuracy against depth: mean and 95 % interval over seeds.",
+            metric="test_accuracy",
+            factor="depth",
+            levels=DEPTHS,
+            arms=PLAIN,
+        ),
+        across(
+            "cures",
+            "Test accuracy of the sigmoid against depth: plain, residual, batch-normalised.",
+            metric="test_accuracy",
+            factor="depth",
+            levels=DEPTHS,
+            arms=("sigmoid", "sigmoid_residual", "sigmoid_batchnorm", "sigmoid_scaled"),
+        ),
+        across(
+            "inits",
+            "Test accuracy against depth by initialisation.",
+            metric="test_accuracy",
+            factor="depth",
+            levels=DEPTHS,
+            arms=("tanh", "tanh_standard", "relu", "relu_xavier", "relu_standard"),
+        ),
+        across(
+            "quick",
+            "Epochs to 90 % validation accuracy against depth.",
+            metric="epochs_to_90",
+            factor="depth",
+            levels=DEPTHS,
+            arms=PLAIN,
+        ),
+        curves(
+            "saturation",
+            "Share of activations in the flat region (local derivative under 5 % of the steepest) through training, mean over layers.",
+            metric="act_saturated",
+            levels=(1, 4, 16, 32),
+            arms=("sigmoid", "tanh", "softsign", "sigmoid_scaled", "sigmoid_residual"),
+        ),
+        across(
+            "zeros",
+            "Share of zeros among activations after training, against depth.",
+            metric="act_zeros",
+            factor="depth",
+            arms=("relu", "leaky_relu", "elu", "gelu", "silu"),
+        ),
+        across(
+            "dead",
+            "Share of dead units after training, against depth.",
+            metric="act_dead",
+            factor="depth",
+            arms=("relu", "leaky_relu", "elu", "gelu", "silu"),
+        ),
+        sensitivity(
+            "sensitivity",
+            "Validation accuracy at 16 layers against the learning rate: every draw of the tune phase.",
+            metric="valid_accuracy",
+            where={"depth": 16},
+        ),
+        custom(
+            "published",
+            "Test error beside the published one: 3x1000 (Glorot, Bordes & Bengio 2011) and 5x1000 (Glorot & Bengio 2010) units on MNIST. Comparable at the paper scale only; other scales train smaller networks on digits.",
+            beside_theirs,
+        ),
+    ),
+)
