@@ -325,6 +325,11 @@ def _norm(x: Tensor) -> Tensor:
     return x.flatten(1).double().norm(dim=1).float()
 
 
+def _mean(layers: list[Tensor]) -> Tensor:
+    """(K,) of each layer to (K,), each lane summed by itself: a sum across rows depends on K."""
+    return torch.stack(layers, 1).double().mean(1).float()  # (K, layers) -> (K,)
+
+
 @dataclass(frozen=True)
 class GradientNorms:
     """The Euclidean norm of each weight matrix's gradient on the latest batch: metrics
@@ -406,7 +411,7 @@ class Activations:
             for path, z in zip(paths, pack.inputs(paths), strict=True)
         ]
         for name in each[0] if each else ():
-            found[name] = torch.stack([one[name] for one in each]).mean(0)
+            found[name] = _mean([one[name] for one in each])
             for number, one in enumerate(each, 1):
                 if self.layers is None or number in self.layers:
                     found[f"{name}_{number}"] = one[name]
@@ -484,7 +489,7 @@ class Jacobians:
         for name in ("jacobian_mean", "jacobian_max"):
             measured = [value for key, value in found.items() if key.startswith(name)]
             if measured:
-                found[name] = torch.stack(measured).mean(0)
+                found[name] = _mean(measured)
         return found
 
     @staticmethod

@@ -65,9 +65,9 @@ def trial(t: Trial) -> Training:
         return training
     probes = (
         RecordTo("valid_accuracy", 0.9, "epochs_to_90", per=training.epoch),
-        Every(t["epochs"] // 5, GradientNorms()),
-        Every(t["epochs"] // 5, Backpropagated()),
-        Every(t["epochs"] // 5, Activations(layers=SOME)),
+        Every(t["epochs"] // t["readings"], GradientNorms()),
+        Every(t["epochs"] // t["readings"], Backpropagated()),
+        Every(t["epochs"] // t["readings"], Activations(layers=SOME)),
         Every(t["epochs"], Jacobians(layers=SOME)),
     )
     return replace(training, probes=probes)
@@ -194,11 +194,18 @@ STUDY = Study(
     vary={"depth": tuple(sorted({*DEPTHS, *THEIRS}))},
     include=lambda arm, cell: cell["depth"] in RUNS[arm],
     nuisance={"lr": Float(1e-3, 10.0, log=True)},
-    fixed={"epochs": 15, "batch_size": 32, "width": 64, "pixels": 64, "data": "digits"},
+    fixed={
+        "epochs": 15,
+        "readings": 5,
+        "batch_size": 32,
+        "width": 64,
+        "pixels": 64,
+        "data": "digits",
+    },
     select=("valid_accuracy", "valid_loss"),
     metrics=METRICS,
     budgets={
-        "smoke": Budget(draws=1, seeds=2, epochs=5, batch_size=256, depth=(4, 32)),
+        "smoke": Budget(draws=1, seeds=2, epochs=2, readings=1, batch_size=256, depth=(4, 32)),
         "default": Budget(draws=8, seeds=10),
         "paper": Budget(
             draws=8,
