@@ -19,6 +19,7 @@ EXPORTS = {
     "Float": "harness.study",
     "Int": "harness.study",
     "Metric": "harness.study",
+    "Published": "harness.study",
     "Study": "harness.study",
     "Trial": "harness.study",
     "Data": "harness.data",
@@ -31,11 +32,22 @@ if TYPE_CHECKING:
     from harness.data import Data
     from harness.optimizers import Optimizer
     from harness.packs import Stop, Training
-    from harness.study import Arm, Budget, Choice, Claim, Float, Int, Metric, Study, Trial
+    from harness.study import (
+        Arm,
+        Budget,
+        Choice,
+        Claim,
+        Float,
+        Int,
+        Metric,
+        Published,
+        Study,
+        Trial,
+    )
 
 __all__ = [
-    "Arm", "Budget", "Choice", "Claim", "Data", "Float", "Int", "Metric", "Optimizer", "Stop",
-    "Study", "Training", "Trial",
+    "Arm", "Budget", "Choice", "Claim", "Data", "Float", "Int", "Metric", "Optimizer", "Published",
+    "Stop", "Study", "Training", "Trial",
 ]  # fmt: skip
 
 

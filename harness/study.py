@@ -20,7 +20,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from optuna.distributions import BaseDistribution
 from optuna.distributions import CategoricalDistribution as Choice
@@ -37,6 +37,7 @@ __all__ = [
     "Int",
     "InvalidStudy",
     "Metric",
+    "Published",
     "Source",
     "Study",
     "Trial",
@@ -126,28 +127,70 @@ class Budget:
     Args:
         draws: Nuisance settings tried for each arm and cell in the tune phase.
         seeds: Fresh seeds on which each winner is confirmed (0: the search itself is read).
+        most_seeds: Where given, seeds are doubled until every claim is decided or there are so
+            many; only cells that an open claim reads get more. By default `seeds`.
         settings: Anything that replaces a `fixed` setting at this scale (``epochs=40``), or a
             tuple that narrows a `vary` factor (``depth=(1, 4)``).
     """
 
     draws: int
     seeds: int
+    most_seeds: int
     settings: Mapping[str, Any]
 
-    def __init__(self, draws: int, seeds: int, **settings: Any) -> None:
+    def __init__(
+        self, draws: int, seeds: int, most_seeds: int | None = None, **settings: Any
+    ) -> None:
         for name, value in (("draws", draws), ("seeds", seeds)):
             if not isinstance(value, int) or value < 0:
                 raise InvalidStudy(f"Budget.{name} is {value!r}; allowed: an integer of at least 0")
         if draws + seeds == 0:
             raise InvalidStudy("Budget has draws=0 and seeds=0; allowed: at least one trial a cell")
-        self.__dict__.update(draws=draws, seeds=seeds, settings=_frozen(settings))
+        most = seeds if most_seeds is None else most_seeds
+        if not isinstance(most, int) or most < seeds or (most and not seeds):
+            allowed = f"an integer of at least {seeds}" if seeds else "none, where seeds=0"
+            raise InvalidStudy(f"Budget.most_seeds is {most_seeds!r}; allowed: {allowed}")
+        self.__dict__.update(draws=draws, seeds=seeds, most_seeds=most, settings=_frozen(settings))
+
+    @property
+    def looks(self) -> tuple[int, ...]:
+        """Seeds a cell at each look at the claims: doubled from `seeds` to `most_seeds`."""
+        looks = [self.seeds]
+        while looks[-1] < self.most_seeds:
+            looks.append(min(2 * looks[-1], self.most_seeds))
+        return tuple(looks)
 
     def __setattr__(self, name: str, value: Any) -> None:
         raise AttributeError(f"Budget is frozen; cannot set {name}")
 
     def __repr__(self) -> str:
-        more = "".join(f", {name}={value!r}" for name, value in self.settings.items())
+        more = f", most_seeds={self.most_seeds}" if self.most_seeds > self.seeds else ""
+        more += "".join(f", {name}={value!r}" for name, value in self.settings.items())
         return f"Budget(draws={self.draws}, seeds={self.seeds}{more})"
+
+
+Trust = Literal["read in the paper", "read off a figure", "quoted by someone else", "from memory"]
+
+
+@dataclass(frozen=True)
+class Published:
+    """A number from the literature, set beside ours.
+
+    Args:
+        words: The number with its unit, place and setting.
+        trust: How it is known, and so how far it can be trusted.
+        value: The number in the unit of the claim's effect, where it is comparable.
+    """
+
+    words: str
+    trust: Trust
+    value: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.trust not in get_args(Trust):
+            raise InvalidStudy(
+                f"Published.trust is {self.trust!r}; allowed: {_names(get_args(Trust))}"
+            )
 
 
 @dataclass(frozen=True)
@@ -160,7 +203,7 @@ class Claim:
         check: What decides it, from `harness.claims`.
         id: A short stable name; by default a slug of the statement.
         figure: The name of the study's figure that shows it.
-        published: A number from the literature, with how far it can be trusted.
+        published: What the literature reports, shown beside ours.
     """
 
     statement: str
@@ -168,7 +211,7 @@ class Claim:
     check: Any
     id: str = ""
     figure: str | None = None
-    published: str | None = None
+    published: Published | None = None
 
     def __post_init__(self) -> None:
         if not self.statement.strip():

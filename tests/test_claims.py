@@ -8,20 +8,31 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from harness import Budget, Claim, Metric, Study
+from harness import Budget, Claim, Float, Int, Metric, Study
 from harness.claims import (
     above,
     below,
+    best,
+    best_draws_higher,
+    best_draws_lower,
+    crosses,
     equivalent,
+    every,
     everywhere,
     final_values,
     higher,
     judge,
     lower,
+    rank_correlation_above,
+    rank_correlation_below,
     ratio_above,
     ratio_below,
+    reads,
     rows_for,
+    share_above,
+    share_below,
     statistic,
+    undecided,
     values,
 )
 
@@ -49,6 +60,10 @@ CHECKS = {
     "ratio above": ratio_above("steps", 2.0, arm="a", than="b", task="v"),
     "everywhere": everywhere(lower("acc", arm="a", than="b", by=-0.01), task=("u", "v")),
     "everywhere over arms": everywhere(ratio_below("steps", 1.0, arm="a", than="b", task="u"), arm=("a", "c")),
+    "best": best("acc", arm="a", among=("b", "c"), by=0.01, task="u"),
+    "crosses": crosses("acc", arm="a", than="b", along="task", first="u", last="v", by=0.01),
+    "every": every(above("acc", 0.9, arm="a", task="u"), below("acc", 0.1, arm="b", task="u")),
+    "higher, another cell": higher("acc", arm="a", than="a", by=0.01, task="u", against={"task": "v"}),
     "statistic": statistic(
         lambda table: float(table["a"].mean().iloc[0] - table["b"].mean().iloc[0]), 0.1,
         metric="acc", unit="fraction", words="a minus b", example=winner_example,
@@ -56,11 +71,25 @@ CHECKS = {
 }  # fmt: skip
 
 
+SEARCHES = {
+    "best draws higher": best_draws_higher("acc", arm="a", than="b", by=0.01, share=0.2, task="u"),
+    "best draws lower": best_draws_lower("steps", arm="a", than="b", select="acc", task="u"),
+    "correlation above": rank_correlation_above("acc", 0.6, column="steps", arm="a", task="u"),
+    "correlation below": rank_correlation_below("acc", 0.0, column="lr", arm="a", task="u"),
+    "share above": share_above("acc", 0.5, of="lr", arm="a", task="u"),
+    "share below": share_below("acc", 0.2, of="lr", arm="a", task="u"),
+    "interaction below": share_below("acc", 0.2, of=("lr", "width"), arm="a", task="u"),
+}
+CHECKS |= SEARCHES
+
+
 def make(*checks: object) -> Study:
     return Study(
         question="Which?",
         trial=lambda t: None,
         arms={"a": {}, "b": {}, "c": {}},
+        nuisance={"lr": Float(1e-3, 1.0, log=True), "width": Int(8, 64)},
+        select=("acc",),
         vary={"task": ("u", "v")},
         metrics={
             "acc": Metric("fraction", better="high", worst=0.0),
@@ -80,7 +109,9 @@ def test_planted_effects_are_found(name: str, hold: bool) -> None:
     assert verdict.verdict == ("supported" if hold else "refuted")
     assert verdict.low <= verdict.effect <= verdict.high
     assert verdict.p <= 0.05
-    assert verdict.n == 12
+    assert verdict.n >= 12 if name in SEARCHES else verdict.n == 12
+    assert verdict.replication == ("trial" if name in SEARCHES else "seed")
+    assert verdict.test
 
 
 @pytest.mark.parametrize("name", CHECKS)
@@ -232,3 +263,81 @@ def test_what_an_estimate_cannot_take_leaves_the_claim_open() -> None:
     verdict = judge(study, frame)[0]
     assert verdict.verdict == "inconclusive"
     assert "positive" in verdict.reason
+
+
+# --- looks --------------------------------------------------------------------------------------
+
+
+def three_looks(study: Study, shift: float, spread: float, seeds: int = 20) -> pd.DataFrame:
+    noise = spread * np.tile([-1.0, 1.0], seeds // 2)
+    return pd.concat(
+        [
+            rows_for(study, "acc", "a", 0.5 + shift + noise, task="u"),
+            rows_for(study, "acc", "b", [0.5] * seeds, task="u"),
+        ]
+    )
+
+
+def test_a_clear_claim_is_settled_at_the_first_look_and_keeps_that_verdict() -> None:
+    study = make(higher("acc", arm="a", than="b", task="u"))
+    frame = three_looks(study, 0.3, 0.01)
+    frame.loc[(frame["arm"] == "a") & (frame["seed"] >= 5), "acc"] = 0.0  # seen only later
+    v = judge(study, frame, looks=(5, 10, 20))[0]
+    assert (v.verdict, v.n, v.look, v.seeds_used, v.seeds_allowed) == ("supported", 5, 1, 5, 20)
+    assert undecided(study, frame, (5, 10, 20)) == []
+
+
+def test_an_open_claim_is_looked_at_again_at_a_level_of_its_own() -> None:
+    study = make(higher("acc", arm="a", than="b", task="u"))
+    frame = three_looks(study, 0.2, 0.25)
+    looks = (5, 10, 20)
+    first = judge(study, frame[frame["seed"] < 5], looks=looks)[0]
+    assert (first.verdict, first.look) == ("inconclusive", 1)
+    assert [c.id for c in undecided(study, frame[frame["seed"] < 5], looks)] == ["claim-0"]
+    last = judge(study, frame, looks=looks)[0]
+    assert (last.verdict, last.n, last.look) == ("supported", 20, 3)
+    once = judge(study, frame)[0]  # half of the level is left for the last look
+    assert last.high - last.low > once.high - once.low
+    alone = judge(study, frame, level=0.025)[0]
+    assert (last.low, last.high) == (alone.low, alone.high)
+
+
+def test_a_look_waits_for_every_seed_of_what_the_claim_reads() -> None:
+    study = make(higher("acc", arm="a", than="b", task="u"))
+    frame = three_looks(study, 0.2, 0.25)
+    early = frame[(frame["arm"] == "a") | (frame["seed"] < 7)]
+    assert judge(study, early, looks=(5, 10, 20))[0].look == 1
+
+
+def test_claims_say_which_cells_they_read() -> None:
+    study = make(
+        crosses("acc", arm="a", than="b", along="task", first="u", last="v"),
+        higher("acc", arm="c", than="c", task="u", against={"task": "v"}),
+    )
+    first, second = study.claims
+    assert reads(study, [first], "b", {"task": "v"})
+    assert not reads(study, [first], "c", {"task": "v"})
+    assert reads(study, [second], "c", {"task": "v"})
+    assert not reads(study, [second], "a", {"task": "u"})
+
+
+def test_identical_arms_rarely_get_a_verdict_under_repeated_looks() -> None:
+    study = make(*[higher("acc", arm=a, than=b, task="u") for a, b in ("ab", "ac", "bc")])
+    generator = np.random.default_rng(5)
+    wrong = 0
+    for _ in range(150):
+        frame = pd.concat(
+            [rows_for(study, "acc", arm, generator.normal(size=40), task="u") for arm in "abc"]
+        )
+        verdicts = judge(study, frame, looks=(5, 10, 20, 40))
+        wrong += any(v.verdict != "inconclusive" for v in verdicts)
+    assert wrong / 150 <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / 150)
+
+
+def test_what_reports_nothing_is_said() -> None:
+    study = make(higher("acc", arm="a", than="b", task="u"))
+    frame = three_looks(study, 0.3, 0.01, 12)
+    frame.loc[(frame["arm"] == "b") & (frame["seed"] < 3), "acc"] = math.nan
+    verdict = judge(study, frame)[0]
+    assert verdict.n == 9
+    assert "3 of 12 trials of b task=u report no such number" in verdict.reason

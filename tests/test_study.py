@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from harness import Arm, Budget, Claim, Float, Metric, Study
+from harness import Arm, Budget, Claim, Float, Metric, Published, Study
 from harness.claims import above, higher
 from harness.figures import intervals
 from harness.study import BadInput, InvalidStudy
@@ -65,7 +65,7 @@ MISTAKES = {
     "select on the test split": ({"select": ("test_accuracy",)}, "nothing is tuned on the test split"),
     "nothing selects": ({"select": ()}, "select is empty"),
     "claim about an unknown arm": (
-        {"claims": (Claim("S.", "[1]", higher("valid_loss", arm="a", than="z")),)}, "arm 'z'; allowed: a, b",
+        {"claims": (Claim("S.", "[1]", higher("valid_loss", arm="a", than="z", depth=1)),)}, "arm 'z'; allowed: a, b",
     ),
     "claim about an unknown metric": (
         {"claims": (Claim("S.", "[1]", above("speed", 1, arm="a")),)}, "metric 'speed'; allowed",
@@ -73,14 +73,18 @@ MISTAKES = {
     "claim about an unknown level": (
         {"claims": (Claim("S.", "[1]", above("valid_loss", 1, arm="a", depth=7)),)}, "depth=7; allowed: 1, 4",
     ),
+    "claim that would mix cells": (
+        {"claims": (Claim("S.", "[1]", above("valid_loss", 1, arm="a")),)},
+        "would mix the levels of depth; allowed: one level of each, as in depth=1",
+    ),
     "claim with an unknown source": (
         {"claims": (Claim("S.", "[2]", above("valid_loss", 1, arm="a")),)}, "cites [2]; allowed: [1]",
     ),
     "claim with an unknown figure": (
-        {"claims": (Claim("S.", "[1]", above("valid_loss", 1, arm="a"), figure="f"),)}, "figure 'f'; allowed: (none)",
+        {"claims": (Claim("S.", "[1]", above("valid_loss", 1, arm="a", depth=1), figure="f"),)}, "figure 'f'; allowed: (none)",
     ),
     "two claims of one id": (
-        {"claims": (Claim("S.", "[1]", above("valid_loss", 1, arm="a")),) * 2}, "'s' is used twice",
+        {"claims": (Claim("S.", "[1]", above("valid_loss", 1, arm="a", depth=1)),) * 2}, "'s' is used twice",
     ),
 }  # fmt: skip
 
@@ -117,3 +121,23 @@ def test_citation_spells_tags_out() -> None:
 def test_figures_are_validated() -> None:
     with pytest.raises(InvalidStudy):
         make(figures=(intervals("f", "c", metric="speed"),))
+
+
+def test_seeds_until_decided_double_until_the_most() -> None:
+    assert Budget(1, 5).looks == (5,)
+    assert Budget(1, 5, most_seeds=5).looks == (5,)
+    assert Budget(1, 5, most_seeds=30).looks == (5, 10, 20, 30)
+    assert (
+        repr(Budget(1, 5, most_seeds=30, width=8))
+        == "Budget(draws=1, seeds=5, most_seeds=30, width=8)"
+    )
+    with pytest.raises(InvalidStudy, match="most_seeds is 4; allowed: an integer of at least 5"):
+        Budget(1, 5, most_seeds=4)
+    with pytest.raises(InvalidStudy, match="most_seeds is 4; allowed: none, where seeds=0"):
+        Budget(1, 0, most_seeds=4)
+
+
+def test_a_published_number_says_how_far_it_can_be_trusted() -> None:
+    assert Published("1.43 % test error", "read in the paper", 0.0143).value == 0.0143
+    with pytest.raises(InvalidStudy, match="trust is 'sure'; allowed: read in the paper"):
+        Published("1.43 %", "sure")  # type: ignore[arg-type]

@@ -1,0 +1,78 @@
+"""Checks that turn a claim and a frame of rows into a verdict. Layer 4.
+
+A check is a frozen value: which metric, of which arm, where, against what margin. `judge` applies
+all checks of a study to its frame, corrects over them (Holm) and returns one `Verdict` a claim.
+
+Every check reads *confirm* rows unless it says otherwise, takes one number a seed (the replication
+unit), gives a diverged trial its metric's worst score, and leaves out failed trials, saying so.
+
+    sentences     what a study file writes: above, higher, equivalent, everywhere, crosses, ...
+    checks        what they mean: levels, differences and ratios
+    compound      several checks at once, and plain functions
+    draws         checks of the search itself: its best draws, correlations, shares of variance
+    judge         from a study and its frame to verdicts
+    registration  what was claimed, and when, relative to the rows
+"""
+
+from harness.claims.checks import Check, Difference, Level, Ratio
+from harness.claims.compound import Everywhere, Statistic
+from harness.claims.judge import judge, reads, undecided
+from harness.claims.reading import final_values, rows_for, values
+from harness.claims.sentences import (
+    above,
+    below,
+    best,
+    best_draws_higher,
+    best_draws_lower,
+    crosses,
+    equivalent,
+    every,
+    everywhere,
+    higher,
+    lower,
+    rank_correlation_above,
+    rank_correlation_below,
+    ratio_above,
+    ratio_below,
+    share_above,
+    share_below,
+    statistic,
+)
+from harness.claims.verdicts import LEVEL, MIN_SEEDS, Evidence, Verdict
+
+__all__ = [
+    "LEVEL",
+    "MIN_SEEDS",
+    "Check",
+    "Difference",
+    "Everywhere",
+    "Evidence",
+    "Level",
+    "Ratio",
+    "Statistic",
+    "Verdict",
+    "above",
+    "below",
+    "best",
+    "best_draws_higher",
+    "best_draws_lower",
+    "crosses",
+    "equivalent",
+    "every",
+    "everywhere",
+    "final_values",
+    "higher",
+    "judge",
+    "lower",
+    "rank_correlation_above",
+    "rank_correlation_below",
+    "ratio_above",
+    "ratio_below",
+    "reads",
+    "rows_for",
+    "share_above",
+    "share_below",
+    "statistic",
+    "undecided",
+    "values",
+]

@@ -1,0 +1,119 @@
+"""Checks made of other checks, and checks made of a plain function."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from harness import stats
+from harness.claims.checks import Check, Place
+from harness.claims.reading import final_values
+from harness.claims.verdicts import MIN_SEEDS, Evidence, Missing
+from harness.study import Study
+
+
+@dataclass(frozen=True)
+class Everywhere(Check):
+    """Several checks at once: supported if all hold, refuted if any fails.
+
+    The effect shown is that of the check that is least in favour. Intersection-union for the
+    claim (the largest p; Berger 1982), Bonferroni over the checks against it.
+    """
+
+    checks: tuple[Check, ...] = ()
+
+    def places(self, study: Study) -> list[Place]:
+        return [place for check in self.checks for place in check.places(study)]
+
+    def unit(self, study: Study) -> str:
+        return self.checks[0].unit(study)
+
+    def quantity(self, study: Study) -> str:
+        return f"{self.checks[0].quantity(study)}, and {len(self.checks) - 1} more; the weakest"
+
+    def validate(self, study: Study) -> None:
+        for check in self.checks:
+            check.validate(study)
+
+    def evidence(self, frame: pd.DataFrame, study: Study) -> Evidence:
+        found = [check.evidence(frame, study) for check in self.checks]
+        weakest = max(range(len(found)), key=lambda i: (found[i].p_for(), -found[i].p_against()))
+        notes = [f"weakest: {self.checks[weakest].quantity(study)}"]
+        notes += dict.fromkeys(e.reason for e in found if e.reason)
+        one = found[weakest]
+        test = f"{one.test}; all of {len(found)} places must hold (intersection-union)"
+        return _EverywhereEvidence(
+            one.estimate, one.margin, one.direction, "; ".join(notes), test, tuple(found)
+        )
+
+    def planted(self, study: Study, seeds: int, hold: bool) -> pd.DataFrame:
+        frames = [check.planted(study, seeds, hold) for check in self.checks]
+        return pd.concat(frames).drop_duplicates(["arm", *study.vary, "seed", "step"])
+
+
+@dataclass(frozen=True)
+class _EverywhereEvidence(Evidence):
+    places: tuple[Evidence, ...] = ()
+
+    def p_for(self) -> float:
+        return max(place.p_for() for place in self.places)
+
+    def p_against(self) -> float:
+        return min(1.0, len(self.places) * min(place.p_against() for place in self.places))
+
+
+@dataclass(frozen=True)
+class Statistic(Check):
+    """A plain function of one metric's final values, bootstrapped over seeds.
+
+    `fn` takes a table with one row a seed and one column an (arm, *levels of vary); `example`
+    takes a study, a number of seeds and whether the claim holds, and returns a frame, which keeps
+    the claim falsifiable.
+    """
+
+    fn: Callable[[pd.DataFrame], float] | None = None
+    example: Callable[[Study, int, bool], pd.DataFrame] | None = None
+    words: str = ""
+    unit_: str = ""
+    resamples: int = 999
+
+    def places(self, study: Study) -> list[Place]:
+        return [(arm, {}) for arm in study.arms]
+
+    def _one_cell(self, study: Study, where: object) -> None:
+        return None  # it reads the whole table
+
+    def unit(self, study: Study) -> str:
+        return self.unit_
+
+    def quantity(self, study: Study) -> str:
+        return self.words
+
+    def evidence(self, frame: pd.DataFrame, study: Study) -> Evidence:
+        assert self.fn is not None
+        table = final_values(frame, study, self.metric, self.phase)
+        if len(table) < MIN_SEEDS:
+            raise Missing(f"{len(table)} complete seeds; at least {MIN_SEEDS} are needed")
+        try:
+            effect = self.fn(table)
+        except (KeyError, IndexError, ValueError):  # an arm or a cell that this scale leaves out
+            effect = math.nan
+        if math.isnan(effect):
+            raise Missing("the rows lack what the claim reads")
+        generator = np.random.default_rng(0)
+        chosen = generator.integers(0, len(table), (self.resamples, len(table)))
+        draws = np.array([self.fn(table.iloc[rows]) for rows in chosen])
+        ran = frame.loc[frame["phase"] == self.phase, "seed"].nunique()
+        short = ran - len(table)
+        note = f"{short} of {ran} seeds lack a value somewhere and are left out" if short else ""
+        test = f"bootstrap over seeds, {self.resamples} resamples, percentile interval"
+        estimate = stats.Bootstrap(effect, draws, len(table))
+        return Evidence(estimate, self.margin, self.direction, note, test)
+
+    def planted(self, study: Study, seeds: int, hold: bool) -> pd.DataFrame:
+        assert self.example is not None
+        return self.example(study, seeds, hold)

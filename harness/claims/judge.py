@@ -1,0 +1,133 @@
+"""All claims of a study judged on its frame: Holm over claims, alpha spent over looks."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from harness import stats
+from harness.claims.verdicts import LEVEL, Evidence, Missing, Outcome, Verdict
+from harness.study import Claim, Study
+
+
+def judge(
+    study: Study, frame: pd.DataFrame, level: float = LEVEL, looks: Sequence[int] = ()
+) -> list[Verdict]:
+    """Judge every claim of a study on its frame, Holm-corrected over the claims.
+
+    A verdict is "supported" when the whole interval lies on the claimed side of the margin,
+    "refuted" when it lies wholly on the other side, else "inconclusive".
+
+    Args:
+        level: The rate of studies with any wrong verdict that is allowed.
+        looks: Seeds a cell at each look, where seeds are added until claims are decided
+            (`Budget.looks`). `level` is then spent over the looks (`stats.spend`), Holm is over
+            the claims still open, and a claim keeps the verdict of the look that decided it. By
+            the union bound the level holds however the looks depend on each other.
+    """
+    if len(looks) < 2:
+        return _look(study, list(study.claims), frame, level)
+    levels = stats.spend(np.array(looks), level)
+    verdicts: dict[str, Verdict] = {}
+    open_ = list(study.claims)
+    for number, (seeds, share) in enumerate(zip(looks, levels, strict=True), start=1):
+        ready = [claim for claim in open_ if number == 1 or _reached(study, claim, frame, seeds)]
+        if not ready:
+            break
+        some = frame[(frame["phase"] != "confirm") | (frame["seed"] < seeds)]
+        for verdict in _look(study, ready, some, float(share)):
+            verdicts[verdict.id] = _at(verdict, number, seeds, looks[-1])
+        open_ = [claim for claim in ready if verdicts[claim.id].verdict == "inconclusive"]
+    return [verdicts[claim.id] for claim in study.claims]
+
+
+def undecided(study: Study, frame: pd.DataFrame, looks: Sequence[int]) -> list[Claim]:
+    """The claims that further seeds may decide: open, and of confirm trials."""
+    verdicts = judge(study, frame, looks=looks)
+    return [
+        claim
+        for claim, verdict in zip(study.claims, verdicts, strict=True)
+        if verdict.verdict == "inconclusive" and claim.check.phase == "confirm"
+    ]
+
+
+def reads(study: Study, claims: Sequence[Claim], arm: str, cell: Mapping[str, Any]) -> bool:
+    """Whether any of the claims reads this arm in this cell."""
+    return any(
+        one == arm and all(cell[factor] == level for factor, level in where.items())
+        for claim in claims
+        for one, where in claim.check.places(study)
+    )
+
+
+def _reached(study: Study, claim: Claim, frame: pd.DataFrame, seeds: int) -> bool:
+    """Whether every cell that the claim reads has had its seeds for a look."""
+    rows = frame.loc[frame["phase"] == "confirm", ["arm", *study.vary, "seed"]].drop_duplicates()
+    counts = Counter(rows[["arm", *study.vary]].itertuples(index=False, name=None))
+    mine = [
+        count
+        for (arm, *cell), count in counts.items()
+        if reads(study, [claim], arm, dict(zip(study.vary, cell, strict=True)))
+    ]
+    return bool(mine) and min(mine) >= seeds
+
+
+def _at(verdict: Verdict, look: int, seeds: int, most: int) -> Verdict:
+    return replace(verdict, look=look, seeds_used=seeds, seeds_allowed=most)
+
+
+def _look(study: Study, claims: list[Claim], frame: pd.DataFrame, level: float) -> list[Verdict]:
+    """The verdicts of one look at some claims, at one family-wise level."""
+    found = [_evidence(claim, study, frame) for claim in claims]
+    if not found:
+        return []
+    p = [min(1.0, 2 * min(e.p_for(), e.p_against())) for e in found]
+    adjusted, alpha = stats.holm(np.array(p), level)
+    verdicts = []
+    for claim, e, p_one, a in zip(claims, found, adjusted, alpha, strict=True):
+        outcome: Outcome = "inconclusive"
+        if p_one <= level:
+            outcome = "supported" if e.p_for() <= e.p_against() else "refuted"
+        low, high = e.estimate.interval(1 - a) if e.estimate else (float("-inf"), float("inf"))
+        if e.estimate and not math.isnan(e.estimate.effect):
+            # draws may all lie on one side of the estimate: what is printed holds both
+            low, high = min(low, e.estimate.effect), max(high, e.estimate.effect)
+            if low <= e.margin <= high and e.direction != "within":
+                outcome = "inconclusive"
+        verdicts.append(
+            Verdict(
+                id=claim.id,
+                statement=claim.statement,
+                source=study.cite(claim.source),
+                verdict=outcome,
+                effect=e.estimate.effect if e.estimate else float("nan"),
+                low=low,
+                high=high,
+                p=float(p_one),
+                margin=e.margin,
+                unit=claim.check.unit(study),
+                n=e.estimate.n if e.estimate else 0,
+                direction=e.direction,
+                reason=e.reason,
+                quantity=claim.check.quantity(study),
+                figure=claim.figure,
+                published=claim.published,
+                test=e.test,
+                replication=claim.check.replication,
+            )
+        )
+    return verdicts
+
+
+def _evidence(claim: Claim, study: Study, frame: pd.DataFrame) -> Evidence:
+    try:
+        evidence: Evidence = claim.check.evidence(frame, study)
+    except (Missing, ValueError) as why:  # ValueError: numbers that the estimate cannot take
+        return Evidence(None, claim.check.margin, claim.check.direction, str(why))
+    return evidence

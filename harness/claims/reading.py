@@ -1,0 +1,125 @@
+"""From a frame of rows to the numbers a check reads, and back to rows for planted examples."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from harness.claims.verdicts import MIN_SEEDS, At, Missing
+from harness.study import Study
+
+
+def rows_of(
+    frame: pd.DataFrame, arm: str, where: Mapping[str, Any] | None, phase: str
+) -> pd.DataFrame:
+    """The rows of one arm in one cell, or over all cells that `where` leaves open."""
+    mask = (frame["phase"].to_numpy() == phase) & (frame["arm"].to_numpy() == arm)
+    for factor, level in (where or {}).items():
+        mask &= frame[factor].to_numpy() == level
+    found: pd.DataFrame = frame[mask]
+    return found
+
+
+def values(
+    frame: pd.DataFrame,
+    study: Study,
+    metric: str,
+    arm: str,
+    where: Mapping[str, Any] | None = None,
+    at: At = "end",
+    phase: str = "confirm",
+    unit: str = "seed",
+) -> pd.Series:
+    """One number a replication unit: the metric of one arm in one cell, at one step.
+
+    Args:
+        at: "end" (the last step that reports the metric), "start" (the first) or a step.
+        unit: The column that tells units apart: "seed", or "trial" where draws are compared.
+
+    Returns:
+        A series indexed by `unit`; diverged trials carry the metric's worst score, failed trials
+        are absent.
+    """
+    rows = rows_of(frame, arm, where, phase)[[unit, "step", "status", metric]]
+    status, number = rows["status"].to_numpy(), rows[metric].to_numpy(dtype=float)
+    diverged = rows[unit].to_numpy()[status == "diverged"]
+    rows = rows[(status == "finished") & ~np.isnan(number)]
+    if isinstance(at, int):
+        rows = rows[rows["step"] == at]
+    keep: Literal["first", "last"] = "first" if at == "start" else "last"
+    chosen = rows.sort_values("step", kind="stable").drop_duplicates(unit, keep=keep)
+    found = dict(zip(chosen[unit], chosen[metric].astype(float), strict=True))
+    found |= dict.fromkeys(diverged, float(study.metrics[metric].worst_value))
+    return pd.Series(found, dtype=float, name=metric).sort_index()
+
+
+def place(arm: str, where: Mapping[str, Any]) -> str:
+    """An arm and a cell in words, for notes."""
+    return " ".join([arm, *(f"{k}={v}" for k, v in where.items())])
+
+
+def enough(
+    frame: pd.DataFrame, arm: str, where: Mapping[str, Any], phase: str, n: int, reported: int
+) -> str:
+    """A note about what is left out; raises where that is too much, or too few seeds remain.
+
+    Args:
+        n: Seeds that the estimate rests on.
+        reported: Seeds of this arm that gave a number, or diverged.
+    """
+    status = rows_of(frame, arm, where, phase).drop_duplicates("seed")["status"]
+    failed = int((status == "failed").sum())
+    silent = len(status) - failed - reported
+    here = place(arm, where)
+    notes = []
+    if failed:
+        notes.append(f"{failed} of {len(status)} trials of {here} failed and are left out")
+    if silent > 0:
+        notes.append(f"{silent} of {len(status)} trials of {here} report no such number")
+    if failed * 2 > len(status):
+        raise Missing(f"{failed} of {len(status)} trials of {here} failed")
+    if not len(status):
+        raise Missing(f"no {phase} trials of {here}")
+    if n < MIN_SEEDS:
+        raise Missing(
+            "; ".join(
+                [f"{n} seeds of {here}; at least {MIN_SEEDS} are needed", *notes[failed > 0 :]]
+            )
+        )
+    return "; ".join(notes)
+
+
+def final_values(
+    frame: pd.DataFrame, study: Study, metric: str, phase: str = "confirm"
+) -> pd.DataFrame:
+    """The last value of a metric, one row a seed and one column an (arm, *vary).
+
+    Diverged trials carry the worst score; columns that never report the metric and seeds that lack
+    any of the others are left out.
+    """
+    rows = frame[(frame["phase"] == phase) & (frame["status"] != "failed")]
+    keys = ["seed", "arm", *study.vary]
+    last = rows.sort_values("step", kind="stable").groupby(keys)[[metric, "status"]].last()
+    reports = last[metric].notna().groupby(keys[1:]).transform("any")
+    diverged = last["status"] == "diverged"
+    last.loc[diverged & reports, metric] = study.metrics[metric].worst_value
+    table: pd.DataFrame = last.loc[reports, metric].unstack(keys[1:]).dropna()
+    return table
+
+
+def rows_for(
+    study: Study, metric: str, arm: str, column: Iterable[float], *,
+    at: At = "end", phase: str = "confirm", **where: Any,
+) -> pd.DataFrame:  # fmt: skip
+    """Rows of one arm with one metric, one a seed: what planted frames are made of."""
+    cell = {factor: levels[0] for factor, levels in study.vary.items()} | where
+    step = at if isinstance(at, int) else 1
+    records = [
+        {"study": study.name, "phase": phase, "arm": arm, **cell, "seed": seed, "step": step}
+        | {"trial": f"{arm}-{seed}-{sorted(cell.items())}", "status": "finished", metric: value}
+        for seed, value in enumerate(column)
+    ]
+    return pd.DataFrame(records).reindex(columns=study.columns())

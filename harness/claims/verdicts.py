@@ -1,0 +1,93 @@
+"""What comes out of a claim: the evidence that its check read, and the verdict on it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from harness import stats
+from harness.study import Published
+
+LEVEL = 0.05  # family-wise, over a study's claims and over the looks taken at them
+MIN_SEEDS = 5  # fewer give "inconclusive", whatever they say
+
+Outcome = Literal["supported", "refuted", "inconclusive"]
+Direction = Literal["above", "below", "within"]
+At = Literal["end", "start"] | int
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the trials say about a claim.
+
+    Args:
+        effect: The estimate; it lies in [`low`, `high`], the interval at the study-wide level.
+        p: Two-sided against `margin`, Holm-corrected over the claims looked at together.
+        n: Replication units behind the estimate.
+        reason: Why a verdict is inconclusive, or what was left out.
+        quantity: What the effect is, in words.
+        test: How it was estimated and tested.
+        replication: What one unit of n is.
+        look: Which look decided it, from 1, in a study with seeds until decided; else 0.
+        seeds_used: Seeds a cell when it was decided, or at the last look.
+        seeds_allowed: Most seeds a cell that it could have had.
+    """
+
+    id: str
+    statement: str
+    source: str
+    verdict: Outcome
+    effect: float
+    low: float
+    high: float
+    p: float
+    margin: float
+    unit: str
+    n: int
+    direction: str = ""
+    reason: str = ""
+    quantity: str = ""
+    figure: str | None = None
+    published: Published | None = None
+    test: str = ""
+    replication: str = "seed"
+    look: int = 0
+    seeds_used: int = 0
+    seeds_allowed: int = 0
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """A check's reading of a frame: an estimate, and which side of which threshold is claimed."""
+
+    estimate: stats.Estimate | None
+    margin: float
+    direction: Direction
+    reason: str = ""
+    test: str = ""
+
+    def p_for(self) -> float:
+        """One-sided p against the claim being false."""
+        e = self.estimate
+        if e is None:
+            return 1.0
+        if self.direction == "above":
+            return e.p_above(self.margin)
+        if self.direction == "below":
+            return e.p_below(self.margin)
+        return max(e.p_above(-self.margin), e.p_below(self.margin))
+
+    def p_against(self) -> float:
+        """One-sided p against the claim being true."""
+        e = self.estimate
+        if e is None:
+            return 1.0
+        if self.direction == "above":
+            return e.p_below(self.margin)
+        if self.direction == "below":
+            return e.p_above(self.margin)
+        return min(e.p_above(self.margin), e.p_below(-self.margin))
+
+
+class Missing(Exception):
+    """The frame lacks what a check reads; the text is the verdict's reason."""
