@@ -70,8 +70,10 @@ class Skip(nn.Sequential):
     residual networks"; ECNU, "Residual networks"). Shapes: (B, width) to (B, width)."""
 
     def forward(self, z: Tensor) -> Tensor:
-        out: Tensor = z + super().forward(z)
-        return out
+        out = z
+        for module in self:
+            out = module(out)
+        return z + out
 
 
 class MLP(nn.Module):
@@ -108,7 +110,7 @@ class MLP(nn.Module):
         for number, (n_in, n_out) in enumerate(itertools.pairwise(widths)):
             linear = nn.Linear(n_in, n_out)
             initialise(linear, init, gain)
-            step = [ACTIVATIONS[activation](), linear] if number else [linear]
+            step: list[nn.Module] = [ACTIVATIONS[activation](), linear] if number else [linear]
             if wiring == "batchnorm" and number < last:
                 step.append(nn.BatchNorm1d(n_out))
             inside = 0 < number < last and n_in == n_out

@@ -322,7 +322,8 @@ def _weights(pack: Moment) -> list[str]:
 
 def _norm(x: Tensor) -> Tensor:
     """(K, ...) to (K,), the Euclidean norm; the squares of a vanished signal need float64."""
-    return x.flatten(1).double().norm(dim=1).float()
+    norm: Tensor = torch.linalg.vector_norm(x.flatten(1).double(), dim=1)
+    return norm.float()
 
 
 def _mean(layers: list[Tensor]) -> Tensor:
@@ -459,7 +460,7 @@ class Backpropagated:
 @dataclass(frozen=True)
 class Jacobians:
     """Singular values of the Jacobian from a hidden layer's pre-activations to the next's, on
-    single training examples (Glorot & Bengio 2010, section 4.2.1): metrics ``jacobian_mean_1`` and
+    single training examples (Glorot & Bengio 2010, section 4.2): metrics ``jacobian_mean_1`` and
     ``jacobian_max_1`` from the first hidden layer to the second, and so on; without a number, the
     mean over the layers measured. A network with one hidden layer has none.
 

@@ -108,7 +108,7 @@ def test_jacobians_by_their_formula(wiring: str) -> None:
     z = load(DIGITS).train[0][:2] @ weights[0].T
     for number, w in enumerate(weights[1:3], 1):
         slopes = 1 - torch.tanh(z) ** 2
-        jacobian = w @ torch.diag_embed(slopes)  # Glorot & Bengio 2010, section 4.2.1
+        jacobian = w @ torch.diag_embed(slopes)  # Glorot & Bengio 2010, section 4.2
         z = torch.tanh(z) @ w.T + (z if wiring == "residual" else 0)
         if wiring == "residual":
             jacobian = jacobian + torch.eye(12)
