@@ -161,7 +161,8 @@ class Layers(Figure_):
                         logs = np.log10(np.abs(values))
                     centre, low, high = stats.interval_for_display(logs)
                     found.append((arm, layer, 10.0**centre, 10.0**low, 10.0**high))
-        return pd.DataFrame(found, columns=["arm", "layer", "centre", "low", "high"])
+        table = pd.DataFrame(found, columns=["arm", "layer", "centre", "low", "high"])
+        return table.astype({"centre": float, "low": float, "high": float})
 
 
 def _gone(rows: pd.DataFrame, at: At) -> str:
