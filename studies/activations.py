@@ -220,7 +220,7 @@ STUDY = Study(
     select=("valid_accuracy", "valid_loss"),
     metrics=METRICS,
     budgets={
-        "smoke": Budget(draws=1, seeds=2, epochs=2, readings=1, batch_size=256, depth=(4, 32)),
+        "smoke": Budget(draws=1, seeds=2, epochs=1, readings=1, batch_size=256, depth=(4, 32)),
         "default": Budget(draws=8, seeds=6, most_seeds=24),
         "paper": Budget(
             draws=8,
