@@ -167,6 +167,18 @@ def test_measures_do_not_depend_on_the_pack(wiring: str) -> None:
         assert np.array_equal(column, packed.metrics[name]), name
 
 
+def test_a_diverged_trial_is_measured_without_harm_to_others() -> None:
+    training = Training(
+        partial(MODEL, "relu", "he"), Optimizer("sgd", lr=0.1), data=DIGITS, probes=PROBES,
+        epochs=2, batch_size=50,
+    )  # fmt: skip
+    wild = dataclasses.replace(training, optimizer=Optimizer("sgd", lr=1e6))
+    outcomes = train([training, wild, training], [0, 1, 2])
+    assert [outcome.status for outcome in outcomes] == ["finished", "diverged", "finished"]
+    alone = train([training], [2])[0]
+    assert all(np.array_equal(alone.metrics[m], outcomes[2].metrics[m]) for m in alone.metrics)
+
+
 def test_every_reads_the_first_record_and_each_nth_after_it() -> None:
     outcome = run(MODEL, [0], (Every(3, GradientNorms()),), epochs=7)[0]
     read = [not math.isnan(value) for value in outcome.metrics["grad_norm_1"]]

@@ -37,6 +37,13 @@ def _mean(layers: list[Tensor]) -> Tensor:
     return torch.stack(layers, 1).double().mean(1).float()  # (K, layers) -> (K,)
 
 
+def _singular_values(matrices: Tensor) -> Tensor:
+    """(..., m, n) to (..., min(m, n)); NaN where a trial has diverged, which must not raise."""
+    finite = matrices.isfinite().all(-1).all(-1)[..., None]  # (..., 1)
+    values: Tensor = torch.linalg.svdvals(torch.where(finite[..., None], matrices, 0.0))
+    return torch.where(finite, values, torch.nan)
+
+
 @dataclass(frozen=True)
 class GradientNorms:
     """The Euclidean norm of each weight matrix's gradient on the latest batch: metrics
@@ -190,7 +197,7 @@ class Jacobians:
         for number, (source, target) in enumerate(itertools.pairwise(stages), 1):
             if self.layers is None or number in self.layers:
                 each = pack.jacobians(source, target, self.examples, self.among)
-                values = torch.linalg.svdvals(each)  # (K, examples, units)
+                values = _singular_values(each)  # (K, examples, units)
                 found[f"jacobian_mean_{number}"] = values.flatten(1).mean(1)
                 found[f"jacobian_max_{number}"] = values.amax(2).mean(1)
         for name in ("jacobian_mean", "jacobian_max"):
