@@ -58,7 +58,7 @@ def html(
             title=title,
             running=_css_string(f"{title} · {results.scale} scale"),
             css=asset("style.css"),
-            script="" if paper else asset("links.js", "trials.js", "explorer.js", "descent.js"),
+            script="" if paper else asset("links.js", "cards.js", "trials.js", "explorer.js", "descent.js"),
             paper=paper,
             study=study,
             scale=results.scale,

@@ -20,7 +20,9 @@ const Trials = (() => {
   const number = (v) => {
     if (Number.isNaN(v)) return "";
     if (!Number.isFinite(v)) return v > 0 ? "∞" : "−∞";
-    return String(Number(v.toPrecision(4))).replace("-", "−");
+    const size = Math.abs(v);
+    const plain = size === 0 || (size >= 1e-4 && size < 1e6);
+    return (plain ? String(Number(v.toPrecision(4))) : v.toExponential(2).replace("e+", "e")).replaceAll("-", "−");
   };
   const text = (c, i) => (c.levels ? c.levels[c.values[i]] : c.role === "key" || c.role === "run" ? c.values[i] : number(c.values[i]));
 
