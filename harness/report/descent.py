@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from harness import figures
+from harness.figures.paths import Trajectories
 from harness.results import Results
 
 GRID = 72  # heights along each side of a map
@@ -24,7 +25,7 @@ def players(results: Results) -> dict[str, dict[str, Any]]:
     """What the player of each trajectories figure needs, by the figure's name."""
     found = {}
     for figure in results.study.figures:
-        if isinstance(figure, figures.Trajectories):
+        if isinstance(figure, Trajectories):
             places = [p for p in _places(results, figure) if p["paths"]]
             if places:
                 found[figure.name] = _player(results, places)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from typing import Any
 
@@ -14,7 +15,7 @@ def verdicts_json(results: Results, verdicts: list[Verdict]) -> dict[str, Any]:
     """The study's outcome as strict JSON values; NaN and infinities are null."""
     info, study = results.info, results.study
     machine = f"{words.device(info)}, {(info.get('provenance') or {}).get('cores', '?')} cores"
-    late = {change["id"] for change in words.changes(results) if change["late"]}
+    changed = {change["id"] for change in words.changes(results)}
     return {
         "study": study.name,
         "scale": results.scale,
@@ -46,14 +47,14 @@ def verdicts_json(results: Results, verdicts: list[Verdict]) -> dict[str, Any]:
                 "margin": _finite(v.margin),
                 "unit": v.unit,
                 "n": v.n,
-                "replication": words.unit_of_replication(v),
-                "test": str(getattr(v, "test", "") or ""),
+                "replication": v.replication,
+                "test": v.test,
                 "direction": v.direction,
                 "quantity": v.quantity,
                 "reason": v.reason,
-                "published": _published(v),
+                "published": dataclasses.asdict(v.published) if v.published else None,
                 "figure": v.figure,
-                "changed_late": v.id in late,
+                "changed_late": v.id in changed,
                 "words": words.in_words(v, study),
             }
             for v in verdicts
@@ -63,13 +64,6 @@ def verdicts_json(results: Results, verdicts: list[Verdict]) -> dict[str, Any]:
 
 def _finite(value: float) -> float | None:
     return float(value) if math.isfinite(value) else None
-
-
-def _published(verdict: Verdict) -> dict[str, Any] | None:
-    known = words.published(verdict)
-    if known is None:
-        return None
-    return {"words": known.words, "trust": known.trust, "value": known.value}
 
 
 def note(results: Results, verdicts: list[Verdict]) -> str:

@@ -70,7 +70,7 @@ def html(
             when=numbers.moment(str(info.get("finished_at") or info.get("started_at") or "")),
             registered=numbers.moment(str(info.get("registered_at") or "")),
             changes=changes,
-            late=[change for change in changes if change["late"]],
+            changed=words.changed(changes),
             duration=numbers.duration(float(info.get("seconds") or 0.0)),
             cost=words.cost(results),
             device=words.device(info),
@@ -117,9 +117,7 @@ def _cards(
                 "sentence": words.sentence(verdict, study),
                 "reason": words.remark(verdict, study),
                 "replicates": words.replicates(verdict) if verdict.n else "none",
-                "test": str(getattr(verdict, "test", "") or ""),
                 "stopping": words.stopping(verdict),
-                "published": words.published(verdict),
                 "theirs": _theirs(verdict, scale),
                 "changes": [c for c in changes if c["id"] == verdict.id],
                 "figure": place.get(verdict.figure or ""),
@@ -130,7 +128,7 @@ def _cards(
 
 
 def _theirs(verdict: Verdict, scale: numbers.Scale) -> str:
-    known = words.published(verdict)
+    known = verdict.published
     return scale.words(known.value) if known and known.value is not None else ""
 
 

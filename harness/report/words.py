@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from harness.claims import Check, Difference, Everywhere, Ratio, Verdict
@@ -106,14 +105,9 @@ def in_words(verdict: Verdict, study: Study) -> tuple[str, str, str]:
     return effect(verdict, scale), interval(verdict, scale), asked(verdict, scale, short=True)
 
 
-def unit_of_replication(verdict: Verdict) -> str:
-    """What n counts: "seed", unless the verdict says otherwise."""
-    return str(getattr(verdict, "replication", "") or "seed")
-
-
 def replicates(verdict: Verdict) -> str:
     """ "20 seeds"."""
-    unit = unit_of_replication(verdict)
+    unit = verdict.replication
     return f"{verdict.n} {unit if verdict.n == 1 else unit + 's'}"
 
 
@@ -164,40 +158,14 @@ def _position(verdict: Verdict) -> str:
 
 
 def stopping(verdict: Verdict) -> str:
-    """Where seeds were added in looks: how many of how many; "" where their number was fixed."""
-    allowed, used = getattr(verdict, "seeds_allowed", 0), getattr(verdict, "seeds_used", 0)
-    looks = getattr(verdict, "looks", 0)
-    if not allowed:
+    """Where seeds are added until claims are decided: when this one was; else ""."""
+    if not verdict.look:
         return ""
-    after = f" after {looks} {'look' if looks == 1 else 'looks'}" if looks else ""
-    return f"{used} of at most {allowed}{after}"
-
-
-@dataclass(frozen=True)
-class Known:
-    """What the literature says of a claim.
-
-    Args:
-        words: The published finding.
-        trust: How it came to us ("read in the paper", "from memory"); "" where not said.
-        value: The number in the claim's own unit, to be drawn beside ours.
-    """
-
-    words: str
-    trust: str = ""
-    value: float | None = None
-
-
-def published(verdict: Verdict) -> Known | None:
-    """A verdict's published finding, which is a text or has words, trust and a value."""
-    found: Any = verdict.published
-    if not found:
-        return None
-    if isinstance(found, str):
-        return Known(found)
-    value = getattr(found, "value", None)
-    real = float(value) if value is not None and math.isfinite(float(value)) else None
-    return Known(str(found.words), str(getattr(found, "trust", "") or ""), real)
+    done = "open after" if verdict.verdict == "inconclusive" else "decided at"
+    return (
+        f"{done} look {verdict.look}, with {verdict.seeds_used} of at most "
+        f"{verdict.seeds_allowed} seeds a cell"
+    )
 
 
 def cites(claim: Claim | None, study: Study) -> list[str]:
@@ -208,27 +176,42 @@ def cites(claim: Claim | None, study: Study) -> list[str]:
     return [str(study.sources[tag]) for tag in tags if tag in study.sources]
 
 
-def changes(results: Results) -> list[dict[str, Any]]:
-    """Claims that differ from those first registered: id, what, rows, when, and a sentence.
+def changes(results: Results) -> list[dict[str, str]]:
+    """What was claimed differently once trials existed: the claim's id ("" for the budget), and a sentence.
 
-    `late` says whether rows of trials existed by then, so that the change could have been made
-    in the light of them.
+    A change made then could have been made in the light of the results.
     """
     found = []
     for change in results.info.get("claims_changed") or ():
-        rows = int(change.get("rows") or 0)
-        what, when = str(change.get("what")), numbers.moment(str(change.get("at") or ""))
-        late = rows > 0
-        since = (
-            f"when {rows:,} {'row' if rows == 1 else 'rows'} of results existed"
-            if late
-            else "before there were any results"
-        )
-        found.append({
-            "id": str(change.get("id")), "what": what, "late": late,
-            "text": f"{what} on {when}, {since}" if when else f"{what} {since}",
-        })  # fmt: skip
+        id_, what = str(change.get("id") or ""), str(change.get("what"))
+        trials, at = int(change.get("trials") or 0), str(change.get("at") or "")
+        statement = str(change.get("statement") or "")
+        since = f"when {trials:,} {'trial' if trials == 1 else 'trials'} had run"
+        since += f" ({numbers.moment(at)})" if at else ""
+        if what == "budget":
+            text = f"The budget was changed {since}: {statement}."
+        elif what == "removed":
+            text = (
+                f"The claim “{statement.rstrip('.')}” was removed after {trials:,} trials had run."
+            )
+        else:
+            text = f"Claim {id_} was {what} {since}."
+        here = f"This claim was {what} {since}."  # on its own card
+        found.append({"id": id_, "what": what, "text": text, "here": here})
     return found
+
+
+def changed(found: list[dict[str, str]]) -> str:
+    """All changes in one sentence, or "" where nothing was changed late."""
+    if len(found) == 1:
+        return found[0]["text"]
+    counts = {what: [c["what"] for c in found].count(what) for what in ("added", "changed", "removed")}
+    parts = [
+        f"{n} {'claim was' if n == 1 else 'claims were'} {what}" for what, n in counts.items() if n
+    ]
+    if any(c["what"] == "budget" for c in found):
+        parts.append("the budget was changed")
+    return f"{_listed(parts)} when trials had already run." if parts else ""
 
 
 # --- all verdicts -------------------------------------------------------------------------------
