@@ -27,7 +27,8 @@ def bar(verdict: Verdict, scale: Scale) -> str:
         [verdict.margin] if verdict.direction != "within" else [-verdict.margin, verdict.margin]
     )
     neutral = [1.0] if scale.log else [0.0] if scale.signed else []
-    theirs = verdict.published.value if verdict.published else None
+    known = words.published(verdict)
+    theirs = known.value if known else None
     if theirs is not None and scale.log and theirs <= 0:
         theirs = None  # no place on a logarithmic axis
     ours = [verdict.effect, verdict.low, verdict.high, *margins, *neutral]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from typing import Any
 
@@ -52,7 +51,7 @@ def verdicts_json(results: Results, verdicts: list[Verdict]) -> dict[str, Any]:
                 "direction": v.direction,
                 "quantity": v.quantity,
                 "reason": v.reason,
-                "published": dataclasses.asdict(v.published) if v.published else None,
+                "published": known._asdict() if (known := words.published(v)) else None,
                 "figure": v.figure,
                 "changed_late": v.id in changed,
                 "words": words.in_words(v, study),

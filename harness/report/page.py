@@ -118,6 +118,7 @@ def _cards(
                 "reason": words.remark(verdict, study),
                 "replicates": words.replicates(verdict) if verdict.n else "none",
                 "stopping": words.stopping(verdict),
+                "published": words.published(verdict),
                 "theirs": _theirs(verdict, scale),
                 "changes": [c for c in changes if c["id"] == verdict.id],
                 "figure": place.get(verdict.figure or ""),
@@ -128,7 +129,7 @@ def _cards(
 
 
 def _theirs(verdict: Verdict, scale: numbers.Scale) -> str:
-    known = verdict.published
+    known = words.published(verdict)
     return scale.words(known.value) if known and known.value is not None else ""
 
 

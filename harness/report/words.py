@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from harness.claims import Check, Difference, Everywhere, Ratio, Verdict
 from harness.report import numbers
@@ -168,6 +168,27 @@ def stopping(verdict: Verdict) -> str:
     )
 
 
+class Known(NamedTuple):
+    """What the literature says: words, how it is known ("" where not said), and maybe a number."""
+
+    words: str
+    trust: str
+    value: float | None
+
+
+def published(verdict: Verdict) -> Known | None:
+    """A verdict's published finding; a plain text says neither how it is known nor a number."""
+    found: Any = verdict.published
+    if not found:
+        return None
+    value = getattr(found, "value", None)
+    return Known(
+        str(getattr(found, "words", found)),
+        str(getattr(found, "trust", "")),
+        value if value is not None and math.isfinite(value) else None,
+    )
+
+
 def cites(claim: Claim | None, study: Study) -> list[str]:
     """The decks and papers that a claim's source names."""
     if claim is None:
@@ -205,7 +226,9 @@ def changed(found: list[dict[str, str]]) -> str:
     """All changes in one sentence, or "" where nothing was changed late."""
     if len(found) == 1:
         return found[0]["text"]
-    counts = {what: [c["what"] for c in found].count(what) for what in ("added", "changed", "removed")}
+    counts = {
+        what: [c["what"] for c in found].count(what) for what in ("added", "changed", "removed")
+    }
     parts = [
         f"{n} {'claim was' if n == 1 else 'claims were'} {what}" for what, n in counts.items() if n
     ]
