@@ -110,7 +110,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def chromium() -> str:
     """The path of a Chromium, or a skip that says how to get one."""
     found = shutil.which("chromium") or shutil.which("chromium-browser")

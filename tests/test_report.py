@@ -23,8 +23,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness import report
-from harness.report import bars, descent, files, islands, numbers, words
 from harness.claims import Verdict, judge
+from harness.report import bars, descent, files, islands, numbers, words
 from harness.results import Results
 from harness.study import Arm, Claim, Published
 from harness.surfaces import SURFACES
@@ -629,12 +629,13 @@ def test_counts_are_of_trials() -> None:
     assert counts == {"planned": len(synthetic.small()[0].trials), "failed": 0, **statuses}
 
 
-def test_publishing_writes_the_board_from_what_is_kept(tmp_path: Path) -> None:
+def test_publishing_writes_the_board_from_what_is_kept(
+    written: tuple[Path, dict[str, Path]], tmp_path: Path
+) -> None:
     from harness import published
 
-    folder = tmp_path / "reports" / "tiny" / "default"
-    made, verdicts = synthetic.small()
-    report.write(made, verdicts, folder)
+    folder, _ = written
+    made, _ = synthetic.small()
     board = published.add(folder, tmp_path / "reports").read_text()
     kept = json.loads((tmp_path / "reports" / "published" / f"{made.study.name}.json").read_text())
     for claim in kept["claims"]:
