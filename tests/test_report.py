@@ -258,6 +258,7 @@ def test_the_island_holds_every_trial() -> None:
         read = [odd.get(v, v) if not isinstance(v, float) else v for v in columns[name]["values"]]
         np.testing.assert_allclose(np.array(read, float), table[name].to_numpy(float), rtol=1e-3)
     assert {"inf", None} <= set(columns["steps_to_target"]["values"])
+    assert columns["seed"]["values"] == table["seed"].tolist()
     status = [columns["status"]["levels"][i] for i in columns["status"]["values"]]
     assert status == sorted(status, key=["failed", "diverged", "finished"].index)
 

@@ -74,7 +74,7 @@ def trials(results: Results) -> dict[str, Any]:
         else:
             column = _levels(table[name], name, study) | {"role": "level"}
         columns.append(column)
-    columns.append(_numbers(table["seed"], "seed") | {"role": "axis"})
+    columns.append(_numbers(table["seed"], "seed", places=0) | {"role": "axis"})
     for name, metric in study.metrics.items():
         if pd.to_numeric(table[name], errors="coerce").notna().any():
             columns.append(_numbers(table[name], name) | _metric(name, metric))

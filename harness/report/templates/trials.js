@@ -21,6 +21,7 @@ const Trials = (() => {
     if (Number.isNaN(v)) return "";
     if (!Number.isFinite(v)) return v > 0 ? "∞" : "−∞";
     const size = Math.abs(v);
+    if (Number.isInteger(v) && size < 1e9) return String(v).replace("-", "−");
     const plain = size === 0 || (size >= 1e-4 && size < 1e6);
     return (plain ? String(Number(v.toPrecision(4))) : v.toExponential(2).replace("e+", "e")).replaceAll("-", "−");
   };
