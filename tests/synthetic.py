@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 from typing import Any
 
@@ -247,11 +246,6 @@ def info(planned: int, **changes: Any) -> dict[str, Any]:
         },
         **changes,
     }  # fmt: skip
-
-
-def with_info(some: Results, **changes: Any) -> Results:
-    """The same results of a run that knows something else of itself."""
-    return dataclasses.replace(some, info={**some.info, **changes})
 
 
 def empty(one: Study | None = None) -> Results:

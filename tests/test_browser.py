@@ -16,7 +16,6 @@ from typing import Any
 
 import pytest
 
-from harness import report
 from tests import synthetic
 from tests.conftest import HARNESS, TINY, harness
 
@@ -78,14 +77,16 @@ class Page:
         return [e["message"] for e in self.driver.get_log("browser") if e["level"] != "INFO"]
 
     def requests(self) -> list[str]:
-        """Addresses that were asked for since the page was opened, but the page itself."""
+        """What the open page has asked for beyond itself."""
+        own = self.driver.current_url.split("#")[0]
         events = [json.loads(e["message"])["message"] for e in self.driver.get_log("performance")]
         found = [
             e["params"]["request"]["url"]
             for e in events
-            if e["method"] == "Network.requestWillBeSent"
+            if e["method"] == "Network.requestWillBeSent" and e["params"]["documentURL"] == own
         ]
-        return [url for url in found[1:] if not url.startswith(("data:", "blob:"))]
+        assert own in found  # or the log is not that of this page
+        return [url for url in found if url != own]
 
 
 @pytest.fixture(scope="module")
@@ -99,34 +100,28 @@ def page(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pa
         options.add_argument(flag)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
     driver = webdriver.Chrome(options=options, service=Service("/usr/bin/chromedriver"))
+    driver.get("about:blank")
     yield Page(driver)
     driver.quit()
 
 
 @pytest.fixture(scope="module")
-def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of reports: one with every kind of figure and claim, and their board."""
-    root = tmp_path_factory.mktemp("reports")
-    results, verdicts = synthetic.small()
-    changed = [{"id": verdicts[0].id, "what": "changed", "at": "", "trials": 12}]
-    results = synthetic.with_info(results, claims_changed=changed)
-    report.write(results, verdicts, root / "optimizers" / "default")
-    report.write_index(root)
-    return root
+def paper(written: tuple[Path, dict[str, Path]]) -> Path:
+    return written[1]["report.html"]
 
 
 @pytest.fixture(scope="module")
-def paper(written: Path) -> Path:
-    return written / "optimizers" / "default" / "report.html"
+def board(paper: Path) -> Path:
+    return paper.parents[2] / "index.html"
 
 
 @pytest.mark.parametrize("scripts", [True, False], ids=["scripts", "no scripts"])
 @pytest.mark.parametrize("size", SIZES)
 def test_pages_open_from_disk_load_nothing_and_fit(
-    page: Page, written: Path, paper: Path, size: str, scripts: bool
+    page: Page, board: Path, paper: Path, size: str, scripts: bool
 ) -> None:
     results, verdicts = synthetic.small()
-    for path in (paper, written / "index.html"):
+    for path in (paper, board):
         page.set(size, scripts=scripts)
         page.open(path)
         text = page.until("document.body.innerText")
@@ -291,9 +286,9 @@ def test_a_claim_shows_its_figure_and_links_both_ways(page: Page, paper: Path) -
     assert page.js("return document.querySelector('#claim-3 .see svg').clientWidth") > 2 * small
 
 
-def test_the_board_filters_by_verdict_study_and_deck(page: Page, written: Path) -> None:
+def test_the_board_filters_by_verdict_study_and_deck(page: Page, board: Path) -> None:
     page.set()
-    page.open(written / "index.html")
+    page.open(board)
     _, verdicts = synthetic.small()
     choose = (
         "for (const s of document.querySelectorAll('#board-filters select')) {"
@@ -332,8 +327,8 @@ def axe(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-def test_nobody_is_kept_out(page: Page, written: Path, paper: Path, axe: str, dark: bool) -> None:
-    for path in (paper, written / "index.html"):
+def test_nobody_is_kept_out(page: Page, board: Path, paper: Path, axe: str, dark: bool) -> None:
+    for path in (paper, board):
         page.set(dark=dark)
         page.open(path)
         page.until("document.body.innerText")

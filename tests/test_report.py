@@ -45,12 +45,6 @@ def verdict(**changes: Any) -> Verdict:
     return dataclasses.replace(base, **changes)
 
 
-@pytest.fixture(scope="module")
-def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Path]]:
-    folder = tmp_path_factory.mktemp("reports") / "optimizers" / "default"
-    return folder, report.write(*synthetic.small(), folder)
-
-
 def pages(path: Path) -> list[str]:
     return [page.extract_text() for page in pypdf.PdfReader(path).pages]
 
