@@ -342,7 +342,11 @@ def test_cards_say_how_a_claim_was_tested_and_when_it_was_decided() -> None:
     results, verdicts = synthetic.small()
     plain = Outline(page_of(results, verdicts)).text
     assert "published +3 points · 3 points more on MNIST, figure 2 read off a figure" in plain
-    assert "estimated by median of ratios paired by seed, sign test" in plain
+    for test in {v.test for v in verdicts}:
+        assert f"estimated by {test}" in plain
+        named = [str(i) for i, v in enumerate(verdicts, 1) if v.test == test]
+        method = plain[plain.index("How the claims were estimated") :].replace(" ,", ",")
+        assert f"{test} (claim{'s' * (len(named) > 1)} {', '.join(named)} )" in method
     assert "look" not in plain.replace("looked", "")
     one = dataclasses.replace(
         verdicts[0], look=2, seeds_used=20, seeds_allowed=80, replication="trial", n=7

@@ -78,6 +78,7 @@ def html(
             commit=words.commit(info),
             run=islands.run_address(results, str(info.get("run_id") or "")),
             cards=cards,
+            tests=_tests(cards),
             figures=_figures(results, cards, drawn, playing),
             arms=tables.arms(results),
             tuned=tables.tuned(results),
@@ -126,6 +127,15 @@ def _cards(
             }
         )
     return cards
+
+
+def _tests(cards: list[dict[str, Any]]) -> list[tuple[str, list[int]]]:
+    """Each way in which claims were estimated and tested, with the claims' numbers."""
+    found: dict[str, list[int]] = {}
+    for card in cards:
+        if card["v"].test:
+            found.setdefault(card["v"].test, []).append(card["number"])
+    return list(found.items())
 
 
 def _theirs(verdict: Verdict, scale: numbers.Scale) -> str:
