@@ -18,7 +18,9 @@ grid. Residual connections go around one layer, from pre-activations to pre-acti
 2016), so that depth and parameters are those of the plain network; the decks show no such detail.
 
 The schedule came after a first run with constant rates, in which rates tuned on one seed diverged
-on others (five of ten seeds of ELU at 16 layers). No margin has been moved.
+on others (five of ten seeds of ELU at 16 layers). So did six seeds, and up to 24 where a claim is
+open, in place of ten; the choice of cells; and that a diverged trial's units count as dead. No
+margin has been moved.
 
 What the default run refutes: most of a trained ReLU network's activations are not zero; the
 published sparsity was reached with the L1 penalty that is missing here. What it leaves open: whether
