@@ -14,14 +14,14 @@ from typing import Any
 
 BEGIN, END = "<!-- published:begin -->", "<!-- published:end -->"
 LARGEST = 400_000  # bytes of a figure that is tracked; contour maps are larger
-MARKS = {"supported": "✓ supported", "refuted": "✗ refuted", "inconclusive": "? inconclusive"}
+MARKS = {"supported": "✓ supported", "refuted": "✕ refuted", "inconclusive": "? inconclusive"}
 
 
 def add(folder: Path, reports: Path) -> Path:
     """Publish the run whose report is in `folder`; returns the board's path."""
     verdicts = json.loads((folder / "verdicts.json").read_text(encoding="utf-8"))
     home = reports / "published"
-    home.mkdir(exist_ok=True)
+    home.mkdir(parents=True, exist_ok=True)
     shutil.copy(folder / "verdicts.json", home / f"{verdicts['study']}.json")
     drawn = [folder / "figures" / f"{name}.svg" for name in verdicts["figures"]]
     small = [path for path in drawn if path.stat().st_size < LARGEST]
@@ -56,39 +56,88 @@ def summary(kept: list[dict[str, Any]]) -> str:
 
 
 def markdown(kept: list[dict[str, Any]], home: Path) -> str:
-    """The board of all published runs."""
+    """The board of all published runs: studies, decks and papers, then every claim by study.
+
+    Args:
+        kept: What `verdicts.json` holds of each run.
+        home: The folder of the published figures; a study without one has none.
+    """
+    claims = [claim for run in kept for claim in run["claims"]]
+    late = any(claim.get("changed_late") for claim in claims)
     lines = [
         "# Published verdicts",
         "",
-        "Written by `harness report NAME --publish` from the runs named below; nothing is typed.",
+        f"{_count(kept, 'study', 'studies')}, {len(claims)} claims, each written down with its margin "
+        f"and its source before any trial{', but for those marked' if late else ''}.",
+        "`harness report NAME --publish` wrote this page from the runs named below; nothing is typed.",
         "`make study NAME=…` makes the full report: every claim with its figure, interval and source.",
+        "",
+        "A claim is supported (✓) when its whole interval lies on the claimed side of the margin,",
+        "refuted (✕) when it lies wholly on the other, else inconclusive (?).",
+        "",
+        "| study | question | ✓ | ✕ | ? |",
+        "|---|---|--:|--:|--:|",
     ]
     for run in kept:
-        trials = run["trials"]
-        lines += [
-            "",
-            f"## {run['study']}",
-            "",
-            f"{run['question']}",
-            "",
-            f"**{run['answer']}**",
-            "",
-            f"{trials['planned']:,} trials ({trials['diverged']:,} diverged, {trials['failed']:,} "
-            f"failed) in {run['seconds']:.0f} s on {run['machine']}, {run['scale']} scale, "
-            f"{run['finished_at'][:10]}, commit {run['commit'][:12]}.",
-            "",
-            "| verdict | claim | effect | interval | claimed | n | source |",
-            "|---|---|---|---|---|---|---|",
-        ]
-        for claim in run["claims"]:
-            effect, interval, claimed = claim["words"]
-            row = (MARKS[claim["verdict"]], claim["statement"], effect, interval, claimed)
-            cells = [*map(_cell, row), str(claim["n"]), _cell(claim["source"])]
-            lines.append(f"| {' | '.join(cells)} |")
-        if (home / f"{run['study']}.svg").exists():
-            lines += ["", f"![{run['study']}](published/{run['study']}.svg)"]
+        link = f"[{run['study']}](#{run['study']})"
+        lines.append(f"| {link} | {_cell(run['question'])} | {_tally(run['claims'])} |")
+    lines += _by_source(kept)
+    for run in kept:
+        lines += _study(run, home)
     return "\n".join(lines) + "\n"
 
 
+def _by_source(kept: list[dict[str, Any]]) -> list[str]:
+    """How the claims of each deck and paper came out, over all studies."""
+    cited: dict[str, list[dict[str, Any]]] = {}
+    for run in kept:
+        for claim in run["claims"]:
+            for source in claim.get("cites", ()):
+                cited.setdefault(source, []).append(claim)
+    if not cited:
+        return []
+    lines = ["", "| deck or paper | ✓ | ✕ | ? |", "|---|--:|--:|--:|"]
+    return lines + [f"| {_cell(name)} | {_tally(some)} |" for name, some in sorted(cited.items())]
+
+
+def _study(run: dict[str, Any], home: Path) -> list[str]:
+    trials = run["trials"]
+    cost = f" ({run['cost']})" if run.get("cost") else ""
+    lines = [
+        "",
+        f"## {run['study']}",
+        "",
+        f"{run['question']}",
+        "",
+        f"**{run['answer']}**",
+        "",
+        f"{trials['planned']:,} trials ({trials['diverged']:,} diverged, {trials['failed']:,} "
+        f"failed) in {run['seconds']:.0f} s{cost} on {run['machine']}, {run['scale']} scale, "
+        f"{run['finished_at'][:10]}, commit {run['commit'][:12]}.",
+        "",
+        "| verdict | claim, and where it is taught | effect | interval | claimed | n |",
+        "|---|---|---|---|---|--:|",
+    ]
+    for claim in run["claims"]:
+        effect, interval, claimed = map(_cell, claim["words"])
+        verdict = MARKS[claim["verdict"]].replace(" ", "&nbsp;")
+        if claim.get("changed_late"):
+            verdict += "<br>changed after trials had run"
+        what = f"{_cell(claim['statement'])}<br><sub>{_cell(claim['source'])}</sub>"
+        lines.append(f"| {verdict} | {what} | {effect} | {interval} | {claimed} | {claim['n']} |")
+    if (home / f"{run['study']}.svg").exists():
+        lines += ["", f"![{run['study']}](published/{run['study']}.svg)"]
+    return lines
+
+
+def _tally(claims: list[dict[str, Any]]) -> str:
+    count = Counter(claim["verdict"] for claim in claims)
+    return " | ".join(str(count[outcome]) for outcome in MARKS)
+
+
+def _count(things: list[Any], one: str, many: str) -> str:
+    return f"{len(things)} {one if len(things) == 1 else many}"
+
+
 def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ")
+    return text.replace("|", "\\|").replace("\n", " ").replace("<", "&lt;")

@@ -110,7 +110,19 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
+def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Path]]:
+    """A report with every kind of claim, its folder and its files; the board lies two up."""
+    from harness import report
+    from tests import synthetic
+
+    folder = tmp_path_factory.mktemp("reports") / "optimizers" / "default"
+    files = report.write(*synthetic.small(), folder)
+    report.write_index(folder.parent.parent)
+    return folder, files
+
+
+@pytest.fixture(scope="session")
 def chromium() -> str:
     """The path of a Chromium, or a skip that says how to get one."""
     found = shutil.which("chromium") or shutil.which("chromium-browser")

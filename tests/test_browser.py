@@ -1,17 +1,22 @@
-"""The report and MLflow's UI, opened in a real browser."""
+"""The report and the board in a real browser: from disk, and inside MLflow's artifact viewer."""
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from tests import synthetic
 from tests.conftest import HARNESS, TINY, harness
 
 FLAGS = (
@@ -19,21 +24,330 @@ FLAGS = (
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
     "--hide-scrollbars",
 )  # fmt: skip
+SIZES = {"phone": (360, 740), "laptop": (1280, 800), "print": (794, 1123)}
+AXE = "axe-core@4.11.1"
 
 
-@pytest.fixture
-def browser(chromium: str, tmp_path: Path) -> Iterator[object]:
+class Page:
+    """A browser that can change its size, colours and whether scripts run."""
+
+    def __init__(self, driver: Any) -> None:
+        self.driver = driver
+        self.js: Callable[..., Any] = driver.execute_script
+
+    def set(self, size: str = "laptop", dark: bool = False, scripts: bool = True) -> None:
+        width, height = SIZES[size]
+        self._do(
+            "setDeviceMetricsOverride",
+            {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500},
+        )
+        features = [
+            {"name": "prefers-color-scheme", "value": "dark" if dark else "light"},
+            {"name": "prefers-reduced-motion", "value": "no-preference"},
+        ]
+        media = "print" if size == "print" else "screen"
+        self._do("setEmulatedMedia", {"media": media, "features": features})
+        self._do("setScriptExecutionDisabled", {"value": not scripts})
+
+    def reduced_motion(self) -> None:
+        self._do(
+            "setEmulatedMedia",
+            {"features": [{"name": "prefers-reduced-motion", "value": "reduce"}]},
+        )
+
+    def _do(self, what: str, values: dict[str, Any]) -> None:
+        self.driver.execute_cdp_cmd(f"Emulation.{what}", values)
+
+    def open(self, path: Path) -> None:
+        self.driver.get_log("browser")
+        self.driver.get_log("performance")
+        self.driver.get(path.as_uri())
+
+    def until(self, script: str, seconds: float = 60) -> Any:
+        """The first true value of a script."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            if value := self.js(f"return {script}"):
+                return value
+            time.sleep(0.1)
+        text = self.js("return document.body ? document.body.innerText : ''")
+        raise AssertionError(f"{script} never came true; the page says: {text[:1500]}")
+
+    def complaints(self) -> list[str]:
+        return [e["message"] for e in self.driver.get_log("browser") if e["level"] != "INFO"]
+
+    def requests(self) -> list[str]:
+        """What the open page has asked for beyond itself."""
+        own = self.driver.current_url.split("#")[0]
+        events = [json.loads(e["message"])["message"] for e in self.driver.get_log("performance")]
+        found = [
+            e["params"]["request"]["url"]
+            for e in events
+            if e["method"] == "Network.requestWillBeSent" and e["params"]["documentURL"] == own
+        ]
+        assert own in found  # or the log is not that of this page
+        return [url for url in found if url != own]
+
+
+@pytest.fixture(scope="module")
+def page(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
     from selenium import webdriver
     from selenium.webdriver.chrome.service import Service
 
     options = webdriver.ChromeOptions()
     options.binary_location = chromium
-    for flag in (*FLAGS, f"--user-data-dir={tmp_path / 'profile'}", "--window-size=1280,900"):
+    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
         options.add_argument(flag)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
     driver = webdriver.Chrome(options=options, service=Service("/usr/bin/chromedriver"))
-    yield driver
+    driver.get("about:blank")
+    yield Page(driver)
     driver.quit()
+
+
+@pytest.fixture(scope="module")
+def paper(written: tuple[Path, dict[str, Path]]) -> Path:
+    return written[1]["report.html"]
+
+
+@pytest.fixture(scope="module")
+def board(paper: Path) -> Path:
+    return paper.parents[2] / "index.html"
+
+
+@pytest.mark.parametrize("scripts", [True, False], ids=["scripts", "no scripts"])
+@pytest.mark.parametrize("size", SIZES)
+def test_pages_open_from_disk_load_nothing_and_fit(
+    page: Page, board: Path, paper: Path, size: str, scripts: bool
+) -> None:
+    results, verdicts = synthetic.small()
+    for path in (paper, board):
+        page.set(size, scripts=scripts)
+        page.open(path)
+        text = page.until("document.body.innerText")
+        for v in verdicts:
+            assert v.statement in text
+        assert results.study.question in text
+        assert page.js("return document.documentElement.scrollWidth") <= SIZES[size][0]
+        assert page.requests() == []
+        assert page.complaints() == []
+    page.set()
+
+
+def test_without_scripts_trials_and_figures_are_still_there(page: Page, paper: Path) -> None:
+    page.set(scripts=False)
+    page.open(paper)
+    assert page.js("return document.querySelectorAll('#trials-table tbody tr').length") == 60
+    seen = "return getComputedStyle(document.querySelector(arguments[0])).display"
+    assert page.js(seen, "#figure-trajectories .drawn") == "block"
+    for idle in (".player", "#explore", "details.see"):
+        assert page.js(seen, idle) == "none"
+    page.set()
+
+
+def play(page: Page) -> None:
+    """Press play: it starts anew, moves, pauses; the slider moves it; the legend hides an arm."""
+    assert page.until("document.querySelector('.map canvas').width > 10")
+    pixels = "return document.querySelector('.map canvas').toDataURL()"
+    ended = page.js(pixels)
+    step = "Number(document.querySelector('.player output').textContent)"
+    assert page.js(f"return {step}") == 500
+    page.js("document.querySelector('.play').click()")
+    page.until(f"{step} > 5 && {step} < 480")
+    assert page.js(pixels) != ended
+    page.js("document.querySelector('.play').click()")
+    paused = page.js(f"return {step}")
+    time.sleep(0.3)
+    assert page.js(f"return {step}") == paused
+    page.js(
+        "const s = document.querySelector('.time input'); s.value = 500;"
+        "s.dispatchEvent(new Event('input'))"
+    )
+    assert page.js(pixels) == ended
+    page.js("document.querySelector('.legend button').click()")
+    pressed = "return document.querySelector('.legend button').getAttribute('aria-pressed')"
+    assert page.js(pressed) == "false"
+    assert page.js(pixels) != ended
+
+
+def sift(page: Page) -> None:
+    """Sort, filter, search and turn the pages of the table of trials."""
+    column = (
+        "const n = [...document.querySelectorAll('#trials-table th')].findIndex(h =>"
+        " h.textContent.startsWith(arguments[0]));"
+        "return [...document.querySelectorAll('#trials-table tbody tr')].map(r => r.cells[n].textContent)"
+    )
+    head = (
+        "[...document.querySelectorAll('#trials-table th button')]"
+        ".find(b => b.textContent === arguments[0]).click()"
+    )
+    for turn in (1, -1):
+        page.js(head, "lr")
+        values = [float(v) for v in page.js(column, "lr")]
+        assert values == sorted(values, key=lambda v: turn * v)
+        assert len(values) == 60
+    first = page.js(column, "trial")
+    page.js("[...document.querySelectorAll('.pager button')].at(-1).click()")
+    assert not set(first) & set(page.js(column, "trial"))
+    choose = (
+        "const s = document.querySelector(`select[data-column=${arguments[0]}]`);"
+        "s.selectedIndex = [...s.options].findIndex(o => o.text === arguments[1]);"
+        "s.dispatchEvent(new Event('change'))"
+    )
+    found = "return document.querySelector('.found').textContent"
+    table = synthetic.small()[0].trials
+    page.js(choose, "status", "diverged")
+    diverged = int((table["status"] == "diverged").sum())
+    assert page.js(found) == f"{diverged} of {len(table)} trials"
+    assert set(page.js(column, "status")) == {"diverged"}
+    page.js(choose, "arm", "GD, lr 0.01")
+    some = table[(table["status"] == "diverged") & (table["arm"] == "gd_default")]
+    assert page.js(found) == f"{len(some)} of {len(table)} trials"
+    page.js("document.querySelector('.reset').click()")
+    key = str(table["trial"].iloc[-1])
+    page.js(
+        "const s = document.querySelector('#explore input'); s.value = arguments[0];"
+        "s.dispatchEvent(new Event('input'))",
+        key,
+    )
+    page.until(f"document.querySelector('.found').textContent.startsWith('1 of {len(table)}')")
+    assert page.js(column, "trial") == [key]
+    page.js("document.querySelector('.reset').click()")
+
+
+def explore(page: Page) -> None:
+    """Walk through the plot with the keyboard, and look closer at a trial."""
+    from selenium.webdriver.common.by import By
+    from selenium.webdriver.common.keys import Keys
+
+    canvas = page.driver.find_element(By.CSS_SELECTOR, "#explore canvas")
+    canvas.send_keys(Keys.HOME, Keys.ARROW_RIGHT)
+    about = page.until("document.querySelector('.about h4')?.textContent")
+    key = about.split()[-1]
+    row = synthetic.small()[0].trials.set_index("trial").loc[key]
+    shown = page.js("return document.querySelector('.about').innerText")
+    assert f"harness replay {key}" in shown
+    assert str(row["task"]) in shown
+    canvas.send_keys(Keys.ENTER)
+    page.until("document.querySelector('.found').textContent.startsWith('1 of')")
+    page.js("document.querySelector('.reset').click()")
+    for name in ("steps_to_target", "seconds"):
+        for axis in ("task", "seed", "momentum"):
+            page.js(
+                "for (const [c, v] of [['metric', arguments[0]], ['axis', arguments[1]]]) {"
+                "const s = document.querySelector(`#explore select.${c}`); s.value = v;"
+                "s.dispatchEvent(new Event('change')); }",
+                name,
+                axis,
+            )
+            label = page.js("return document.querySelector('#explore canvas').ariaLabel")
+            assert int(label.split()[0]) > 100
+
+
+def test_the_descent_plays_and_trials_can_be_sifted(page: Page, paper: Path) -> None:
+    page.set()
+    page.open(paper)
+    play(page)
+    sift(page)
+    explore(page)
+    assert page.complaints() == []
+    assert page.requests() == []
+
+
+def test_with_less_motion_wanted_the_descent_moves_in_still_pictures(
+    page: Page, paper: Path
+) -> None:
+    page.set()
+    page.reduced_motion()
+    page.open(paper)
+    page.until("document.querySelector('.map canvas').width > 10")
+    seen = page.driver.execute_async_script(
+        "const done = arguments[0], seen = new Set();"
+        "const read = () => seen.add(document.querySelector('.player output').textContent);"
+        "document.querySelector('.play').click(); read();"
+        "const timer = setInterval(read, 40);"
+        "setTimeout(() => { clearInterval(timer); done([...seen]); }, 2400)"
+    )
+    assert 2 <= len(seen) <= 4
+    assert all(int(step) % 50 == 0 for step in seen)
+    page.set()
+
+
+def test_a_claim_shows_its_figure_and_links_both_ways(page: Page, paper: Path) -> None:
+    page.set()
+    page.open(paper)
+    page.js("document.querySelector('#claim-3').scrollIntoView()")
+    page.until("document.querySelector('#claim-3 .see use')")
+    assert page.js("return document.querySelector('#claim-3 .see use').getBBox().width") > 100
+    assert page.js("return !!document.querySelector('#claim-3 a[href=\"#figure-steps\"]')")
+    assert page.js("return !!document.querySelector('#figure-steps a[href=\"#claim-3\"]')")
+    small = page.js("return document.querySelector('#claim-3 .see svg').clientWidth")
+    page.js("document.querySelector('#claim-3 .see').open = true")
+    assert page.js("return document.querySelector('#claim-3 .see svg').clientWidth") > 2 * small
+
+
+def test_the_board_filters_by_verdict_study_and_deck(page: Page, board: Path) -> None:
+    page.set()
+    page.open(board)
+    _, verdicts = synthetic.small()
+    choose = (
+        "for (const s of document.querySelectorAll('#board-filters select')) {"
+        "s.value = s.dataset.of === arguments[0] ? arguments[1] : '';"
+        "s.dispatchEvent(new Event('change')); }"
+        "return [...document.querySelectorAll('#board-claims tbody tr')].filter(r => !r.hidden).length"
+    )
+    held = sum(v.verdict == "supported" for v in verdicts)
+    assert page.js(choose, "verdict", "supported") == held
+    cited = sum("Kingma" in v.source for v in verdicts)
+    assert page.js(choose, "cites", "Kingma & Ba 2015") == cited
+    assert page.js(choose, "study", "optimizers") == len(verdicts)
+    links = page.js("return [...document.querySelectorAll('#board-claims a')].map(a => a.href)")
+    assert links[4].endswith("optimizers/default/report.html#claim-5")
+    assert page.complaints() == []
+
+
+@pytest.fixture(scope="module")
+def axe(request: pytest.FixtureRequest) -> str:
+    """axe-core's source from the npm registry, kept in pytest's cache."""
+    folder = Path(request.config.cache.mkdir("axe"))
+    path = folder / "node_modules" / "axe-core" / "axe.min.js"
+    if not path.is_file():
+        if not shutil.which("npm"):
+            pytest.skip("needs npm, to fetch axe-core")
+        try:
+            done = subprocess.run(
+                ["npm", "install", "--prefix", str(folder), "--no-audit", "--no-fund", AXE],
+                capture_output=True, text=True, timeout=90, check=False,
+            )  # fmt: skip
+        except subprocess.TimeoutExpired:
+            pytest.skip("the npm registry did not answer: axe-core could not be fetched")
+        if done.returncode or not path.is_file():
+            pytest.skip(f"axe-core could not be fetched: {done.stderr.strip()[-200:]}")
+    return path.read_text("utf-8")
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_nobody_is_kept_out(page: Page, board: Path, paper: Path, axe: str, dark: bool) -> None:
+    for path in (paper, board):
+        page.set(dark=dark)
+        page.open(path)
+        page.until("document.body.innerText")
+        page.js(axe)
+        found = page.driver.execute_async_script(
+            # drawings are images with a label; what is in them is for the eye
+            "axe.run({exclude: ['.drawn svg']}, {resultTypes: ['violations']}).then(arguments[0])"
+        )
+        bad = [
+            (one["id"], one["impact"], [node["html"][:160] for node in one["nodes"][:3]])
+            for one in found["violations"]
+            if one["impact"] in ("serious", "critical")
+        ]
+        assert bad == [], path.name
+        assert len(found["passes"]) > 10
+    page.set()
+
+
+# --- inside MLflow ------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -50,43 +364,20 @@ def reported(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield folder
 
 
-def wait_for(driver, words: str, seconds: float = 60) -> str:
-    deadline = time.time() + seconds
-    text = ""
-    while time.time() < deadline:
-        text = driver.execute_script("return document.body ? document.body.innerText : ''")
-        if words in text:
-            return text
-        time.sleep(0.3)
-    raise AssertionError(f"{words!r} did not appear; the page says: {text[:2000]}")
+def test_a_report_from_the_ledger_alone_has_the_same_bytes_each_time(reported: Path) -> None:
+    folder = reported / "reports" / "tiny" / "smoke"
+    seen = []
+    for _ in range(2):
+        done = harness("report", "tiny", "--scale", "smoke")
+        assert done.returncode == 0, done.stdout + done.stderr
+        seen.append({p.name: p.read_bytes() for p in folder.rglob("*") if p.is_file()})
+    assert {"report.html", "report.pdf", "verdicts.json"} <= set(seen[0])
+    assert seen[0] == seen[1]
 
 
-@pytest.mark.parametrize("width", [360, 768, 1280])
-def test_the_report_opens_from_disk_loads_nothing_and_fits(
-    browser, reported: Path, width: int
-) -> None:
-    path = reported / "reports" / "tiny" / "smoke" / "report.html"
-    browser.execute_cdp_cmd(
-        "Emulation.setDeviceMetricsOverride",
-        {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500},
-    )
-    browser.get(path.as_uri())
-    text = wait_for(browser, "Momentum needs fewer steps.")
-    assert "Is momentum faster in the valley?" in text
-    assert browser.execute_script("return document.documentElement.scrollWidth") <= width
-    assert [e for e in browser.get_log("browser") if e["level"] in ("SEVERE", "WARNING")] == []
-    loaded = browser.execute_script("return performance.getEntriesByType('resource').length")
-    assert loaded == 0
-
-
-def test_the_board_links_to_the_report(browser, reported: Path) -> None:
-    browser.get((reported / "reports" / "index.html").as_uri())
-    wait_for(browser, "Momentum needs fewer steps.")
-    links = browser.execute_script("return [...document.links].map(a => a.href)")
-    assert (reported / "reports" / "tiny" / "smoke" / "report.html").as_uri() in links
-
-
-def test_the_mlflow_ui_shows_run_note_children_and_report(browser, reported: Path) -> None:
+@contextmanager
+def served() -> Iterator[int]:
+    """MLflow's UI as `harness ui` starts it; yields its port."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -95,35 +386,54 @@ def test_the_mlflow_ui_shows_run_note_children_and_report(browser, reported: Pat
         start_new_session=True, env={**os.environ},
     )  # fmt: skip
     try:
-        deadline = time.time() + 120
-        while time.time() < deadline:
+        deadline = time.monotonic() + 120
+        while time.monotonic() < deadline:
             with socket.socket() as probe:
                 if probe.connect_ex(("127.0.0.1", port)) == 0:
                     break
             time.sleep(0.3)
-        from harness.ledger import Ledger
-
-        (parent,) = Ledger(reported).parents("tiny", "smoke")
-        home = f"http://127.0.0.1:{port}/#/experiments/{parent.info.experiment_id}"
-        browser.get(f"http://127.0.0.1:{port}/#/experiments")
-        wait_for(browser, "tiny")
-        browser.get(f"{home}/runs/{parent.info.run_id}")
-        text = wait_for(browser, "Is momentum faster in the valley?")
-        assert "tiny smoke" in text
-        browser.get(f"{home}/runs/{parent.info.run_id}/artifacts/report.html")
-        wait_for(browser, "report.html")
-        from selenium.webdriver.common.by import By
-
-        deadline, seen = time.time() + 60, ""
-        while "Momentum needs fewer steps." not in seen and time.time() < deadline:
-            time.sleep(0.5)
-            for frame in browser.find_elements(By.TAG_NAME, "iframe"):
-                browser.switch_to.frame(frame)
-                seen += browser.execute_script(
-                    "return document.body ? document.body.innerText : ''"
-                )
-                browser.switch_to.default_content()
-        assert "Momentum needs fewer steps." in seen
+        yield port
     finally:
         os.killpg(server.pid, signal.SIGTERM)
         server.wait(30)
+
+
+def test_the_mlflow_ui_shows_the_run_and_the_report_works_in_its_viewer(
+    page: Page, reported: Path, paper: Path
+) -> None:
+    from selenium.webdriver.common.by import By
+
+    from harness.ledger import Ledger
+
+    ledger = Ledger(reported)
+    (parent,) = ledger.parents("tiny", "smoke")
+    run, experiment = parent.info.run_id, parent.info.experiment_id
+    ledger.client.log_artifact(run, str(paper), "large")  # one with a player
+    page.set()
+    with served() as port:
+        home = f"http://127.0.0.1:{port}/#/experiments"
+        page.driver.get(home)
+        page.until("document.body.innerText.includes('tiny')")
+        page.driver.get(f"{home}/{experiment}/runs/{run}")
+        text = page.until(
+            "document.body.innerText.includes('Is momentum faster') && document.body.innerText"
+        )
+        assert "tiny smoke" in text
+        assert "report.html" in {file.path for file in ledger.client.list_artifacts(run)}
+        page.driver.get(f"{home}/{experiment}/runs/{run}/artifacts/large/report.html")
+        frame = page.until("document.querySelector('iframe.mlflow-html-iframe')")
+        page.driver.switch_to.frame(frame)
+        page.until(
+            "document.body && document.body.innerText.includes('Where each optimizer goes.')"
+        )
+        assert page.js("return location.protocol") == "blob:"
+        # what lies beside a report on disk is not there: no links that lead nowhere
+        assert page.js("return document.querySelectorAll('a.beside').length") == 0
+        page.js("window.scrollTo(0, 0); document.querySelector('nav a').click()")
+        page.until("window.scrollY > 50")
+        page.js("document.querySelector('.player').scrollIntoView()")
+        play(page)
+        sift(page)
+        assert [c for c in page.complaints() if "blob:" in c] == []
+        page.driver.switch_to.default_content()
+        assert not page.driver.find_elements(By.CSS_SELECTOR, "iframe[sandbox*=same-origin]")

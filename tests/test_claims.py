@@ -223,6 +223,22 @@ def test_start_end_and_a_step_are_read_where_they_are() -> None:
         assert values(frame, study, "acc", "a", {"task": "u"}, at).tolist() == [expected] * 6
 
 
+def test_what_a_trial_measured_before_it_diverged_stands_at_the_start() -> None:
+    study = make()
+    rows = [rows_for(study, "acc", "a", [0.5] * 6, task="u").assign(step=step) for step in (0, 9)]
+    frame = pd.concat(rows)
+    frame.loc[frame["seed"] == 2, "status"] = "diverged"
+    assert values(frame, study, "acc", "a", {"task": "u"}, "start").tolist() == [0.5] * 6
+    assert values(frame, study, "acc", "a", {"task": "u"}).tolist() == [
+        0.5,
+        0.5,
+        0.0,
+        0.5,
+        0.5,
+        0.5,
+    ]
+
+
 def test_final_values_is_one_row_a_seed() -> None:
     study = make()
     table = final_values(CHECKS["higher"].planted(study, 6, True), study, "acc")

@@ -40,19 +40,21 @@ def values(
         unit: The column that tells units apart: "seed", or "trial" where draws are compared.
 
     Returns:
-        A series indexed by `unit`; diverged trials carry the metric's worst score, failed trials
-        are absent.
+        A series indexed by `unit`; diverged trials carry the metric's worst score, but for what
+        they measured at the start; failed trials are absent.
     """
     rows = rows_of(frame, arm, where, phase)[[unit, "step", "status", metric]]
     status, number = rows["status"].to_numpy(), rows[metric].to_numpy(dtype=float)
     diverged = rows[unit].to_numpy()[status == "diverged"]
-    rows = rows[(status == "finished") & ~np.isnan(number)]
+    # What was measured before any training stands, however the training ended.
+    kept = (status == "finished") | ((status == "diverged") & (at == "start"))
+    rows = rows[kept & ~np.isnan(number)]
     if isinstance(at, int):
         rows = rows[rows["step"] == at]
     keep: Literal["first", "last"] = "first" if at == "start" else "last"
     chosen = rows.sort_values("step", kind="stable").drop_duplicates(unit, keep=keep)
-    found = dict(zip(chosen[unit], chosen[metric].astype(float), strict=True))
-    found |= dict.fromkeys(diverged, float(study.metrics[metric].worst_value))
+    found = dict.fromkeys(diverged, float(study.metrics[metric].worst_value))
+    found |= dict(zip(chosen[unit], chosen[metric].astype(float), strict=True))
     return pd.Series(found, dtype=float, name=metric).sort_index()
 
 

@@ -1,0 +1,29 @@
+"""Results and verdicts as one self-contained page, its PDF, its data files, and a board of all.
+
+Layer 5: the only importer of jinja2 and of the PDF engine. Every sentence, table, bar and moving
+picture is written from the same `Results` and `Verdict` values, so that prose and plots cannot
+disagree, and building twice from the same values gives the same bytes.
+
+Within the package, imports point down this list:
+
+    files       every file of a report, in one step; `documents` and `board` beside it
+    page        the HTML page, out of the parts below
+    descent     paths over contour maps, for the player
+    islands     every trial as compact JSON, for the table and the explorer
+    tables      arms, tuned settings, provenance: what the page prints as rows
+    bars        an interval drawn against its margin
+    words       sentences about verdicts
+    numbers     numbers, times and settings in words
+"""
+
+from harness.report.board import write_index
+from harness.report.documents import note, verdicts_json
+from harness.report.files import write
+from harness.report.page import html
+from harness.report.printing import pdf
+from harness.report.words import answer, in_words, sentence
+
+__all__ = [
+    "answer", "html", "in_words", "note", "pdf", "sentence", "verdicts_json", "write",
+    "write_index",
+]  # fmt: skip

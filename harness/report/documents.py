@@ -1,0 +1,98 @@
+"""A study's outcome for other programs (JSON) and for the tracked run's note (Markdown)."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from harness.claims import Verdict
+from harness.report import numbers, words
+from harness.results import Results
+
+
+def verdicts_json(results: Results, verdicts: list[Verdict]) -> dict[str, Any]:
+    """The study's outcome as strict JSON values; NaN and infinities are null."""
+    info, study = results.info, results.study
+    machine = f"{words.device(info)}, {(info.get('provenance') or {}).get('cores', '?')} cores"
+    changed = {change["id"] for change in words.changes(results)}
+    return {
+        "study": study.name,
+        "scale": results.scale,
+        "title": words.title(study),
+        "question": study.question,
+        "answer": words.answer(results, verdicts),
+        "partial": bool(info.get("partial")),
+        "commit": info.get("commit"),
+        "started_at": info.get("started_at"),
+        "finished_at": info.get("finished_at"),
+        "registered_at": info.get("registered_at"),
+        "claims_hash": info.get("claims_hash"),
+        "seconds": info.get("seconds"),
+        "cost": words.cost(results),
+        "machine": machine,
+        "figures": [figure.name for figure in study.figures],
+        "trials": results.counts,
+        "claims": [
+            {
+                "id": v.id,
+                "statement": v.statement,
+                "source": v.source,
+                "cites": words.cites(words.claim_of(v, study), study),
+                "verdict": v.verdict,
+                "effect": _finite(v.effect),
+                "low": _finite(v.low),
+                "high": _finite(v.high),
+                "p": _finite(v.p),
+                "margin": _finite(v.margin),
+                "unit": v.unit,
+                "n": v.n,
+                "replication": v.replication,
+                "test": v.test,
+                "direction": v.direction,
+                "quantity": v.quantity,
+                "reason": v.reason,
+                "published": known._asdict() if (known := words.published(v)) else None,
+                "figure": v.figure,
+                "changed_late": v.id in changed,
+                "words": words.in_words(v, study),
+            }
+            for v in verdicts
+        ],
+    }
+
+
+def _finite(value: float) -> float | None:
+    return float(value) if math.isfinite(value) else None
+
+
+def note(results: Results, verdicts: list[Verdict]) -> str:
+    """The Markdown note of the study's tracked run."""
+
+    def cell(text: str) -> str:
+        return text.replace("|", "\\|").replace("\n", " ").replace("<", "&lt;")
+
+    counts, info, study = results.counts, results.info, results.study
+    lines = [f"## {cell(words.title(study))}, {results.scale} scale", ""]
+    lines += [f"**{cell(study.question)}**", "", cell(words.answer(results, verdicts)), ""]
+    if verdicts:
+        lines += ["| claim | verdict | effect | interval | margin | unit | n | p |"]
+        lines += ["|---|---|--:|---|---|---|--:|--:|"]
+    for v in verdicts:
+        scale = words.scale_of(v, study)
+        cells = [
+            v.statement, f"**{v.verdict}**", scale.digits(v.effect, words.places(v, scale)),
+            words.interval(v, scale), words.asked(v, scale, short=True), scale.unit, str(v.n),
+            numbers.probability(v.p),
+        ]  # fmt: skip
+        lines.append("| " + " | ".join(map(cell, cells)) + " |")
+    lines += [
+        "",
+        f"Trials: {counts['finished']} finished, {counts['diverged']} diverged, "
+        f"{counts['failed']} failed, of {counts['planned']} planned.",
+        "",
+        f"Reproduce at commit `{cell(words.commit(info))}`:",
+        "",
+        f"    make study NAME={study.name} SCALE={results.scale}",
+        "",
+    ]
+    return "\n".join(lines)
