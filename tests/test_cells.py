@@ -13,6 +13,8 @@ from harness import Data, Optimizer, Training, fusing
 from harness.cells import CELLS, LSTM, VARIANTS, Recurrent, cell
 from harness.packs import train
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 INPUTS, HIDDEN, LENGTH = 3, 4, 5
 Weights = dict[str, np.ndarray]
 

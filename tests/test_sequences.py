@@ -24,6 +24,8 @@ from harness.packs import train
 from harness.sequences import CUTS, characters, chorales, temporal_order
 from harness.study import DataError
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 LENGTHS = ((4, 2, 7), (3, 5), (6,))
 RNG = np.random.default_rng(0)
 ROLLS = [[(RNG.random((n, 88)) < 0.1).astype(np.uint8) for n in split] for split in LENGTHS]
