@@ -162,6 +162,7 @@ def show(name: Name, as_json: Json = False) -> None:
             s: {
                 "draws": b.draws,
                 "seeds": b.seeds,
+                "most_seeds": b.most_seeds,
                 "settings": dict(b.settings),
                 "trials": _count(study, s),
             }
@@ -234,6 +235,8 @@ def plan(name: Name, scale: Scale = "default", as_json: Json = False) -> None:
     for phase, row in sketch["phases"].items():
         table.add_row(phase, f"{row['trials']:,}", str(row["packs"]), str(row["alone"]))
     out.print(table)
+    if sketch["most_trials"] > sketch["trials"]:
+        out.print(f"up to {sketch['most_trials']:,} trials, should every claim stay open")
     for why, count in sketch["alone"].items():
         out.print(f"{count} trials run alone: {escape(why)}")
     out.print(
@@ -312,7 +315,8 @@ def _conclude(results: Results, folder: Path, recorder: Any = None) -> None:
     from harness.claims import judge
 
     try:
-        verdicts = judge(results.study, results.frame)
+        looks = results.study.budget(results.scale).looks
+        verdicts = judge(results.study, results.frame, looks=looks)
         paths = report.write(results, verdicts, folder)
         index = report.write_index(folder.parent.parent)
         if recorder:
@@ -363,12 +367,12 @@ def report(
     ] = False,
 ) -> None:
     """Rebuild a study's report from the ledger alone; trains nothing."""
-    study, _ = _load(name, scale)
+    study, source = _load(name, scale)
     root = catalog.root()
     folder = _report_folder(root, study.name, scale)
     from harness import run as run_
 
-    _conclude(run_.recall(study, scale, root), folder)
+    _conclude(run_.recall(study, source, scale, root), folder)
     if publish:
         from harness import published
 
@@ -390,6 +394,60 @@ def import_(
     folder = _report_folder(root, study.name, scale)
     results, recorder = run_.import_rows(study, source, scale, root, frame, out)
     _conclude(results, folder, recorder)
+
+
+@app.command()
+def compare(
+    a: Annotated[str, typer.Argument(help="A run: NAME, NAME@SCALE, NAME~1, or an MLflow run id.")],
+    b: Annotated[str, typer.Argument(help="The run it is compared with.")],
+    as_json: Json = False,
+) -> None:
+    """Set two runs of a study side by side: verdicts, effects, and what differed between them."""
+    from harness import run as run_
+    from harness.compare import compare as compare_
+
+    root = catalog.root()
+    found = [run_.find_run(words, root) for words in (a, b)]
+    if found[0][0] != found[1][0]:
+        raise BadInput(
+            f"{a!r} is a run of {found[0][0]} and {b!r} one of {found[1][0]}; allowed: two runs of "
+            "one study"
+        )
+    study, source = _load(found[0][0])
+    results = [run_.recall(study, source, scale, root, id_) for _, scale, id_ in found]
+    made = compare_(*results)
+    if as_json:
+        _say(made.document())
+        return
+    names = [f"{id_[:8]}, {one.info.get('started_at', '')}" for (*_, id_), one in
+             zip(found, results, strict=True)]  # fmt: skip
+    _print_comparison(study, made, names)
+
+
+def _print_comparison(study: Study, made: Any, names: list[str]) -> None:
+    from harness.report import in_words
+
+    table = Table("claim", *names, show_lines=True)
+    for pair in made.verdicts:
+        cells = []
+        for v in pair:
+            effect, interval, _ = in_words(v, study)
+            cells.append(f"[{COLOURS[v.verdict]}]{v.verdict}[/]\n{escape(effect)}  {interval}")
+        mark = "" if pair[0].verdict == pair[1].verdict else "[bold]changed:[/] "
+        table.add_row(mark + escape(pair[0].statement), *cells)
+    out.print(table)
+    out.print(f"{len(made.changed)} of {len(made.verdicts)} verdicts changed")
+    if made.differs:
+        differs = Table("what differed", *names)
+        for name, values in made.differs.items():
+            differs.add_row(escape(name), *(escape(value) for value in values))
+        out.print(differs)
+    trials = made.trials
+    out.print(
+        f"{trials['shared']:,} trials are the same in both (of {trials['a']:,} and "
+        f"{trials['b']:,}), and {trials['shared that differ']:,} of them measured something else"
+        + "".join(f"\n  {name}: {count:,} trials" for name, count in made.rows.items())
+    )
 
 
 @app.command()

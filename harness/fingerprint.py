@@ -103,6 +103,13 @@ def code_hash(source: str, root: str, settings: frozenset[str] = frozenset()) ->
     return walk.digest()
 
 
+def part_hash(source: str, name: str) -> str:
+    """Sixteen hex digits over what one function of a study's source text can reach."""
+    walk = _Walk(source, set())
+    walk.follow("", name)
+    return walk.digest()
+
+
 @dataclass(frozen=True)
 class _Uses:
     """What a syntax tree mentions, and its own hash."""

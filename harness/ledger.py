@@ -57,6 +57,7 @@ for _name in ("mlflow", "alembic"):
 
 # Points a metric of a child run (the contract allows 100); a tuning draw is rarely looked at.
 HISTORY = {"tune": 10, "confirm": 50}
+CLAIMS = "claims.json"  # artifact of a parent run: what was claimed before its trials
 BATCH = 1000  # metrics MLflow takes at once
 TAG_LENGTH = 5000
 NOTE_LENGTH = 8000
@@ -127,6 +128,10 @@ class Ledger:
             self.client.restore_experiment(found.experiment_id)
         return found.experiment_id if found else None
 
+    def studies(self) -> list[str]:
+        """The names of every experiment in the store."""
+        return [one.name for one in self.client.search_experiments(max_results=1000)]
+
     def _create(self, study: str) -> str:
         home = (self.artifacts / study).as_uri() if self._local else None
         return str(self.client.create_experiment(study, artifact_location=home))
@@ -186,6 +191,26 @@ class Ledger:
         if not frames:
             return rows.typed(study, pd.DataFrame(columns=[*study.columns(), *rows.PER_TRIAL]))
         return pd.concat(frames, ignore_index=True).drop_duplicates(["trial", "step"])
+
+    def registrations(self, study: str, scale: str) -> list[dict[str, Any]]:
+        """Every registration of a study's claims at a scale, the oldest first."""
+        found: list[dict[str, Any]] = []
+        for run in self.parents(study, scale):
+            found += self._registered(run)
+        return sorted(found, key=lambda one: str(one["at"]))
+
+    def _registered(self, run: Run) -> list[dict[str, Any]]:
+        try:
+            return list(json.loads(Path(self._fetch(run, CLAIMS)).read_text()))
+        except (OSError, ValueError, mlflow.exceptions.MlflowException):
+            return []  # a run from before claims were registered, or one that was cut short
+
+    def trials(self, study: Study, scale: str) -> int:
+        """How many trials of a study at a scale the ledger holds."""
+        keys: set[str] = set()
+        for run in self.parents(study.name, scale):
+            keys.update(self.rows_of(study, run)["trial"])
+        return len(keys)
 
     def start(self, study: Study, scale: str, info: Mapping[str, Any], fresh: bool) -> Recorder:
         """A recorder on the latest parent run of the same plan, or on a new one."""
@@ -444,6 +469,16 @@ class Recorder:
         if store is None:
             return {child.key: child.log(self.ledger.client, self.experiment) for child in fresh}
         return _insert(store, self.experiment, fresh)
+
+    def register(self, entry: Mapping[str, Any]) -> None:
+        """Write down what is claimed, unless this run's last registration says the same."""
+        run = self.ledger.client.get_run(self.run_id)
+        entries = self.ledger._registered(run)
+        if entries and entries[-1]["hash"] == entry["hash"]:
+            return
+        text = json.dumps([*entries, dict(entry)], indent=2, ensure_ascii=False)
+        self.ledger.client.log_text(self.run_id, text, CLAIMS)
+        self.ledger.client.set_tag(self.run_id, "harness.claims", entry["hash"])
 
     def remember(self, info: Mapping[str, Any]) -> None:
         """Keep what the run knows of itself so far."""

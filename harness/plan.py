@@ -11,7 +11,7 @@ import dataclasses
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -45,7 +45,7 @@ class _Cell:
     code: str
     draws: list[Trial] = field(default_factory=list)
     scores: dict[int, tuple[float, ...]] = field(default_factory=dict)
-    confirming: bool = False
+    confirmed: int = 0  # seeds handed out
 
 
 class Plan:
@@ -59,6 +59,7 @@ class Plan:
     def __init__(self, study: Study, source: Source, scale: str) -> None:
         self.study, self.scale = study, scale
         budget = study.budget(scale)
+        self.looks, self.look = budget.looks, 0
         hashes: dict[frozenset[str], str] = {}
         self._cells: list[_Cell] = []
         self.planned = 0
@@ -113,13 +114,29 @@ class Plan:
                 cell.draws.append(trial)
                 self._home[trial.key] = (cell, number)
                 trials.append(trial)
-            if not cell.confirming and len(cell.scores) == cell.search.draws:
-                cell.confirming = True
-                for seed in range(cell.seeds):
+            if len(cell.scores) == cell.search.draws:
+                for seed in range(cell.confirmed, cell.seeds):
                     trial = self._trial(cell, "confirm", self._winner(cell), seed)
                     self._home[trial.key] = (cell, -1)
                     trials.append(trial)
+                cell.confirmed = cell.seeds
         return trials
+
+    def extend(self, wanted: Callable[[str, Mapping[str, Any]], bool]) -> int:
+        """Plan the seeds of the next look for the wanted cells.
+
+        Returns:
+            How many trials that adds: 0 after the last look.
+        """
+        if self.look + 1 == len(self.looks):
+            return 0
+        self.look += 1
+        before = self.planned
+        for cell in self._cells:
+            if wanted(cell.arm, cell.cell):
+                self.planned += self.looks[self.look] - cell.seeds
+                cell.seeds = self.looks[self.look]
+        return self.planned - before
 
     def _trial(self, cell: _Cell, phase: str, nuisance: Mapping[str, Any], seed: int) -> Trial:
         bare = make_trial(self.study, self.scale, phase, cell.arm, cell.cell, nuisance, seed, "")
@@ -296,6 +313,7 @@ def dry_run(study: Study, source: Source, scale: str, cores: int) -> dict[str, A
         "scale": scale,
         "plan": plan.hash(),
         "trials": plan.planned,
+        "most_trials": plan.planned + len(plan.cells()) * (plan.looks[-1] - plan.looks[0]),
         "packs": sum(row["packs"] for row in phases.values()),
         "phases": phases,
         "alone": alone,

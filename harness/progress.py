@@ -65,6 +65,15 @@ class Meter:
             self._said = time.monotonic()
             self.console.print(self.text())
 
+    def grow(self, trials: int, work: float) -> None:
+        """More trials are planned than at first: seeds that an open claim asked for."""
+        self.planned += trials
+        self.work += work
+        if self._bar:
+            self._bar.update(self._task, total=self.planned)
+        else:
+            self.console.print(f"{trials} trials more, for claims that are still open")
+
     def text(self) -> str:
         """The state of the run in one line."""
         done = self.counts.total()

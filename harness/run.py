@@ -6,6 +6,7 @@ executors are Ray Tune, with packs as its trials, and a plain loop in this proce
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 import shutil
@@ -25,11 +26,12 @@ import torch
 from rich.console import Console
 
 from harness import catalog, data, provenance, rows
+from harness.claims import reads, registration, undecided
 from harness.packs import Outcome, Training
 from harness.plan import Pack, Packer, Plan, dry_run
 from harness.progress import Meter
 from harness.results import Results
-from harness.study import BadInput, Choice, Source, Study, Trial, make_trial
+from harness.study import SCALES, BadInput, Choice, Source, Study, Trial, make_trial
 from harness.work import run_pack
 
 if TYPE_CHECKING:
@@ -118,7 +120,7 @@ class Session:
 
     def _refill(self) -> None:
         """Take trials that have become ready: from the ledger where it has them, else as packs."""
-        while trials := self.plan.ready():
+        while (trials := self.plan.ready()) or (trials := self._more_seeds()):
             found = {trial.key: self.known(trial.key) for trial in trials}
             for stored in (True, False):
                 reused = [
@@ -132,6 +134,17 @@ class Session:
             fresh = [trial for trial in trials if not found[trial.key]]
             self._packs.extend(self.packer.pack(fresh))
         self._packs = deque(sorted(self._packs, key=lambda pack: -pack.cost))
+
+    def _more_seeds(self) -> list[Trial]:
+        """The trials of the next look, where all is done and a claim is still open."""
+        if not self.plan.done or len(self.plan.looks) < 2:
+            return []
+        open_ = undecided(self.study, self.keeper.frame(), self.plan.looks)
+        more = self.plan.extend(lambda arm, cell: reads(self.study, open_, arm, cell))
+        trials = self.plan.ready() if more else []
+        if trials:
+            self.meter.grow(more, sum(pack.cost for pack in self.packer.pack(trials)))
+        return trials
 
     def _take(
         self, name: str, ended: list[tuple[Trial, Outcome]], work: float, stored: bool = False,
@@ -372,17 +385,18 @@ class Opaque:
 # --- a whole run ---------------------------------------------------------------------------------
 
 
-def check_data(study: Study, plan: Plan) -> str:
+def check_data(study: Study, plan: Plan) -> dict[str, str]:
     """Load every data set the plan needs, so that a bad file stops the run before it starts.
 
     Returns:
-        The precisions that trainings declare, as a provenance entry.
+        Provenance: the precisions that trainings declare, and a digest of each data set.
 
     Raises:
         DataError: a file is missing, truncated or not the pinned one.
     """
     seen: set[data.Data] = set()
     precisions: set[str] = set()
+    digests: set[str] = set()
     for cell in plan.cells():
         trial = make_trial(study, plan.scale, "confirm", *cell, _any_draw(study, cell[0]), 0, "")
         try:
@@ -395,8 +409,20 @@ def check_data(study: Study, plan: Plan) -> str:
             precisions.add(declared.precision)
             if declared.data and declared.data not in seen:
                 seen.add(declared.data)
-                data.load(declared.data)
-    return ", ".join(sorted(precisions)) or "left to the trials"
+                digests.add(f"{declared.data.name} {_digest(data.load(declared.data))}")
+    return {
+        "precision": ", ".join(sorted(precisions)) or "left to the trials",
+        "data": ", ".join(sorted(digests)) or "none declared",
+    }
+
+
+def _digest(splits: data.Splits) -> str:
+    """Twelve hex digits over the tensors that trials are trained, tuned and tested on."""
+    found = hashlib.sha256()
+    for split in (splits.train, splits.valid, splits.test):
+        for tensor in split:
+            found.update(tensor.cpu().numpy().tobytes())
+    return found.hexdigest()[:12]
 
 
 def _any_draw(study: Study, arm: str) -> dict[str, Any]:
@@ -438,7 +464,7 @@ def execute(
         KeyboardInterrupt: after what had ended was stored.
     """
     plan = Plan(study, source, scale)
-    precision = check_data(study, plan)
+    declared = check_data(study, plan)
     # MLflow's import and Ray's start take seconds each, so where there is certainly something to
     # train they go side by side. Ray must start on the main thread: its processes end with the
     # thread that started them.
@@ -448,9 +474,11 @@ def execute(
         if early:
             start_ray()
         ledger = opening()
-        info = _info(root, plan, ledger.uri, precision)
+        info = _info(root, plan, ledger.uri, declared)
         known = None if fresh else ledger.known(study)
+        entry = registration.entry(study, source, scale, now(), ledger.trials(study, scale))
         recorder = ledger.start(study, scale, info, fresh)
+        recorder.register(entry)
         earlier = ledger.info_of(recorder.run_id) if recorder.continued else {}
     except BaseException:
         if early:
@@ -496,6 +524,8 @@ def execute(
     if "started_at" in earlier:
         info["started_at"] = earlier["started_at"]
     info |= {"experiment_id": recorder.experiment, "run_id": recorder.run_id, "partial": False}
+    info["planned"] = plan.planned
+    info |= registration.summary(ledger.registrations(study.name, scale), entry)
     recorder.consolidate(info)
     return results_of(study, scale, recorder.frame(), recorder.run_ids, info), recorder
 
@@ -524,6 +554,12 @@ def execute_to_file(
                 f"allowed: a new file, rows of {study.name} at the {scale} scale, or --fresh"
             )
         info["started_at"] = earlier.attrs["info"]["started_at"]
+        info["registrations"] = earlier.attrs["info"].get("registrations", [])
+    trials = 0 if earlier is None else earlier["trial"].nunique()
+    entry = registration.entry(study, source, scale, now(), trials)
+    info.setdefault("registrations", [])
+    if not info["registrations"] or info["registrations"][-1]["hash"] != entry["hash"]:
+        info["registrations"].append(entry)
     before = earlier.attrs["info"].get("seconds", 0.0) if earlier is not None else 0.0
     kept = None if earlier is None else rows.typed(study, earlier)
     known = None if kept is None else rows.Recorded(study, kept)
@@ -541,6 +577,7 @@ def execute_to_file(
     finally:
         info["seconds"] = round(time.monotonic() - clock + before, 1)
         info["partial"] = not plan.done
+        info["planned"] = plan.planned
         if plan.done:
             info["finished_at"] = now()
         keeper.wait()
@@ -571,7 +608,10 @@ def import_rows(
     ledger = _open_ledger(root)
     info = {**frame.attrs["info"], "tracking_uri": ledger.uri}
     frame = rows.typed(study, frame)
+    entry = registration.entry(study, source, scale, now(), ledger.trials(study, scale))
     recorder = ledger.start(study, scale, info, fresh=True)
+    for earlier in info.pop("registrations", []):
+        recorder.register(earlier)
     recorded = rows.Recorded(study, frame)
     try:
         for pack, part in frame.groupby("pack", sort=False):
@@ -585,12 +625,16 @@ def import_rows(
         recorder.end("FAILED")
         raise
     info |= {"experiment_id": recorder.experiment, "run_id": recorder.run_id}
+    entry["trials"] += frame["trial"].nunique()  # claims edited since then came after these rows
+    info |= registration.summary(ledger.registrations(study.name, scale), entry)
     recorder.consolidate(info)
     return results_of(study, scale, recorder.frame(), recorder.run_ids, info), recorder
 
 
-def recall(study: Study, scale: str, root: Path) -> Results:
-    """The latest run of a study at a scale, from the ledger alone.
+def recall(
+    study: Study, source: Source, scale: str, root: Path, run_id: str | None = None
+) -> Results:
+    """The latest run of a study at a scale, or the one of an id, from the ledger alone.
 
     Raises:
         BadInput: the ledger has no run of it.
@@ -602,9 +646,44 @@ def recall(study: Study, scale: str, root: Path) -> Results:
             f"the ledger {ledger.uri} has no run of {study.name} at the {scale} scale; "
             f"first: harness run {study.name} --scale {scale}"
         )
-    info = ledger.info_of(parents[0].info.run_id)
-    ids = ledger.children(parents[0].info.experiment_id, parents[0].info.run_id)
-    return results_of(study, scale, ledger.rows_of(study, parents[0]), ids, info)
+    run = next((one for one in parents if one.info.run_id == run_id), parents[0])
+    info = ledger.info_of(run.info.run_id)
+    entry = registration.entry(study, source, scale, "", ledger.trials(study, scale))
+    info |= registration.summary(ledger.registrations(study.name, scale), entry)
+    ids = ledger.children(run.info.experiment_id, run.info.run_id)
+    return results_of(study, scale, ledger.rows_of(study, run), ids, info)
+
+
+def find_run(words: str, root: Path) -> tuple[str, str, str]:
+    """The study's name, scale and MLflow id of a run that a user names.
+
+    Args:
+        words: ``NAME``, ``NAME@SCALE``, either with ``~1`` for the run before the latest (``~2``
+            …), or the first digits of an MLflow run id.
+
+    Raises:
+        BadInput: there is no such run.
+    """
+    ledger = _open_ledger(root)
+    place, _, back = words.partition("~")
+    name, _, scale = place.partition("@")
+    if (back and not back.isdigit()) or (scale and scale not in SCALES):
+        raise BadInput(f"run {words!r}; allowed: NAME, NAME@SCALE, NAME~1, or a run's id")
+    found = ledger.parents(name, scale or "default") if name in ledger.studies() else []
+    if not found and not back and not scale:
+        found = [
+            run
+            for study in ledger.studies()
+            for run in ledger.parents(study)
+            if len(words) >= 6 and run.info.run_id.startswith(words)
+        ]
+    if int(back or 0) >= len(found):
+        raise BadInput(
+            f"run {words!r}: the ledger {ledger.uri} holds {len(found)} such runs; allowed: NAME, "
+            "NAME@SCALE, NAME~1 for the one before the latest, or six digits or more of a run's id"
+        )
+    tags = found[int(back or 0)].data.tags
+    return tags["harness.study"], tags["harness.scale"], found[int(back or 0)].info.run_id
 
 
 def replay(key: str, root: Path) -> tuple[bool, list[str]]:
@@ -675,7 +754,7 @@ def _open_ledger(root: Path) -> Ledger:
     return Ledger(root)
 
 
-def _info(root: Path, plan: Plan, uri: str, precision: str) -> dict[str, Any]:
+def _info(root: Path, plan: Plan, uri: str, declared: Mapping[str, str]) -> dict[str, Any]:
     """What is known of a run when it starts."""
     sha, dirty = provenance.commit(root)
     return {
@@ -683,7 +762,7 @@ def _info(root: Path, plan: Plan, uri: str, precision: str) -> dict[str, Any]:
         "dirty": dirty,
         "plan": plan.hash(),
         "planned": plan.planned,
-        "provenance": {**provenance.describe(), "precision": precision},
+        "provenance": {**provenance.describe(), **declared},
         "started_at": now(),
         "tracking_uri": uri,
     }

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -30,7 +31,7 @@ def judge(
     """
     if len(looks) < 2:
         return _look(study, list(study.claims), frame, level)
-    levels = stats.spend(list(looks), level)
+    levels = stats.spend(np.array(looks), level)
     verdicts: dict[str, Verdict] = {}
     open_ = list(study.claims)
     for number, (seeds, share) in enumerate(zip(looks, levels, strict=True), start=1):
@@ -54,7 +55,7 @@ def undecided(study: Study, frame: pd.DataFrame, looks: Sequence[int]) -> list[C
     ]
 
 
-def reads(study: Study, claims: Sequence[Claim], arm: str, cell: dict[str, object]) -> bool:
+def reads(study: Study, claims: Sequence[Claim], arm: str, cell: Mapping[str, Any]) -> bool:
     """Whether any of the claims reads this arm in this cell."""
     return any(
         one == arm and all(cell[factor] == level for factor, level in where.items())

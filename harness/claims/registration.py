@@ -1,0 +1,139 @@
+"""What was claimed, and when, relative to the rows.
+
+Before the first trial of a run, the content of its claims is written to the ledger with a digest
+each and the number of trials that the ledger held then. A report compares the claims it judges
+with those entries, and says which of them were added or changed after trials existed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from types import CodeType
+from typing import Any
+
+from harness import fingerprint
+from harness.claims.verdicts import LEVEL
+from harness.study import Claim, Source, Study
+
+Entry = Mapping[str, Any]
+
+
+def entry(study: Study, source: Source, scale: str, at: str, trials: int) -> dict[str, Any]:
+    """The registration of a study's claims at one moment.
+
+    Args:
+        at: The moment, ISO, UTC; "" for claims that are only being looked at.
+        trials: Trials of the study at this scale that the ledger held then.
+    """
+    claims = {
+        claim.id: {"statement": claim.statement, "digest": _digest(_content(claim, source))}
+        for claim in study.claims
+    }
+    content = {
+        "scale": scale,
+        "level": LEVEL,
+        "budget": repr(study.budget(scale)),
+        "claims": claims,
+    }
+    return {"at": at, "trials": trials, "hash": _digest(content), **content}
+
+
+def summary(entries: Sequence[Entry], now: Entry) -> dict[str, Any]:
+    """What a report says of the registration of the claims that it judges.
+
+    Args:
+        entries: Every registration of the study at this scale, the oldest first.
+        now: The `entry` of the claims as they are judged.
+
+    Returns:
+        `claims_hash`; `registered_at`, when exactly these claims were first written down, or "";
+        and `claims_changed`: a dictionary for each claim that was added, changed or removed after
+        trials existed (and for the budget), with id, what, at and trials.
+    """
+    same = [one["at"] for one in entries if one["hash"] == now["hash"]]
+    found = [_since(entries, now, id_) for id_ in now["claims"]]
+    found += [_removed(entries, id_) for id_ in _gone(entries, now)]
+    found.append(_budget(entries, now))
+    return {
+        "claims_hash": now["hash"],
+        "registered_at": same[0] if same else "",
+        "claims_changed": [one for one in found if one],
+    }
+
+
+def _since(entries: Sequence[Entry], now: Entry, id_: str) -> dict[str, Any] | None:
+    """When a claim got the content it has, if trials existed by then."""
+    digest = now["claims"][id_]["digest"]
+    start = len(entries)
+    while start and entries[start - 1]["claims"].get(id_, {}).get("digest") == digest:
+        start -= 1
+    first = entries[start] if start < len(entries) else now
+    if not first["trials"]:
+        return None
+    known = any(id_ in one["claims"] for one in entries[:start])
+    what = "changed" if known else "added"
+    return {"id": id_, "what": what, "at": first["at"], "trials": first["trials"]}
+
+
+def _gone(entries: Sequence[Entry], now: Entry) -> list[str]:
+    found = dict.fromkeys(id_ for one in entries for id_ in one["claims"])
+    return [id_ for id_ in found if id_ not in now["claims"]]
+
+
+def _removed(entries: Sequence[Entry], id_: str) -> dict[str, Any]:
+    held = [one for one in entries if id_ in one["claims"]][-1]
+    words = held["claims"][id_]["statement"]
+    return {"id": id_, "what": "removed", "at": held["at"], "trials": held["trials"]} | {
+        "statement": words
+    }
+
+
+def _budget(entries: Sequence[Entry], now: Entry) -> dict[str, Any] | None:
+    """Seeds or draws that were changed after trials existed: stopping at will is no fixed n."""
+    first = next((one for one in entries if one["budget"] == now["budget"]), now)
+    earlier = [one for one in entries if one["budget"] != now["budget"]]
+    if not earlier or not first["trials"]:
+        return None
+    return {
+        "id": "",
+        "what": "budget",
+        "at": first["at"],
+        "trials": first["trials"],
+        "statement": f"{earlier[-1]['budget']} became {now['budget']}",
+    }
+
+
+def _content(claim: Claim, source: Source) -> Any:
+    return [claim.statement, claim.source, describe(claim.check, source.text)]
+
+
+def describe(value: Any, source: str) -> Any:
+    """A check as plain data: its fields, and a hash of the code of any function in it."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = {
+            f.name: describe(getattr(value, f.name), source) for f in dataclasses.fields(value)
+        }
+        return {"check": type(value).__name__, **fields}
+    if isinstance(value, tuple | list):
+        return [describe(one, source) for one in value]
+    if callable(value):
+        name = str(getattr(value, "__name__", ""))
+        if name in fingerprint.definitions(source):
+            return fingerprint.part_hash(source, name)
+        code = getattr(value, "__code__", None)
+        return _digest(_code(code)) if code else repr(type(value))
+    return value
+
+
+def _code(code: CodeType) -> list[Any]:
+    """What a function that has no name of its own does: a lambda among a claim's arguments."""
+    constants = [_code(c) if isinstance(c, CodeType) else repr(c) for c in code.co_consts]
+    return [code.co_code.hex(), list(code.co_names), constants]
+
+
+def _digest(content: Any) -> str:
+    text = json.dumps(content, sort_keys=True, default=repr)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -1,0 +1,129 @@
+"""What every estimate answers, and the checks of the arrays that estimates are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from scipy import special  # scipy.stats has the same numbers, and takes seconds to import
+
+from harness.study import BadInput
+
+Array = np.ndarray
+INFINITE = (float("-inf"), float("inf"))
+
+
+class Estimate(Protocol):
+    """An estimated quantity that can be held against a threshold."""
+
+    @property
+    def effect(self) -> float: ...
+    @property
+    def n(self) -> int: ...
+    def p_above(self, threshold: float) -> float: ...
+    def p_below(self, threshold: float) -> float: ...
+    def interval(self, level: float) -> tuple[float, float]: ...
+
+
+def one_a_unit(values: Array, name: str = "values", unit: str = "seed") -> Array:
+    """An array of shape (units,) as floats, checked to hold one number a replication unit."""
+    array = np.asarray(values, dtype=float)
+    if array.ndim != 1:
+        raise BadInput(f"{name} has shape {array.shape}; allowed: ({unit}s,), one number a {unit}")
+    _no_nan(array, name)
+    return array
+
+
+def table(values: Array, rows: str, columns: str, name: str = "values") -> Array:
+    """An array of shape (rows, columns) as floats; `rows` names the replication unit."""
+    array = np.asarray(values, dtype=float)
+    if array.ndim != 2 or not array.size:
+        raise BadInput(f"{name} has shape {array.shape}; allowed: ({rows}, {columns}), not empty")
+    _no_nan(array, name)
+    return array
+
+
+def _no_nan(array: Array, name: str) -> None:
+    count = int(np.isnan(array).sum())
+    if count:
+        raise BadInput(f"{name} has {count} NaN; a diverged trial needs a score")
+
+
+def at_least(count: int, array: Array, name: str = "values", unit: str = "seed") -> Array:
+    """The array, if it has enough replication units to say anything."""
+    if array.shape[0] < count:
+        raise BadInput(f"{name} has {array.shape[0]} {unit}s; allowed: at least {count}")
+    return array
+
+
+def paired(a: Array, b: Array, unit: str = "seed") -> tuple[Array, Array]:
+    """Two arrays of shape (units,), checked to be paired unit by unit."""
+    a, b = one_a_unit(a, "a", unit), one_a_unit(b, "b", unit)
+    if a.shape != b.shape:
+        raise BadInput(
+            f"a has {a.size} {unit}s and b has {b.size}; paired arrays share their {unit}s"
+        )
+    return a, b
+
+
+def t_quantile(level: float, freedom: float | Array) -> Any:
+    """Student's t: the value that `level` of the distribution lies under, per degree of freedom."""
+    return special.stdtrit(freedom, level)
+
+
+@dataclass(frozen=True)
+class Widest:
+    """Several estimates of one quantity, of which none may object: the largest p, the hull.
+
+    Where one method is known to be too bold for skewed samples and another for heavy tails, a
+    threshold is excluded only if every method excludes it.
+    """
+
+    parts: Sequence[Estimate]
+
+    @property
+    def effect(self) -> float:
+        return self.parts[0].effect
+
+    @property
+    def n(self) -> int:
+        return self.parts[0].n
+
+    def p_above(self, threshold: float) -> float:
+        return max(part.p_above(threshold) for part in self.parts)
+
+    def p_below(self, threshold: float) -> float:
+        return max(part.p_below(threshold) for part in self.parts)
+
+    def interval(self, level: float) -> tuple[float, float]:
+        lows, highs = zip(*(part.interval(level) for part in self.parts), strict=True)
+        return min(lows), max(highs)
+
+
+@dataclass(frozen=True)
+class Affine:
+    """`scale` times an estimate plus `shift`, with a positive `scale`."""
+
+    of: Estimate
+    scale: float
+    shift: float
+
+    @property
+    def effect(self) -> float:
+        return self.scale * self.of.effect + self.shift
+
+    @property
+    def n(self) -> int:
+        return self.of.n
+
+    def p_above(self, threshold: float) -> float:
+        return self.of.p_above((threshold - self.shift) / self.scale)
+
+    def p_below(self, threshold: float) -> float:
+        return self.of.p_below((threshold - self.shift) / self.scale)
+
+    def interval(self, level: float) -> tuple[float, float]:
+        low, high = self.of.interval(level)
+        return self.scale * low + self.shift, self.scale * high + self.shift
