@@ -8,11 +8,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from harness import Budget, Claim, Metric, Study
+from harness import Budget, Claim, Float, Int, Metric, Study
 from harness.claims import (
     above,
     below,
     best,
+    best_draws_higher,
+    best_draws_lower,
     crosses,
     equivalent,
     every,
@@ -21,10 +23,14 @@ from harness.claims import (
     higher,
     judge,
     lower,
+    rank_correlation_above,
+    rank_correlation_below,
     ratio_above,
     ratio_below,
     reads,
     rows_for,
+    share_above,
+    share_below,
     statistic,
     undecided,
     values,
@@ -65,11 +71,25 @@ CHECKS = {
 }  # fmt: skip
 
 
+SEARCHES = {
+    "best draws higher": best_draws_higher("acc", arm="a", than="b", by=0.01, share=0.2, task="u"),
+    "best draws lower": best_draws_lower("steps", arm="a", than="b", select="acc", task="u"),
+    "correlation above": rank_correlation_above("acc", 0.6, column="steps", arm="a", task="u"),
+    "correlation below": rank_correlation_below("acc", 0.0, column="lr", arm="a", task="u"),
+    "share above": share_above("acc", 0.5, of="lr", arm="a", task="u"),
+    "share below": share_below("acc", 0.2, of="lr", arm="a", task="u"),
+    "interaction below": share_below("acc", 0.2, of=("lr", "width"), arm="a", task="u"),
+}
+CHECKS |= SEARCHES
+
+
 def make(*checks: object) -> Study:
     return Study(
         question="Which?",
         trial=lambda t: None,
         arms={"a": {}, "b": {}, "c": {}},
+        nuisance={"lr": Float(1e-3, 1.0, log=True), "width": Int(8, 64)},
+        select=("acc",),
         vary={"task": ("u", "v")},
         metrics={
             "acc": Metric("fraction", better="high", worst=0.0),
@@ -89,7 +109,9 @@ def test_planted_effects_are_found(name: str, hold: bool) -> None:
     assert verdict.verdict == ("supported" if hold else "refuted")
     assert verdict.low <= verdict.effect <= verdict.high
     assert verdict.p <= 0.05
-    assert verdict.n == 12
+    assert verdict.n >= 12 if name in SEARCHES else verdict.n == 12
+    assert verdict.replication == ("trial" if name in SEARCHES else "seed")
+    assert verdict.test
 
 
 @pytest.mark.parametrize("name", CHECKS)

@@ -9,6 +9,7 @@ unit), gives a diverged trial its metric's worst score, and leaves out failed tr
     sentences     what a study file writes: above, higher, equivalent, everywhere, crosses, ...
     checks        what they mean: levels, differences and ratios
     compound      several checks at once, and plain functions
+    draws         checks of the search itself: its best draws, correlations, shares of variance
     judge         from a study and its frame to verdicts
     registration  what was claimed, and when, relative to the rows
 """
@@ -21,14 +22,20 @@ from harness.claims.sentences import (
     above,
     below,
     best,
+    best_draws_higher,
+    best_draws_lower,
     crosses,
     equivalent,
     every,
     everywhere,
     higher,
     lower,
+    rank_correlation_above,
+    rank_correlation_below,
     ratio_above,
     ratio_below,
+    share_above,
+    share_below,
     statistic,
 )
 from harness.claims.verdicts import LEVEL, MIN_SEEDS, Evidence, Verdict
@@ -47,6 +54,8 @@ __all__ = [
     "above",
     "below",
     "best",
+    "best_draws_higher",
+    "best_draws_lower",
     "crosses",
     "equivalent",
     "every",
@@ -55,10 +64,14 @@ __all__ = [
     "higher",
     "judge",
     "lower",
+    "rank_correlation_above",
+    "rank_correlation_below",
     "ratio_above",
     "ratio_below",
     "reads",
     "rows_for",
+    "share_above",
+    "share_below",
     "statistic",
     "undecided",
     "values",

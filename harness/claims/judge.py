@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -66,13 +68,12 @@ def reads(study: Study, claims: Sequence[Claim], arm: str, cell: Mapping[str, An
 
 def _reached(study: Study, claim: Claim, frame: pd.DataFrame, seeds: int) -> bool:
     """Whether every cell that the claim reads has had its seeds for a look."""
-    rows = frame[frame["phase"] == "confirm"]
-    there = rows.groupby(["arm", *study.vary])["seed"].nunique()
+    rows = frame.loc[frame["phase"] == "confirm", ["arm", *study.vary, "seed"]].drop_duplicates()
+    counts = Counter(rows[["arm", *study.vary]].itertuples(index=False, name=None))
     mine = [
         count
-        for key, count in there.items()
-        for values in [key if isinstance(key, tuple) else (key,)]
-        if reads(study, [claim], values[0], dict(zip(study.vary, values[1:], strict=True)))
+        for (arm, *cell), count in counts.items()
+        if reads(study, [claim], arm, dict(zip(study.vary, cell, strict=True)))
     ]
     return bool(mine) and min(mine) >= seeds
 
@@ -94,6 +95,11 @@ def _look(study: Study, claims: list[Claim], frame: pd.DataFrame, level: float) 
         if p_one <= level:
             outcome = "supported" if e.p_for() <= e.p_against() else "refuted"
         low, high = e.estimate.interval(1 - a) if e.estimate else (float("-inf"), float("inf"))
+        if e.estimate and not math.isnan(e.estimate.effect):
+            # draws may all lie on one side of the estimate: what is printed holds both
+            low, high = min(low, e.estimate.effect), max(high, e.estimate.effect)
+            if low <= e.margin <= high and e.direction != "within":
+                outcome = "inconclusive"
         verdicts.append(
             Verdict(
                 id=claim.id,

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Literal
 
+import numpy as np
 import pandas as pd
 
 from harness.claims.verdicts import MIN_SEEDS, At, Missing
@@ -15,10 +16,11 @@ def rows_of(
     frame: pd.DataFrame, arm: str, where: Mapping[str, Any] | None, phase: str
 ) -> pd.DataFrame:
     """The rows of one arm in one cell, or over all cells that `where` leaves open."""
-    mask = (frame["phase"] == phase) & (frame["arm"] == arm)
+    mask = (frame["phase"].to_numpy() == phase) & (frame["arm"].to_numpy() == arm)
     for factor, level in (where or {}).items():
-        mask &= frame[factor] == level
-    return frame[mask]
+        mask &= frame[factor].to_numpy() == level
+    found: pd.DataFrame = frame[mask]
+    return found
 
 
 def values(
@@ -41,15 +43,17 @@ def values(
         A series indexed by `unit`; diverged trials carry the metric's worst score, failed trials
         are absent.
     """
-    rows = rows_of(frame, arm, where, phase)
-    diverged = rows.loc[rows["status"] == "diverged", unit].unique()
-    rows = rows[(rows["status"] == "finished") & rows[metric].notna()]
+    rows = rows_of(frame, arm, where, phase)[[unit, "step", "status", metric]]
+    status, number = rows["status"].to_numpy(), rows[metric].to_numpy(dtype=float)
+    diverged = rows[unit].to_numpy()[status == "diverged"]
+    rows = rows[(status == "finished") & ~np.isnan(number)]
     if isinstance(at, int):
         rows = rows[rows["step"] == at]
-    ordered = rows.sort_values("step", kind="stable").groupby(unit)[metric]
-    series = ordered.first() if at == "start" else ordered.last()
-    worst = pd.Series(study.metrics[metric].worst_value, index=diverged, dtype=float)
-    return pd.concat([series.astype(float), worst]).sort_index()
+    keep: Literal["first", "last"] = "first" if at == "start" else "last"
+    chosen = rows.sort_values("step", kind="stable").drop_duplicates(unit, keep=keep)
+    found = dict(zip(chosen[unit], chosen[metric].astype(float), strict=True))
+    found |= dict.fromkeys(diverged, float(study.metrics[metric].worst_value))
+    return pd.Series(found, dtype=float, name=metric).sort_index()
 
 
 def place(arm: str, where: Mapping[str, Any]) -> str:
@@ -66,7 +70,7 @@ def enough(
         n: Seeds that the estimate rests on.
         reported: Seeds of this arm that gave a number, or diverged.
     """
-    status = rows_of(frame, arm, where, phase).groupby("seed")["status"].first()
+    status = rows_of(frame, arm, where, phase).drop_duplicates("seed")["status"]
     failed = int((status == "failed").sum())
     silent = len(status) - failed - reported
     here = place(arm, where)

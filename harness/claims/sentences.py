@@ -13,6 +13,7 @@ import pandas as pd
 
 from harness.claims.checks import Check, Difference, Level, Ratio
 from harness.claims.compound import Everywhere, Statistic
+from harness.claims.draws import Best, RankCorrelation, Share
 from harness.claims.verdicts import At
 from harness.study import InvalidStudy, Study
 
@@ -147,3 +148,53 @@ def statistic(
 ) -> Check:
     """A function of a metric's final values (see `Statistic`) is above, or below, `margin`."""
     return Statistic(metric, "", direction, margin, fn=fn, example=example, words=words, unit_=unit)
+
+
+def best_draws_higher(
+    metric: str, *, arm: str, than: str, by: float = 0.0, share: float = 0.1, select: str = "",
+    **where: Any,
+) -> Check:  # fmt: skip
+    """The best `share` of `arm`'s draws exceed those of `than` by more than `by` (Welch's t)."""
+    return Best(metric, arm, "above", by, _items(where), than=than, share=share, select=select)
+
+
+def best_draws_lower(
+    metric: str, *, arm: str, than: str, by: float = 0.0, share: float = 0.1, select: str = "",
+    **where: Any,
+) -> Check:  # fmt: skip
+    """The best `share` of `arm`'s draws are under those of `than` by more than `by` (Welch's t)."""
+    return Best(metric, arm, "below", -by, _items(where), than=than, share=share, select=select)
+
+
+def rank_correlation_above(
+    metric: str, value: float, *, column: str, arm: str, phase: str = "tune", at: At = "end",
+    **where: Any,
+) -> Check:  # fmt: skip
+    """Spearman's correlation of a metric with a metric or nuisance over an arm's trials."""
+    return RankCorrelation(metric, arm, "above", value, _items(where), at, phase, column=column)
+
+
+def rank_correlation_below(
+    metric: str, value: float, *, column: str, arm: str, phase: str = "tune", at: At = "end",
+    **where: Any,
+) -> Check:  # fmt: skip
+    """The same, under `value`: ``rank_correlation_below("loss", 0, column="width", arm="lstm")``."""
+    return RankCorrelation(metric, arm, "below", value, _items(where), at, phase, column=column)
+
+
+def share_above(
+    metric: str, value: float, *, of: str | tuple[str, str], arm: str, **where: Any
+) -> Check:
+    """A nuisance (or the interaction of two) explains more than `value` of a metric's variance."""
+    return Share(metric, arm, "above", value, _items(where), of=_names(of))
+
+
+def share_below(
+    metric: str, value: float, *, of: str | tuple[str, str], arm: str, **where: Any
+) -> Check:
+    """A nuisance (or the interaction of two) explains less than `value` of a metric's variance."""
+    return Share(metric, arm, "below", value, _items(where), of=_names(of))
+
+
+def _names(of: str | tuple[str, str]) -> tuple[str, ...]:
+    return (of,) if isinstance(of, str) else of

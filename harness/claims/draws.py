@@ -1,0 +1,276 @@
+"""Checks that read the search itself: the draws of the tune phase, one number a trial."""
+
+from __future__ import annotations
+
+import functools
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from harness import stats
+from harness.claims.checks import Check, Difference, Place
+from harness.claims.reading import place, rows_of, values
+from harness.claims.verdicts import MIN_SEEDS, Evidence, Missing
+from harness.study import InvalidStudy, Study
+
+if TYPE_CHECKING:
+    from harness.importance import Importance
+
+FEW_TRIALS = 20  # fewer say nothing about a correlation or a share
+
+
+def _draws(study: Study, arm: str, where: dict[str, Any], metrics: dict[str, Any]) -> pd.DataFrame:
+    """Planted rows of tune trials: metrics and nuisance by name, one value a trial."""
+    cell = {factor: levels[0] for factor, levels in study.vary.items()} | where
+    count = len(next(iter(metrics.values())))
+    names = [f"{arm}-{sorted(cell.items())}-{i}" for i in range(count)]
+    fixed = {"study": study.name, "phase": "tune", "arm": arm, "step": 1, "status": "finished"}
+    frame = pd.DataFrame({**fixed, **cell, "trial": names, "seed": range(count), **metrics})
+    return frame.reindex(columns=study.columns())
+
+
+@dataclass(frozen=True)
+class Best(Difference):
+    """The mean of one arm's best draws against another's, unpaired (Welch's t).
+
+    The comparison of Greff et al. (2015): of each arm's draws the best `share` by `select`, a
+    validation metric, are compared on `metric`, a test metric.
+    """
+
+    share: float = 0.1
+    select: str = ""
+    phase: str = "tune"
+
+    replication = "trial"
+
+    def validate(self, study: Study) -> None:
+        super().validate(study)
+        if not 0 < self.share <= 1:
+            raise InvalidStudy(
+                f"a claim reads the best {self.share} of draws; allowed: over 0 to 1"
+            )
+        if self.select and self.select not in study.select:
+            raise InvalidStudy(
+                f"a claim selects by {self.select!r}; allowed: {', '.join(study.select)}"
+            )
+
+    def quantity(self, study: Study) -> str:
+        return f"{super().quantity(study)}; best {self.share:.0%} of draws"
+
+    def _by(self, study: Study) -> str:
+        return self.select or study.select[0]
+
+    def _best(self, frame: pd.DataFrame, study: Study, where: Place) -> tuple[np.ndarray, str]:
+        arm, cell = where
+        scores, column = (
+            values(frame, study, name, arm, cell, self.at, self.phase, "trial")
+            for name in (self._by(study), self.metric)
+        )
+        rows = rows_of(frame, arm, cell, self.phase)
+        failed = rows.loc[rows["status"] == "failed", "trial"].nunique()
+        total = rows["trial"].nunique()
+        scores = scores[scores.index.intersection(column.index)]
+        keep = math.ceil(self.share * len(scores))
+        here = place(arm, cell)
+        if failed * 2 > total:
+            raise Missing(f"{failed} of {total} draws of {here} failed")
+        if keep < MIN_SEEDS:
+            raise Missing(
+                f"the best {self.share:.0%} of {len(scores)} draws of {here} are {keep}; at least "
+                f"{MIN_SEEDS} are needed"
+            )
+        ascending = study.metrics[self._by(study)].better == "low"
+        best = scores.sort_values(ascending=ascending, kind="stable").index[:keep]
+        note = f"{failed} of {total} draws of {here} failed and are left out" if failed else ""
+        return column[best].to_numpy(), note
+
+    def evidence(self, frame: pd.DataFrame, study: Study) -> Evidence:
+        (a, one), (b, other) = (self._best(frame, study, p) for p in self.places(study))
+        test = (
+            f"Welch's t on the best {self.share:.0%} of draws by "
+            f"{self._by(study).replace('_', ' ')}, {len(a)} and {len(b)} trials, not paired"
+        )
+        note = "; ".join(filter(None, [one, other]))
+        return Evidence(stats.welch(a, b), self.margin, self.direction, note, test)
+
+    def planted(self, study: Study, seeds: int, hold: bool) -> pd.DataFrame:
+        count = math.ceil(max(seeds, MIN_SEEDS) / self.share)
+        side = 1.0 if (self.direction == "above") == hold else -1.0
+        size = max(abs(self.margin), 0.01)
+        shift = self.margin + side * 5 * size
+        if self.direction == "within":
+            shift = 0.0 if hold else 5 * size
+        noise = 0.01 * size * np.linspace(-1, 1, count)
+        rank = np.linspace(0.1, 0.9, count)
+        if self._by(study) == self.metric:
+            rank = 0.5 + noise
+        frames = []
+        for (arm, where), centre in zip(self.places(study), (0.5 + shift, 0.5), strict=True):
+            own = {self._by(study): rank, self.metric: centre + noise}
+            frames.append(_draws(study, arm, dict(where), own))
+        return pd.concat(frames)
+
+
+@dataclass(frozen=True)
+class RankCorrelation(Check):
+    """Spearman's correlation of a metric with another column, over an arm's trials in one cell."""
+
+    column: str = ""
+    phase: str = "tune"
+
+    replication = "trial"
+
+    def validate(self, study: Study) -> None:
+        super().validate(study)
+        allowed = [*study.metrics, *study.nuisance_names()]
+        if self.column not in allowed:
+            raise InvalidStudy(
+                f"a claim correlates with {self.column!r}; allowed: {', '.join(allowed)}"
+            )
+        if not -1 < self.margin < 1:
+            raise InvalidStudy(
+                f"a correlation's margin is {self.margin}; allowed: between -1 and 1"
+            )
+
+    def unit(self, study: Study) -> str:
+        return "Spearman's ρ"
+
+    def quantity(self, study: Study) -> str:
+        other = self.column.replace("_", " ")
+        return f"{super().quantity(study)}, with {other}"
+
+    def evidence(self, frame: pd.DataFrame, study: Study) -> Evidence:
+        where = dict(self.where)
+        one = values(frame, study, self.metric, self.arm, where, self.at, self.phase, "trial")
+        if self.column in study.metrics:
+            other = values(frame, study, self.column, self.arm, where, self.at, self.phase, "trial")
+        else:
+            rows = rows_of(frame, self.arm, where, self.phase)
+            other = rows.groupby("trial")[self.column].first().astype(float)
+        shared = one.index.intersection(other.dropna().index)
+        if len(shared) < FEW_TRIALS:
+            raise Missing(
+                f"{len(shared)} trials of {place(self.arm, where)}; at least {FEW_TRIALS} are needed"
+            )
+        estimate = stats.spearman(one[shared].to_numpy(), other[shared].to_numpy(), "trial")
+        test = "Spearman's rank correlation over trials, Fisher's z"
+        return Evidence(estimate, self.margin, self.direction, "", test)
+
+    def planted(self, study: Study, seeds: int, hold: bool) -> pd.DataFrame:
+        x = np.linspace(0.1, 0.9, max(seeds, 2 * FEW_TRIALS))
+        side = 1.0 if (self.direction == "above") == hold else -1.0
+        own = {self.column: x, self.metric: side * x if self.column != self.metric else x}
+        return _draws(study, self.arm, dict(self.where), own).assign(phase=self.phase)
+
+
+@dataclass(frozen=True)
+class Share(Check):
+    """How much of a metric's variance over the search one nuisance, or a pair, explains (fANOVA)."""
+
+    of: tuple[str, ...] = ()
+    phase: str = "tune"
+
+    replication = "trial"
+
+    def validate(self, study: Study) -> None:
+        super().validate(study)
+        space = study.space(self.arm)
+        for name in self.of:
+            if name not in space:
+                raise InvalidStudy(
+                    f"a claim reads the share of {name!r}; allowed: {', '.join(space)}"
+                )
+        if len(self.of) not in (1, 2):
+            raise InvalidStudy(f"a share of {self.of!r}; allowed: one name, or two")
+        if not 0 < self.margin < 1:
+            raise InvalidStudy(f"a share's margin is {self.margin}; allowed: between 0 and 1")
+
+    def unit(self, study: Study) -> str:
+        return "share of variance"
+
+    def quantity(self, study: Study) -> str:
+        names = " x ".join(name.replace("_", " ") for name in self.of)
+        return f"share of {names} in {super().quantity(study)}"
+
+    def evidence(self, frame: pd.DataFrame, study: Study) -> Evidence:
+        where = dict(self.where)
+        column = values(frame, study, self.metric, self.arm, where, self.at, self.phase, "trial")
+        rows = rows_of(frame, self.arm, where, self.phase).groupby("trial").first()
+        trials = rows.loc[column.index]
+        if len(trials) < FEW_TRIALS:
+            raise Missing(
+                f"{len(trials)} trials of {place(self.arm, where)}; at least {FEW_TRIALS} are needed"
+            )
+        found = importances(study, self.arm, trials, column.to_numpy())
+        note = (
+            f"{found.clipped} trials without a finite value count as the worst"
+            if found.clipped
+            else ""
+        )
+        test = f"{found.method}, bootstrap over trials"
+        return Evidence(found.of(*self.of), self.margin, self.direction, note, test)
+
+    def planted(self, study: Study, seeds: int, hold: bool) -> pd.DataFrame:
+        generator = np.random.default_rng(0)
+        space = study.space(self.arm)
+        drawn = {name: _drawn(dist, generator, 80) for name, dist in space.items()}
+        large = (self.direction == "above") == hold
+        others = [name for name in space if name not in self.of]
+        # two that only act apart do not interact, and what another explains is not this one's
+        names = list(self.of) if large else others[:1] or list(self.of[:1])
+        if len(names) == 1:
+            signs = drawn[names[0]][1]
+        else:
+            signs = np.prod([np.sign(drawn[name][1] - 0.5) for name in names], axis=0)
+        own = {name: column for name, (column, _) in drawn.items()} | {self.metric: signs}
+        return _draws(study, self.arm, dict(self.where), own)
+
+
+def _drawn(dist: Any, generator: np.random.Generator, count: int) -> tuple[Any, np.ndarray]:
+    """Values of a distribution, and where each lies in it, from 0 to 1."""
+    u = generator.permutation((np.arange(count) + 0.5) / count)
+    if hasattr(dist, "choices"):
+        index = np.floor(u * len(dist.choices)).astype(int)
+        return [dist.choices[i] for i in index], index / max(1, len(dist.choices) - 1)
+    low, high = float(dist.low), float(dist.high)
+    column = low * (high / low) ** u if dist.log else low + (high - low) * u
+    whole = type(dist).__name__.startswith("Int")
+    return (np.round(column).astype(int) if whole else column), u
+
+
+def importances(study: Study, arm: str, trials: pd.DataFrame, objective: np.ndarray) -> Importance:
+    """fANOVA of an arm's draws, made once for all claims and figures that read the same ones."""
+    names = tuple(study.space(arm))
+    columns = tuple(tuple(trials[name]) for name in names)
+    return _fanova(_Space(study, arm), columns, tuple(map(float, objective)))
+
+
+@dataclass(frozen=True, eq=False)
+class _Space:
+    """A study's space of an arm, hashable by what is drawn."""
+
+    study: Study
+    arm: str
+
+    def __hash__(self) -> int:
+        return hash(repr(self.study.space(self.arm)))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Space) and repr(self.study.space(self.arm)) == repr(
+            other.study.space(other.arm)
+        )
+
+
+@functools.lru_cache(maxsize=64)
+def _fanova(
+    space: _Space, columns: tuple[tuple[Any, ...], ...], objective: tuple[float, ...]
+) -> Importance:
+    from harness import importance  # it takes a second to import
+
+    drawn = space.study.space(space.arm)
+    trials = pd.DataFrame(dict(zip(drawn, columns, strict=True)))
+    generator = np.random.default_rng(0)
+    return importance.fanova(trials, np.array(objective), drawn, generator, resamples=99)
