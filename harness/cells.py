@@ -122,7 +122,8 @@ class LSTM(Cell):
 
     All variants but FGR are one program, whose switches are buffers. A missing gate is one whose
     bias is `OPEN`, so that it is 1 and its weights get no gradient. The coupled forget gate is open
-    too, and what enters is ``i (z - c⁻)``, which makes ``c = z i + c⁻ (1 - i)``.
+    too, and what enters is ``i (z - c⁻)``, which makes ``c = z i + c⁻ (1 - i)``. FGR's nine more
+    matrices make an update about three times as long, so FGR is a program of its own.
 
     Args:
         variant: A key of `VARIANTS`.
@@ -166,7 +167,8 @@ class LSTM(Cell):
             enter, forget, leave, new = summed.unbind(1)
             if fed_back is not None:
                 fed = functional.linear(torch.cat(gates, 1), fed_back).view(len(y), 3, -1)
-                enter, forget, leave = enter + fed[:, 0], forget + fed[:, 1], leave + fed[:, 2]
+                a, b, d = fed.unbind(1)
+                enter, forget, leave = enter + a, forget + b, leave + d
             enter = torch.sigmoid(enter + peep_enter * c)
             forget = torch.sigmoid(forget + peep_forget * c)
             c_now = forget * c + enter * (_bend(new, bend_in) - self.coupled * c)

@@ -465,6 +465,27 @@ def replay(
 
 
 @app.command()
+def doctor(as_json: Json = False) -> None:
+    """Try everything that a study needs here, and say how to mend what does not work."""
+    from harness.doctor import examine
+
+    found = examine(catalog.root())
+    if as_json:
+        _say([vars(one) for one in found])
+    else:
+        table = Table("", "state", "found", "to mend it")
+        colours = {"works": "green", "absent": "yellow", "broken": "red"}
+        for one in found:
+            table.add_row(
+                one.name, f"[{colours[one.state]}]{one.state}[/]", escape(one.detail),
+                escape(one.fix),
+            )  # fmt: skip
+        out.print(table)
+    if any(one.state == "broken" for one in found):
+        raise typer.Exit(1)
+
+
+@app.command()
 def ui(
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port on 127.0.0.1.")] = 5000,
 ) -> None:

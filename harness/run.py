@@ -9,7 +9,9 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import secrets
 import shutil
+import socket
 import sys
 import tempfile
 import threading
@@ -226,6 +228,11 @@ def start_ray() -> None:
     if address and (Path.home() / ".ray" / "auth_token").is_file():
         # `ray start` makes this token and asks for it; a driver that joins must say that it has it
         os.environ.setdefault("RAY_AUTH_MODE", "token")
+    if address:
+        _knock(address)
+    else:  # Ray listens on every interface: only who knows this run's token may ask it anything
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
+        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
     import ray
 
     if ray.is_initialized():
@@ -243,10 +250,48 @@ def start_ray() -> None:
             **({"runtime_env": {"env_vars": forwarded}} if address else local),
         )
     except ConnectionError:
+        raise _no_cluster(str(address)) from None
+    except ray.exceptions.AuthenticationError:
         raise BadInput(
-            f"no Ray cluster answers at RAY_ADDRESS={address!r}; start it, or unset RAY_ADDRESS to "
-            "use a private one"
+            f"the Ray cluster at RAY_ADDRESS={address!r} wants its token; set RAY_AUTH_MODE=token and "
+            "RAY_AUTH_TOKEN to the one it was started with"
         ) from None
+
+
+def _knock(address: str) -> None:
+    """Refuse at once an address at which nothing listens: Ray would try for minutes."""
+    host, _, port = address.rpartition("/")[2].rpartition(":")
+    if port.isdigit():
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), timeout=5).close()
+        except OSError:
+            raise _no_cluster(address) from None
+
+
+def _no_cluster(address: str) -> BadInput:
+    return BadInput(
+        f"no Ray cluster answers at RAY_ADDRESS={address!r}; start it, or unset RAY_ADDRESS to use "
+        "a private one"
+    )
+
+
+def try_ray() -> str:
+    """Start or join a cluster, call a function on it, end what was started; says what it has."""
+    start_ray()
+    import ray
+
+    try:
+
+        def answer() -> int:
+            return 42
+
+        assert ray.get(ray.remote(num_cpus=0)(answer).remote(), timeout=60) == 42
+        have = ray.cluster_resources()
+        kind = "cluster at RAY_ADDRESS" if os.environ.get("RAY_ADDRESS") else "private cluster"
+        cpus, gpus = have.get("CPU", 0), have.get("GPU", 0)
+        return f"{ray.__version__}, {kind}: {cpus:.0f} CPUs, {gpus:.0f} GPUs"
+    finally:
+        stop_ray()
 
 
 def stop_ray() -> None:

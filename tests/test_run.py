@@ -369,3 +369,21 @@ def test_generator_trials_run_alone_and_are_checked(project: Path) -> None:
     frame = rows(project)
     assert frame.groupby("trial").size().eq(3).all()
     assert all(math.isfinite(v) for v in frame["loss"])
+
+
+def test_a_private_cluster_answers_only_who_has_its_token(project: Path) -> None:
+    stranger = (
+        "import os, sys, ray\n"
+        "os.environ.pop('RAY_AUTH_TOKEN'); os.environ.pop('RAY_AUTH_MODE')\n"
+        "ray.init(address=sys.argv[1], log_to_driver=False)\n"
+    )
+    script = (
+        "import ray, subprocess, sys\n"
+        "from harness.run import start_ray, stop_ray\n"
+        "start_ray()\n"
+        "where = ray.get_runtime_context().gcs_address\n"
+        f"done = subprocess.run([sys.executable, '-c', {stranger!r}, where], capture_output=True)\n"
+        "stop_ray()\n"
+        "sys.exit(done.returncode != 1 or b'AuthenticationError' not in done.stderr)\n"
+    )
+    assert subprocess.run([sys.executable, "-c", script], timeout=280, check=False).returncode == 0
