@@ -14,12 +14,12 @@ endif
 export NAME SCALE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup study report list ui test check bench clean
+.PHONY: help setup study report list ui test check bench calibration clean
 
 help: ## print these targets
 	@echo "Usage: make TARGET [NAME=study] [SCALE=smoke|default|paper]"
 	@echo
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-10s%s\n", $$1, $$2}'
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-13s%s\n", $$1, $$2}'
 
 $(VENV)/.run: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -60,6 +60,9 @@ check: $(VENV)/.dev ## ruff, mypy and the layers
 
 bench: $(VENV)/.run ## measure speed beside plain loops, Ray Tune and Optuna
 	@$(VENV)/bin/python -m benchmarks
+
+calibration: $(VENV)/.run ## simulate how often the intervals and verdicts are right
+	@$(VENV)/bin/python -m benchmarks.calibration
 
 clean: ## remove caches (keeps .venv, reports and the ledger)
 	@rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info

@@ -161,7 +161,8 @@ def _digits() -> Arrays:
     table = np.loadtxt(_bundled("datasets", "data", "digits.csv.gz"), delimiter=",")
     table = table[np.random.default_rng(0).permutation(len(table))].astype(np.uint8)
     parts = np.split(table, (1077, 1437))
-    return tuple(half for part in parts for half in (part[:, :64], part[:, 64]))
+    halves = (half for part in parts for half in (part[:, :64], part[:, 64]))
+    return tuple(map(np.ascontiguousarray, halves))  # so that Ray hands it on without a copy
 
 
 def _bundled(*parts: str) -> Path:

@@ -326,6 +326,47 @@ def test_a_worker_that_dies_costs_only_the_culprit(project: Path) -> None:
     assert failed[["arm", "seed"]].drop_duplicates().to_numpy().tolist() == [["momentum", 1]]
 
 
+SHARED = '''
+"""Shared: what a Ray worker has before it reads anything."""
+
+from functools import partial
+
+from harness import Budget, Data, Metric, Optimizer, Study, Training, Trial, data
+from harness.models import MLP
+
+
+def asked():
+    (held,) = data.share().values()
+    yield {"writable": float(held[0].flags.writeable)}
+
+
+def trial(t: Trial):
+    if t.arm == "asked":
+        return asked()
+    return Training(
+        partial(MLP, (64, 10)), Optimizer("sgd"), data=Data("digits"), steps=1, batch_size=8
+    )
+
+
+STUDY = Study(
+    question="Who read the data?",
+    trial=trial,
+    arms={"trained": {}, "asked": {}},
+    metrics={"test_loss": Metric("nats"), "writable": Metric("fraction")},
+    budgets={"smoke": Budget(draws=0, seeds=2)},
+)
+'''
+
+
+def test_workers_get_data_through_the_object_store(project: Path) -> None:
+    (project / "studies" / "shared.py").write_text(SHARED)
+    done = apart("run", "shared", "--scale", "smoke")
+    assert done.returncode == 0, done.stdout + done.stderr
+    frame = pd.read_parquet(project / "reports" / "shared" / "smoke" / "rows.parquet")
+    # Ray's arrays are read-only; those that a process has read from a file itself are not
+    assert frame.loc[frame["arm"] == "asked", "writable"].tolist() == [0.0, 0.0]
+
+
 def test_a_tracking_server(project: Path) -> None:
     import socket
 

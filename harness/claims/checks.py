@@ -119,10 +119,10 @@ class Level(Check):
         # A score that can be infinite (never reached) has no mean; its median is still exact.
         if np.isfinite(column.to_numpy()).all():
             estimate: stats.Estimate = stats.mean(column.to_numpy())
-            test = "mean over seeds, Student's t"
+            test = "mean over seeds, t with Hall's correction for skewness"
         else:
             estimate = stats.median(column.to_numpy())
-            test = "median over seeds, as some are not finite; sign test"
+            test = "median over seeds, as some are not finite; interpolated sign test"
         return Evidence(estimate, self.margin, self.direction, note, test)
 
     def planted(self, study: Study, seeds: int, hold: bool) -> pd.DataFrame:
@@ -176,11 +176,11 @@ class Difference(Check):
         with np.errstate(invalid="ignore"):
             difference = np.where(np.isinf(a) & (a == b), 0.0, a - b)  # both as bad as can be
         if np.isfinite(difference).all():
-            estimate: stats.Estimate = stats.mean(difference)
+            estimate: stats.Estimate = stats.Mean(difference)
             test = "mean of differences paired by seed, Student's t"
         else:
             estimate = stats.median(difference)
-            test = "median of differences paired by seed, as some are not finite; sign test"
+            test = "median of differences paired by seed, as some are not finite; interpolated sign test"
         if self.direction == "within":
             test += ", two one-sided tests"
         return Evidence(estimate, self.margin, self.direction, note, test)
@@ -214,7 +214,7 @@ class Ratio(Difference):
         never = int((np.isinf(a) & np.isinf(b)).sum())
         if never:
             note = "; ".join(filter(None, [note, f"in {never} seeds neither arm got there"]))
-        test = "median of ratios paired by seed, sign test"
+        test = "median of ratios paired by seed, interpolated sign test"
         return Evidence(stats.median_ratio(a, b), self.margin, self.direction, note, test)
 
     def planted(self, study: Study, seeds: int, hold: bool) -> pd.DataFrame:

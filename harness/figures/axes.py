@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from harness.figures.theme import dashes, palette
+from harness.figures.theme import INK, dashes, palette
 from harness.study import Metric, Study
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+Array = np.ndarray
 
 
 def floor_of(metric: Metric, values: pd.Series) -> float:
@@ -30,6 +32,11 @@ def words(name: str, metric: Metric) -> str:
     label = metric.label or name.replace("_", " ")
     unit = "%" if metric.unit == "fraction" else metric.unit
     return label if not unit or unit in label or len(unit) > 16 else f"{label} ({unit})"
+
+
+def within(metric: Metric, bars: pd.Series) -> pd.Series:
+    """Ends of intervals as far as they may stretch an axis: a fraction stays between 0 and 1."""
+    return bars.clip(0.0, 1.0) if metric.unit == "fraction" else bars
 
 
 def limits(
@@ -123,39 +130,110 @@ def legend(figure: Figure, study: Study, arms: list[str], more: Sequence[Any] = 
     figure.legend(handles=[*handles, *more], loc="outside lower center", ncols=5, columnspacing=1.4)
 
 
-def end_labels(ax: Axes, study: Study, lines: pd.DataFrame) -> bool:
-    """Name each line at its end, moved apart; False (and nothing drawn) where they do not fit."""
-    ends = lines.groupby("arm", sort=False)[["step", "centre"]].last()
-    low, high = ax.get_ylim()
-    scale = np.log10 if ax.get_yscale() == "log" else np.asarray
-    bottom, top = float(scale(low)), float(scale(high))
-    wanted = (scale(ends["centre"].to_numpy()) - bottom) / (top - bottom)
-    gap = 0.055
-    if len(ends) * gap > 1:
+Label = tuple[str, str, float, float]  # text, colour, and where its line ends: x, y
+
+
+def spread(wanted: Array, gap: float) -> Array:
+    """Places from 0 to 1 near those wanted and at least `gap` apart, in the same order.
+
+    Least squares under that constraint: what lies too close is pooled into blocks.
+    """
+    order = np.argsort(wanted, kind="stable")
+    room = np.arange(len(wanted)) * gap
+    # without its own gaps each place may only not fall below the one before
+    blocks: list[tuple[float, int]] = []  # mean, size
+    for value in wanted[order] - room:
+        mean, size = float(value), 1
+        while blocks and blocks[-1][0] > mean:
+            before, count = blocks.pop()
+            mean, size = (before * count + mean * size) / (count + size), count + size
+        blocks.append((mean, size))
+    level = np.repeat([mean for mean, _ in blocks], [size for _, size in blocks])
+    placed = np.empty(len(wanted))
+    placed[order] = np.clip(level, 0, 1 - room[-1]) + room
+    return placed
+
+
+def end_labels(ax: Axes, labels: list[Label], height: float) -> bool:
+    """Name each line at its end, moved apart; False (and nothing drawn) where they do not fit.
+
+    Args:
+        labels: What to write, its colour, and the data point it belongs to.
+        height: Inches of the axes.
+    """
+    gap = 9.3 / (72 * height)  # a line of type, as a share of the axes
+    if not labels or (len(labels) - 1) * gap > 1:
         return False
-    order = np.argsort(wanted)
-    placed = np.clip(wanted, 0, 1)
-    for _ in range(200):  # push neighbours apart until all fit
-        apart = np.diff(placed[order])
-        close = apart < gap - 1e-6
-        if not close.any():
-            break
-        for i in np.flatnonzero(close):
-            push = (gap - apart[i]) / 2 + 1e-4
-            placed[order[i]] -= push
-            placed[order[i + 1]] += push
-        placed = np.clip(placed, 0, 1)
-        placed[order] = np.maximum.accumulate(placed[order])
-    right = float(lines["step"].max())
-    colours = palette(study)
-    for (arm, end), y, at in zip(ends.iterrows(), wanted, placed, strict=True):
-        colour = colours[str(arm)]
+    scale = np.log10 if ax.get_yscale() == "log" else np.asarray
+    bottom, top = (float(scale(y)) for y in ax.get_ylim())
+    ends = np.array([y for *_, y in labels])
+    wanted = np.clip((scale(ends) - bottom) / (top - bottom), 0, 1)
+    ax.set_xlim(right=max(ax.get_xlim()[1], *(x for _, _, x, _ in labels)))
+    for (text, colour, x, _), y, place in zip(labels, wanted, spread(wanted, gap), strict=True):
         ax.annotate(
-            study.label(str(arm)), (end["step"], y), (1.035, at), textcoords="axes fraction",
+            text, (x, y), (1.035, place), textcoords="axes fraction",
             xycoords=("data", "axes fraction"), va="center", fontsize=7, color=colour,
             annotation_clip=False,
             arrowprops={"arrowstyle": "-", "lw": 0.5, "color": colour, "alpha": 0.6,
                         "shrinkA": 1, "shrinkB": 1, "relpos": (0, 0.5)},
         )  # fmt: skip
-    ax.set_xlim(right=right)
     return True
+
+
+def edge(ax: Axes, axis: str, at: float, word: str) -> None:
+    """A dotted line at an end of an axis, where what is not a number is drawn, and its name.
+
+    To be called once the axis has its numbers: those beside the line are taken away.
+    """
+    along = ax.axvline if axis == "x" else ax.axhline
+    # limits of a log axis are rounded: a clipped line could vanish
+    low, high = getattr(ax, f"get_{axis}lim")()
+    scale = np.log10 if getattr(ax, f"get_{axis}scale")() == "log" else np.asarray
+    one = ax.xaxis if axis == "x" else ax.yaxis
+    far_enough = [
+        float(tick)
+        for tick in one.get_majorticklocs()
+        if low <= tick <= high
+        and abs(scale(tick) - scale(at)) > 0.07 * abs(scale(high) - scale(low))
+    ]
+    one.set_ticks(far_enough)  # a number beside the edge would seem to be its value
+    along(at, color=INK, lw=0.6, ls=(0, (1, 2)), alpha=0.7, zorder=0, clip_on=False)
+    if axis == "x":  # along the line at its top
+        far = at == ax.get_xlim()[1]
+        ax.annotate(word, (at, 1), (-2 if far else 2, -1), xycoords=ax.get_xaxis_transform(),
+                    textcoords="offset points", ha="right" if far else "left", va="top",
+                    rotation=90, fontsize=7, style="italic")  # fmt: skip
+    else:  # on the line's inner side at its left
+        far = at == ax.get_ylim()[1]
+        ax.annotate(word, (0, at), (2, -2 if far else 2), xycoords=ax.get_yaxis_transform(),
+                    textcoords="offset points", ha="left", va="top" if far else "bottom",
+                    fontsize=7, style="italic")  # fmt: skip
+
+
+def mark_edges(ax: Axes, ends: tuple[float, float], values: pd.DataFrame, axis: str = "y") -> None:
+    """Draw and name the ends of an axis that values of -inf or inf are drawn at.
+
+    Args:
+        values: Columns value, and diverged (whether that is why).
+    """
+    for end, infinite in zip(ends, (-math.inf, math.inf), strict=True):
+        at = values[values["value"] == infinite]
+        if len(at):
+            names = ["never"] if (~at["diverged"]).any() else []
+            names += ["diverged"] if at["diverged"].any() else []
+            edge(ax, axis, end, " or ".join(names))
+
+
+def thin(
+    ticks: Sequence[float], names: Sequence[str], inches: float
+) -> tuple[list[float], list[str]]:
+    """The ticks whose labels fit beside each other on an axis `inches` long, the last one always."""
+    width = (max(ticks) - min(ticks)) or 1.0
+    kept: list[tuple[float, str]] = []
+    for tick, name in sorted(zip(ticks, names, strict=True), reverse=True):
+        if kept:
+            room = (kept[-1][0] - tick) / width * inches * 72
+            if room < 4.6 * (len(name) + len(kept[-1][1])) / 2 + 4:
+                continue
+        kept.append((tick, name))
+    return [tick for tick, _ in kept], [name for _, name in kept]

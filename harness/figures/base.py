@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -14,8 +14,6 @@ from harness.study import PHASES, InvalidStudy, Study
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-At = Literal["end", "start"] | int  # which step of a trial is read, as in `harness.claims`
 
 
 @dataclass(frozen=True)
@@ -133,6 +131,18 @@ class Figure_:
                 found.append((title.replace("_", " ") if isinstance(level, str) else title, some))
         return found
 
+    def _split(self, study: Study, rows: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
+        """A title and the rows of each panel that has any rows, diverged ones too."""
+        factor = self.facet(study)
+        if factor is None:
+            return [("", rows)]
+        levels = study.vary[factor] if self.axis() else self.levels or study.vary[factor]
+        parts = [(level, rows[rows[factor] == level]) for level in levels]
+        single = len(study.vary[factor]) == 1
+        return [
+            ("" if single else named(factor, level), some) for level, some in parts if len(some)
+        ]
+
     def _arms(self, study: Study, rows: pd.DataFrame) -> list[str]:
         """The arms that have rows, in declared order."""
         there = set(rows["arm"].unique())
@@ -153,6 +163,22 @@ class Custom(Figure_):
         assert self.fn is not None
         with style():
             return self.fn(study, frame, palette(study)) if len(frame) else blank()
+
+
+def named(factor: str, level: Any) -> str:
+    """A level as a panel's title: a word alone, anything else with its factor."""
+    if isinstance(level, str):
+        return level.replace("_", " ")
+    return f"{factor.replace('_', ' ')} {as_word(level)}"
+
+
+def as_word(level: Any) -> str:
+    """A level as a tick's label: yes and no for truth values, thousands set apart."""
+    if isinstance(level, bool) or level is None:
+        return {True: "yes", False: "no", None: "none"}[level]
+    if isinstance(level, int) and abs(level) >= 10_000:
+        return f"{level:,}".replace(",", "\u202f")
+    return level.replace("_", " ") if isinstance(level, str) else f"{level:.6g}"
 
 
 def pairs(where: Mapping[str, Any] | None) -> tuple[tuple[str, Any], ...]:

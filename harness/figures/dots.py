@@ -11,10 +11,10 @@ import numpy as np
 import pandas as pd
 
 from harness import stats
-from harness.figures.axes import limits, numbers, words
+from harness.figures.axes import edge, limits, numbers, within, words
 from harness.figures.base import Figure_, as_tuple, pairs
 from harness.figures.rows import final
-from harness.figures.theme import INK, PAPER, blank, palette, panels
+from harness.figures.theme import PAPER, blank, palette, panels
 from harness.study import Study
 
 if TYPE_CHECKING:
@@ -51,7 +51,10 @@ class Intervals(Figure_):
             shown = [c for arm, c in centres.items() if np.isfinite(c).all() and arm not in
                      set(values["arm"][gone])]  # fmt: skip
             seen = pd.concat(
-                [values["value"], pd.Series([x for c in shown for x in c], dtype=float)]
+                [
+                    values["value"],
+                    within(metric, pd.Series([x for c in shown for x in c], dtype=float)),
+                ]
             )
             seen = seen[np.isfinite(seen)]
             if metric.log:
@@ -67,22 +70,18 @@ class Intervals(Figure_):
                         solid_capstyle="butt")  # fmt: skip
                 ax.plot(centre, place, "o", ms=4.6, color=colours[arm], mec=PAPER, mew=0.7,
                         clip_on=False)  # fmt: skip
-            for edge, infinite in zip(edges, (-math.inf, math.inf), strict=True):
+            numbers(ax, "x", metric)
+            for end, infinite in zip(edges, (-math.inf, math.inf), strict=True):
                 at = values[values["value"] == infinite]
                 if len(at):
-                    ax.axvline(edge, color=INK, lw=0.6, ls=(0, (1, 2)), alpha=0.7, zorder=0)
-                    word = "never" if (at["status"] == "finished").any() else "diverged"
-                    # along the line at the best end, where no dot of this edge is
-                    ax.annotate(word, (edge, 1), (-2 if edge == edges[1] else 2, -1),
-                                xycoords=ax.get_xaxis_transform(), textcoords="offset points",
-                                ha="right" if edge == edges[1] else "left", va="top",
-                                rotation=90, fontsize=7, style="italic")  # fmt: skip
+                    # its top is the best arm's row, where no dot of this edge is
+                    never = (at["status"] == "finished").any()
+                    edge(ax, "x", end, "never" if never else "diverged")
             ax.set_yticks(range(len(order)), [study.label(arm) for arm in order])
             ax.set(ylim=(len(order) - 0.4, -0.6), title=title, xlabel=words(self.metric, metric))
             ax.tick_params(axis="y", length=0)
             ax.spines["left"].set_visible(False)
             ax.grid(axis="y", visible=False)
-            numbers(ax, "x", metric)
         return figure
 
 

@@ -62,7 +62,13 @@ class Curves(Figure_):
             numbers(ax, "x", Metric("steps"))
             ax.set(title=title, xlabel=self.step, ylabel=words(self.metric, metric))
             if direct:
-                direct = end_labels(ax, study, lines)
+                ends = lines.groupby("arm", sort=False)[["step", "centre"]].last()
+                named = [
+                    (study.label(str(arm)), colours[str(arm)], float(x), float(y))
+                    for arm, x, y in ends.itertuples()
+                ]
+                ax.set_xlim(right=float(lines["step"].max()))
+                direct = end_labels(ax, named, height=2.7)
         outer(axes)
         if not direct:
             legend(figure, study, arms)

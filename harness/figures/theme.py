@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from harness.study import Study
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+At = Literal["end", "start"] | int  # which step of a trial is read, as in `harness.claims`
 WIDTH = 7.2  # inches: the text width of an A4 page
 INK, PAPER = "#12131a", "#fdfefd"  # stand-ins, replaced in `svg` by the page's own colours
 FONTS = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Liberation Sans', Arial, sans-serif"

@@ -63,7 +63,13 @@ def _at_least_t(freedom: float, noncentrality: float, t: float) -> float:
     """How probable a noncentral t of at least `t` is."""
     if not np.isfinite(t):
         return 1.0
-    return float(special.nctdtr(freedom, -noncentrality, -t))
+    p = float(special.nctdtr(freedom, -noncentrality, -t))
+    if np.isnan(p):  # far in a tail: the mean of Phi(noncentrality - t w) over w, chi / sqrt(df)
+        w = np.linspace(0, np.sqrt((freedom + 20 * np.sqrt(freedom) + 60) / freedom), 4001)[1:]
+        logs = (freedom - 1) * np.log(w) - freedom * w**2 / 2
+        density = np.exp(logs - logs.max())
+        p = float(density @ special.ndtr(noncentrality - t * w) / density.sum())
+    return p
 
 
 def _noncentrality(freedom: float, t: float, tail: float) -> float:

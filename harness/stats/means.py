@@ -33,6 +33,10 @@ class Mean:
     def _says_something(self) -> bool:
         return self.n >= 2 and bool(np.isfinite(self.values).all())
 
+    @property
+    def _freedom(self) -> int:
+        return self.n - 1
+
     def _standard_error(self) -> float:
         return float(np.std(self.values, ddof=1) / np.sqrt(self.n))
 
@@ -43,7 +47,7 @@ class Mean:
         error = self._standard_error()
         if error == 0.0:  # every seed gave the same number
             return 0.0 if self.effect > threshold else 1.0
-        return float(special.stdtr(self.n - 1, -self._statistic(threshold, error)))
+        return float(special.stdtr(self._freedom, -self._statistic(threshold, error)))
 
     def p_below(self, threshold: float) -> float:
         """One-sided p of the data if the mean were at least the threshold."""
@@ -52,7 +56,7 @@ class Mean:
     def interval(self, level: float) -> tuple[float, float]:
         if not self._says_something:
             return INFINITE
-        q, error = float(t_quantile((1 + level) / 2, self.n - 1)), self._standard_error()
+        q, error = float(t_quantile((1 + level) / 2, self._freedom)), self._standard_error()
         below, above = self._reach(q)
         return self.effect - below * error, self.effect + above * error
 
@@ -100,15 +104,19 @@ class LevelMean(Mean):
 
 @dataclass(frozen=True)
 class TrimmedMean(Mean):
-    """The mean of the middle half of the seeds, with Tukey & McLaughlin's (1963) interval.
+    """The mean of the middle half of the seeds, with Tukey & McLaughlin's (1963) t interval.
 
-    The interquartile mean of Agarwal et al. (2021) for one task: t on the values that are kept,
-    with the standard error of the winsorized sample.
+    The interquartile mean of Agarwal et al. (2021) for one task: as many degrees of freedom as
+    values are kept, less one, and the standard error of the winsorized sample (Yuen 1974).
     """
 
     @property
     def _cut(self) -> int:
         return self.n // 4
+
+    @property
+    def _freedom(self) -> int:
+        return self.n - 2 * self._cut - 1
 
     @property
     def effect(self) -> float:
@@ -124,22 +132,6 @@ class TrimmedMean(Mean):
         winsorized = np.clip(self.values, ordered[self._cut], ordered[-self._cut - 1])
         spread = np.sqrt((self.n - 1) / (kept * (kept - 1))) * np.std(winsorized, ddof=1)
         return float(spread)
-
-    def p_above(self, threshold: float) -> float:
-        if not self._says_something:
-            return 1.0
-        error = self._standard_error()
-        if error == 0.0:
-            return 0.0 if self.effect > threshold else 1.0
-        freedom = self.n - 2 * self._cut - 1
-        return float(special.stdtr(freedom, -self._statistic(threshold, error)))
-
-    def interval(self, level: float) -> tuple[float, float]:
-        if not self._says_something:
-            return INFINITE
-        freedom = self.n - 2 * self._cut - 1
-        half = float(t_quantile((1 + level) / 2, freedom)) * self._standard_error()
-        return self.effect - half, self.effect + half
 
 
 @dataclass(frozen=True)

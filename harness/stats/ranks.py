@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,8 +18,9 @@ class Ranking:
 
     Attributes:
         mean_ranks: (arms,) 1 is best; ties share their ranks.
-        statistic: Friedman's chi-squared in Iman & Davenport's (1980) form, F-distributed.
-        p: Of "all arms are alike".
+        statistic: Friedman's (1937) chi-squared, corrected for ties.
+        p: Of "all arms are alike": from chi-squared, or from Iman & Davenport's (1980) F, whichever
+            is larger. F alone, which Demsar prefers, rejects 5.8 % of equal arms at 20 tasks.
         critical_difference: Nemenyi's (1963): two arms differ at `level` if their mean ranks are
             further apart than this.
         tasks: The replication unit.
@@ -65,17 +67,17 @@ def friedman(scores: Array, level: float = 0.05, better: str = "high") -> Rankin
     means = ranks.mean(axis=0)
     between = n * ((means - (k + 1) / 2) ** 2).sum()
     total = ((ranks - (k + 1) / 2) ** 2).sum()  # ties make it smaller
-    rest = total - between
     if total == 0.0:  # all arms tie on all tasks
-        statistic, p = 0.0, 1.0
-    elif rest <= 1e-12 * total:  # the same order on every task
-        statistic, p = float("inf"), float(1 / special.gamma(k + 1) ** (n - 1))
-    else:
-        statistic = float((n - 1) * between / rest)
-        p = float(special.fdtrc(k - 1, (k - 1) * (n - 1), statistic))
+        return Ranking(means, 0.0, 1.0, nemenyi(k, n, level), level, n)
+    statistic = float(n * (k - 1) * between / total)
+    p = float(special.chdtrc(k - 1, statistic))
+    if between < total * (1 - 1e-12):  # else the same order on every task, and F is infinite
+        f = (n - 1) * between / (total - between)
+        p = max(p, float(special.fdtrc(k - 1, (k - 1) * (n - 1), f)))
     return Ranking(means, statistic, p, nemenyi(k, n, level), level, n)
 
 
+@functools.cache
 def nemenyi(arms: int, tasks: int, level: float = 0.05) -> float:
     """The critical difference of mean ranks: q sqrt(k (k + 1) / (6 N)), q from Tukey's range."""
     from scipy import stats as scipy_stats
