@@ -27,16 +27,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from harness.study import BadInput
-
-
-class DataError(BadInput):
-    """A data file that is missing, truncated or not the one expected."""
+from harness import sequences
+from harness.study import DataError
 
 
 @dataclass(frozen=True)
 class Data:
-    """A named data set: "digits", "mnist" or "fashion_mnist".
+    """A named data set: "digits", "mnist", "fashion_mnist", or sequences: "jsb_chorales",
+    "tinyshakespeare", "temporal_order" (see `harness.sequences`).
 
     Args:
         name: Which.
@@ -44,29 +42,42 @@ class Data:
         draw: The number of a random subset, which may differ between trials of a pack; None takes
             the first `train` examples. The same number is the same subset in every trial, and a
             smaller one is part of a larger one, so that arms and sizes can be paired.
+        length: Steps of a sequence, for data sets that come at any length.
 
     Raises:
-        DataError: an unknown name, or more examples than there are.
+        DataError: an unknown name, more examples than there are, or an impossible length.
     """
 
     name: str
     train: int | None = None
     draw: int | None = None
+    length: int | None = None
 
     def __post_init__(self) -> None:
-        if self.name not in SIZES:
-            raise DataError(f"data set {self.name!r}; allowed: {', '.join(SIZES)}")
-        if self.train is not None and not 0 < self.train <= SIZES[self.name]:
-            raise DataError(f"train={self.train}; allowed: 1 to {SIZES[self.name]} for {self.name}")
+        if self.name not in (*SIZES, *sequences.NAMES):
+            names = ", ".join((*SIZES, *sequences.NAMES))
+            raise DataError(f"data set {self.name!r}; allowed: {names}")
+        shortest = sequences.SHORTEST.get(self.name)
+        if (self.length or 0) < (shortest or 0) or (self.length is not None and shortest is None):
+            allowed = "None" if shortest is None else f"at least {shortest}"
+            raise DataError(f"length={self.length}; allowed: {allowed} for {self.name}")
+        if self.train is not None and not 0 < self.train <= self.most:
+            raise DataError(f"train={self.train}; allowed: 1 to {self.most} for {self.name}")
+
+    @property
+    def most(self) -> int:
+        """Training examples that there are."""
+        return SIZES.get(self.name) or sequences.train_size(self.name, self.length)
 
 
-# Training examples of each data set.
+# Training examples of each data set of images.
 SIZES = {"digits": 1077, "mnist": 50_000, "fashion_mnist": 50_000}
 
 
 @dataclass(frozen=True)
 class Splits:
-    """Inputs x (n, ...) float32 and targets y (n,) int64 of the three splits."""
+    """Inputs x (n, ...) float32 and targets y (n,) int64 of the three splits; of sequences what
+    `harness.sequences` says."""
 
     train: tuple[Tensor, Tensor]
     valid: tuple[Tensor, Tensor]
@@ -81,7 +92,7 @@ def load(data: Data, device: str = "cpu") -> Splits:
     Raises:
         DataError: a file is missing or is not the pinned one.
     """
-    splits = _splits(data.name, device)
+    splits = _splits(data.name, data.length, device)
     if data.train is None or data.draw is not None:
         return splits
     x, y = splits.train
@@ -90,7 +101,7 @@ def load(data: Data, device: str = "cpu") -> Splits:
 
 def train_size(data: Data) -> int:
     """Training examples that are used of a data set, known without loading it."""
-    return SIZES[data.name] if data.train is None else data.train
+    return data.most if data.train is None else data.train
 
 
 # Training, validation and test examples, x and y of each, as the files have them: images are bytes.
@@ -115,18 +126,33 @@ def forget() -> None:
 
 
 @functools.cache
-def _splits(name: str, device: str) -> Splits:
-    if name not in _ARRAYS:
-        _ARRAYS[name] = _digits() if name == "digits" else _images(name)
+def _splits(name: str, length: int | None, device: str) -> Splits:
+    key = name if length is None else f"{name} {length}"
+    if key not in _ARRAYS:
+        _ARRAYS[key] = _read(name, length)
     brightest = 16 if name == "digits" else 255
     found = []
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
-        for array in _ARRAYS[name]:
+        for array in _ARRAYS[key]:
             tensor = torch.from_numpy(array).to(device)
-            found.append(tensor.long() if tensor.dim() == 1 else tensor.float() / brightest)
+            if tensor.dtype == torch.uint8:  # images and their labels
+                tensor = tensor.long() if tensor.dim() == 1 else tensor.float() / brightest
+            found.append(tensor)
     train_x, train_y, valid_x, valid_y, test_x, test_y = found
     return Splits((train_x, train_y), (valid_x, valid_y), (test_x, test_y))
+
+
+def _read(name: str, length: int | None) -> Arrays:
+    if name == "digits":
+        return _digits()
+    if name in IMAGES:
+        return _images(name)
+    content = b""
+    if name in sequences.FILES:
+        file = sequences.FILES[name]
+        content = _content(file.folder, file.name, file.home, file.digest)
+    return sequences.arrays(name, content, length)
 
 
 def _digits() -> Arrays:
@@ -219,7 +245,8 @@ def _checked(path: Path, digest: str) -> bytes:
     Raises:
         DataError: it is not what was pinned; says its name, the expected and the found digest.
     """
-    found, flaw = decompressed(path.read_bytes())
+    raw = path.read_bytes()
+    found, flaw = decompressed(raw) if path.suffix == ".gz" else (raw, "")
     sha = hashlib.sha256(found).hexdigest()
     if flaw or sha != digest:
         raise DataError(

@@ -43,6 +43,38 @@ class CrossEntropy:
 
 
 @dataclass(frozen=True)
+class Bernoulli:
+    """Negative log-likelihood of independent zeros and ones at every step of a sequence, summed
+    over them: what models of polyphonic music minimise (Boulanger-Lewandowski et al. 2012).
+
+    The last column of a target is its step's weight: zero beyond the end of the sequence, and
+    inside n / (steps of all n sequences together).
+    """
+
+    numbers: ClassVar[tuple[str, ...]] = ()
+
+    def loss(self, output: Tensor, target: Tensor) -> Tensor:
+        """The mean over sequences of the mean over each one's steps.
+
+        Args: output (B, T, N) logits, target (B, T, N + 1). Returns: scalar, nats a step.
+        """
+        inside = (target[..., -1] > 0).to(output.dtype)  # (B, T)
+        return ((self._steps(output, target) * inside).sum(1) / inside.sum(1)).mean()
+
+    def scores(self, output: Tensor, target: Tensor) -> dict[str, Tensor]:
+        """The loss, and as `frame_loss` the mean over all steps of the split: a long sequence
+        counts for more. Published figures are such means (code of Bai et al. 2018)."""
+        frames = (self._steps(output, target) * target[..., -1]).sum(1).mean()
+        return {"loss": self.loss(output, target), "frame_loss": frames}
+
+    @staticmethod
+    def _steps(output: Tensor, target: Tensor) -> Tensor:
+        """(B, T): log(1 + exp(a)) - a y, summed over N, in a form that does not overflow."""
+        softplus = output.clamp_min(0) + (-output.abs()).exp().log1p()
+        return (softplus - output * target[..., :-1]).sum(-1)
+
+
+@dataclass(frozen=True)
 class Output:
     """The model's output is itself the loss (a point on a surface); there are no data."""
 
@@ -55,7 +87,7 @@ class Output:
         return {"loss": output}
 
 
-Objective = CrossEntropy | Output
+Objective = CrossEntropy | Bernoulli | Output
 
 
 def having(objective: Objective, numbers: Mapping[str, Any]) -> Objective:

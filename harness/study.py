@@ -9,7 +9,7 @@ and what is allowed:
     ValueError
     └── BadInput            (also: an unknown study or scale, an unreachable tracking server)
         ├── InvalidStudy    a study, or a part of one, that cannot be run as declared
-        └── data.DataError  a data file that is missing, truncated or not the one expected
+        └── DataError       a data file that is missing, truncated or not the one expected
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ __all__ = [
     "Budget",
     "Choice",
     "Claim",
+    "DataError",
     "Float",
     "Int",
     "InvalidStudy",
@@ -60,6 +61,10 @@ class BadInput(ValueError):
 
 class InvalidStudy(BadInput):
     """A study, or a part of one, that cannot be run as declared."""
+
+
+class DataError(BadInput):
+    """A data file that is missing, truncated or not the one expected."""
 
 
 def _frozen(mapping: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -13,6 +13,7 @@ from harness.claims import (
     above,
     below,
     best,
+    best_draws_equivalent,
     best_draws_higher,
     best_draws_lower,
     crosses,
@@ -72,6 +73,7 @@ CHECKS = {
 
 
 SEARCHES = {
+    "best draws equivalent": best_draws_equivalent("acc", arm="a", to="b", within=0.01, task="u"),
     "best draws higher": best_draws_higher("acc", arm="a", than="b", by=0.01, share=0.2, task="u"),
     "best draws lower": best_draws_lower("steps", arm="a", than="b", select="acc", task="u"),
     "correlation above": rank_correlation_above("acc", 0.6, column="steps", arm="a", task="u"),

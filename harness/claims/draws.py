@@ -224,7 +224,8 @@ class Share(Check):
         if len(names) == 1:
             signs = drawn[names[0]][1]
         else:
-            signs = np.prod([np.sign(drawn[name][1] - 0.5) for name in names], axis=0)
+            # high in one corner: a forest finds that among other names, and no product of signs
+            signs = np.all([drawn[name][1] > 0.5 for name in names], axis=0).astype(float)
         own = {name: column for name, (column, _) in drawn.items()} | {self.metric: signs}
         return _draws(study, self.arm, dict(self.where), own)
 

@@ -166,6 +166,16 @@ def best_draws_lower(
     return Best(metric, arm, "below", -by, _items(where), than=than, share=share, select=select)
 
 
+def best_draws_equivalent(
+    metric: str, *, arm: str, to: str, within: float, share: float = 0.1, select: str = "",
+    **where: Any,
+) -> Check:  # fmt: skip
+    """The best `share` of the draws of `arm` and `to` differ by less than `within` (Welch's t)."""
+    if within <= 0:
+        raise InvalidStudy(f"best_draws_equivalent(within={within}); allowed: a positive band")
+    return Best(metric, arm, "within", within, _items(where), than=to, share=share, select=select)
+
+
 def rank_correlation_above(
     metric: str, value: float, *, column: str, arm: str, phase: str = "tune", at: At = "end",
     **where: Any,
