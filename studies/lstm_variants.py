@@ -22,7 +22,20 @@ from functools import partial
 
 from torch import Tensor, nn
 
-from harness import Arm, Budget, Claim, Data, Float, Metric, Optimizer, Stop, Study, Training, Trial
+from harness import (
+    Arm,
+    Budget,
+    Claim,
+    Data,
+    Float,
+    Metric,
+    Optimizer,
+    Published,
+    Stop,
+    Study,
+    Training,
+    Trial,
+)
 from harness.cells import VARIANTS, Recurrent
 from harness.claims import (
     best_draws_equivalent,
@@ -156,7 +169,9 @@ STUDY = Study(
             ),
             id="vanilla-chorales",
             figure="chorales",
-            published="best test loss 8.38 nats, by the variant without input activation (from memory)",
+            published=Published(
+                "best test loss 8.38 nats, by the variant without input activation", "from memory"
+            ),
         ),
         *(
             Claim(
@@ -223,7 +238,7 @@ STUDY = Study(
                 share_above(metric, 0.5, of="lr", arm="vanilla", task=task),
                 id=f"rate-{task.split('_')[0]}",
                 figure=f"{task.split('_')[0]}-rate",
-                published="over two thirds (from memory)",
+                published=Published("over two thirds", "from memory"),
             )
             for metric, task, what in (
                 ("test_accuracy", "digits", "test accuracy on digits"),
@@ -237,7 +252,7 @@ STUDY = Study(
                 "test_accuracy", 0.1, of="one_minus_momentum", arm="vanilla", task="digits"
             ),
             id="momentum-digits",
-            published="under 1 % (from memory)",
+            published=Published("under 1 %", "from memory"),
         ),
         Claim(
             "Learning rate and width can be tuned one by one: their interaction explains less than a tenth of the variance on digits.",

@@ -26,6 +26,11 @@ class Everywhere(Check):
 
     checks: tuple[Check, ...] = ()
 
+    @property
+    def replication(self) -> str:  # type: ignore[override]
+        """What one unit of n is, for all of the checks."""
+        return self.checks[0].replication
+
     def places(self, study: Study) -> list[Place]:
         return [place for check in self.checks for place in check.places(study)]
 

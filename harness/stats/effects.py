@@ -243,7 +243,10 @@ class Improvement:
             return 0.0 if self.effect > threshold else 1.0
         if threshold >= 1.0:
             return 1.0
-        return float(special.ndtr((threshold - self.effect) / self._error(threshold)))
+        error = self._error(threshold)
+        if not error:  # a chance so near to 0 that its variance underflows
+            return 0.0 if self.effect > threshold else 1.0
+        return float(special.ndtr((threshold - self.effect) / error))
 
     def p_below(self, threshold: float) -> float:
         """One-sided p of the data if the chance were at least the threshold."""
