@@ -222,8 +222,14 @@ def check_padding(model: Builder, pad_to: Builder, sample: Tensor | None) -> Non
     padded, _ = pad(module, build(pad_to, 0))
     for one in (module, padded):
         one.eval()
+    # Eight steps of a sequence say as much as all of them, and there may be hundreds of widths.
+    short = sample[:, :8] if sample.dim() == 3 else sample  # (B, T, F)
     with torch.no_grad():
-        difference = float((module(sample) - padded(sample)).abs().max())
+        try:
+            outputs = module(short), padded(short)
+        except (RuntimeError, ValueError, IndexError):  # a module that takes no other length
+            outputs = module(sample), padded(sample)
+        difference = float((outputs[0] - outputs[1]).abs().max())
     if not difference <= 1e-4:
         raise ValueError(
             f"pad_to changes the model's output by {difference:.3g}; allowed: a module in which "
