@@ -230,7 +230,8 @@ def start_ray() -> None:
         os.environ.setdefault("RAY_AUTH_MODE", "token")
     if address:
         _knock(address)
-    else:  # Ray listens on every interface: only who knows this run's token may ask it anything
+    elif "ray" not in sys.modules:  # it reads these when it is imported
+        # Ray listens on every interface: only who knows this run's token may ask it anything.
         os.environ.setdefault("RAY_AUTH_MODE", "token")
         os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
     import ray
