@@ -23,8 +23,7 @@ open, in place of ten; the choice of cells; and that a diverged trial's units co
 margin has been moved.
 
 What the default run refutes: most of a trained ReLU network's activations are not zero; the
-published sparsity was reached with the L1 penalty that is missing here. What it leaves open: whether
-ReLU at 16 layers exceeds 90 %. Its mean does, in a training that is short beside the papers'.
+published sparsity was reached with the L1 penalty that is missing here.
 """
 
 from dataclasses import replace

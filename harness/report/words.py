@@ -64,6 +64,8 @@ def scale_of(verdict: Verdict, study: Study) -> Scale:
         return Scale("×", log=True)
     if verdict.unit == "fraction":
         return Scale("points" if difference else "%", 100.0, difference)
+    if verdict.unit == "%" and difference:
+        return Scale("points", signed=True)
     return Scale(verdict.unit, signed=difference, steps=verdict.unit == "steps")
 
 
