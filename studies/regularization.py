@@ -244,7 +244,7 @@ STUDY = Study(
         ),
     },
     sources={
-        "[ECNU]": "AI Foundations, Lecture 13: Deep Learning, ECNU",
+        "[ECNU]": "AI Foundations, Lecture 13, ECNU",
         "[Overview]": "Deep Learning Overview",
         "[SNU]": "Neural Networks and Deep Learning, SNU 2016",
         "[UIUC]": "CS 412 Deep Learning, UIUC 2022",

@@ -243,35 +243,21 @@ def _drawn(dist: Any, generator: np.random.Generator, count: int) -> tuple[Any, 
 
 
 def importances(study: Study, arm: str, trials: pd.DataFrame, objective: np.ndarray) -> Importance:
-    """fANOVA of an arm's draws, made once for all claims and figures that read the same ones."""
-    names = tuple(study.space(arm))
-    columns = tuple(tuple(trials[name]) for name in names)
-    return _fanova(_Space(study, arm), columns, tuple(map(float, objective)))
-
-
-@dataclass(frozen=True, eq=False)
-class _Space:
-    """A study's space of an arm, hashable by what is drawn."""
-
-    study: Study
-    arm: str
-
-    def __hash__(self) -> int:
-        return hash(repr(self.study.space(self.arm)))
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Space) and repr(self.study.space(self.arm)) == repr(
-            other.study.space(other.arm)
-        )
+    """fANOVA of an arm's draws, made once for all claims that read the same ones."""
+    space = study.space(arm)
+    columns = tuple(tuple(trials[name]) for name in space)
+    return _fanova(tuple(space.items()), columns, tuple(map(float, objective)))
 
 
 @functools.lru_cache(maxsize=64)
 def _fanova(
-    space: _Space, columns: tuple[tuple[Any, ...], ...], objective: tuple[float, ...]
+    space: tuple[tuple[str, Any], ...],
+    columns: tuple[tuple[Any, ...], ...],
+    objective: tuple[float, ...],
 ) -> Importance:
     from harness import importance  # it takes a second to import
 
-    drawn = space.study.space(space.arm)
+    drawn = dict(space)
     trials = pd.DataFrame(dict(zip(drawn, columns, strict=True)))
     generator = np.random.default_rng(0)
     return importance.fanova(trials, np.array(objective), drawn, generator, resamples=99)
