@@ -14,6 +14,7 @@ __version__ = "0.1.0"
 EXPORTS = {
     "Arm": "harness.study",
     "Budget": "harness.study",
+    "By": "harness.study",
     "Choice": "harness.study",
     "Claim": "harness.study",
     "Float": "harness.study",
@@ -23,18 +24,20 @@ EXPORTS = {
     "Study": "harness.study",
     "Trial": "harness.study",
     "Data": "harness.data",
+    "at_hand": "harness.data",
     "Optimizer": "harness.optimizers",
     "Stop": "harness.packs",
     "Training": "harness.packs",
 }
 
 if TYPE_CHECKING:
-    from harness.data import Data
+    from harness.data import Data, at_hand
     from harness.optimizers import Optimizer
     from harness.packs import Stop, Training
     from harness.study import (
         Arm,
         Budget,
+        By,
         Choice,
         Claim,
         Float,
@@ -46,8 +49,8 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
-    "Arm", "Budget", "Choice", "Claim", "Data", "Float", "Int", "Metric", "Optimizer", "Published",
-    "Stop", "Study", "Training", "Trial",
+    "Arm", "Budget", "By", "Choice", "Claim", "Data", "Float", "Int", "Metric", "Optimizer", "Published",
+    "Stop", "Study", "Training", "Trial", "at_hand",
 ]  # fmt: skip
 
 

@@ -21,7 +21,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from harness import catalog
-from harness.study import SCALES, BadInput, Source, Study
+from harness.study import SCALES, BadInput, By, Source, Study
 
 if TYPE_CHECKING:
     from harness.claims import Verdict
@@ -110,11 +110,13 @@ def list_(as_json: Json = False) -> None:
 
 
 def _count(study: Study, scale: str) -> int:
-    budget = study.budget(scale)
-    return sum(
-        (budget.draws if study.space(arm) or not budget.seeds else 0) + budget.seeds
-        for arm, _ in study.cells(scale)
-    )
+    seeds = study.budget(scale).seeds
+    return sum(study.draws(scale, arm, cell) + seeds for arm, cell in study.cells(scale))
+
+
+def _plain(value: Any) -> Any:
+    """A number of a budget for JSON: what goes by a factor as the factor's levels."""
+    return {value.factor: dict(value.values)} if isinstance(value, By) else value
 
 
 def _last_seconds(name: str, scale: str) -> float | None:
@@ -160,10 +162,10 @@ def show(name: Name, as_json: Json = False) -> None:
         "metrics": {n: {"unit": m.unit, "better": m.better} for n, m in study.metrics.items()},
         "budgets": {
             s: {
-                "draws": b.draws,
+                "draws": _plain(b.draws),
                 "seeds": b.seeds,
                 "most_seeds": b.most_seeds,
-                "settings": dict(b.settings),
+                "settings": {name: _plain(value) for name, value in b.settings.items()},
                 "trials": _count(study, s),
             }
             for s, b in study.budgets.items()

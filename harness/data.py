@@ -99,6 +99,15 @@ def load(data: Data, device: str = "cpu") -> Splits:
     return Splits((x[: data.train], y[: data.train]), splits.valid, splits.test)
 
 
+def at_hand(data: Data) -> bool:
+    """Whether a data set can be loaded without a download: it is bundled or made here, or its files
+    are in HARNESS_DATA or the cache. Their content is checked when it is read."""
+    if data.name in sequences.FILES:
+        file = sequences.FILES[data.name]
+        return _found(file.folder, file.name)
+    return data.name not in IMAGES or all(_found(data.name, f"{file}.gz") for file in _FILES)
+
+
 def train_size(data: Data) -> int:
     """Training examples that are used of a data set, known without loading it."""
     return data.most if data.train is None else data.train
@@ -213,14 +222,29 @@ def _images(name: str) -> Arrays:
     return x[:50_000], y[:50_000], x[50_000:], y[50_000:], test_x, test_y
 
 
-def _content(name: str, file: str, home: str, digest: str) -> bytes:
-    """The decompressed bytes of one file, from HARNESS_DATA, the cache or its home, checked."""
+def _given(name: str, file: str) -> Path | None:
+    """Where a file lies in HARNESS_DATA, if it does."""
     folder = os.environ.get("HARNESS_DATA")
-    if folder and (path := Path(folder) / name / file).is_file():
-        return _checked(path, digest)
+    path = Path(folder) / name / file if folder else None
+    return path if path and path.is_file() else None
+
+
+def _cached(name: str, file: str) -> Path:
+    """Where a download of a file is kept."""
     import pooch  # only where HARNESS_DATA does not have it
 
-    path = Path(pooch.os_cache("harness")) / name / file
+    return Path(pooch.os_cache("harness")) / name / file
+
+
+def _found(name: str, file: str) -> bool:
+    return _given(name, file) is not None or _cached(name, file).is_file()
+
+
+def _content(name: str, file: str, home: str, digest: str) -> bytes:
+    """The decompressed bytes of one file, from HARNESS_DATA, the cache or its home, checked."""
+    if given := _given(name, file):
+        return _checked(given, digest)
+    path = _cached(name, file)
     if not path.is_file():
         resumed = _part(path).is_file()
         try:

@@ -69,7 +69,7 @@ class Plan:
             if words not in hashes:
                 hashes[words] = fingerprint.code_hash(source.text, _name(study.trial), words)
             space = study.space(arm)
-            draws = budget.draws if space or not budget.seeds else 0
+            draws = study.draws(scale, arm, cell)
             search = Search(space, draws, study.sampler)
             self._cells.append(_Cell(arm, cell, search, budget.seeds, hashes[words]))
             self.planned += draws + budget.seeds

@@ -31,6 +31,7 @@ __all__ = [
     "Arm",
     "BadInput",
     "Budget",
+    "By",
     "Choice",
     "Claim",
     "DataError",
@@ -126,30 +127,67 @@ class Arm:
             object.__setattr__(self, name, _frozen(getattr(self, name)))
 
 
+@dataclass(frozen=True, init=False)
+class By:
+    """A value that goes by the level of one factor: ``By("task", {"digits": 60, "music": 24})``.
+
+    Args:
+        factor: A factor of `Study.vary`.
+        values: The value at each of its levels that the scale runs.
+    """
+
+    factor: str
+    values: tuple[tuple[Setting, Any], ...]
+
+    def __init__(self, factor: str, values: Mapping[Any, Any]) -> None:
+        object.__setattr__(self, "factor", factor)
+        object.__setattr__(self, "values", tuple(values.items()))
+
+    def at(self, cell: Mapping[str, Any]) -> Any:
+        """The value in a cell of `vary`."""
+        return dict(self.values)[cell[self.factor]]
+
+    def __str__(self) -> str:
+        return ", ".join(f"{value} ({_plain(level)})" for level, value in self.values)
+
+    def __repr__(self) -> str:
+        return f"By({self.factor!r}, {dict(self.values)!r})"
+
+
+def _plain(level: Setting) -> str:
+    return str(level).replace("_", " ")
+
+
+def _at(value: Any, cell: Mapping[str, Any]) -> Any:
+    return value.at(cell) if isinstance(value, By) else value
+
+
 class Budget:
     """How much one scale may spend.
 
     Args:
-        draws: Nuisance settings tried for each arm and cell in the tune phase.
+        draws: Nuisance settings tried for each arm and cell in the tune phase; `By` a factor where
+            cells differ in cost. The arms of a cell always get the same number.
         seeds: Fresh seeds on which each winner is confirmed (0: the search itself is read).
         most_seeds: Where given, seeds are doubled until every claim is decided or there are so
             many; only cells that an open claim reads get more. By default `seeds`.
-        settings: Anything that replaces a `fixed` setting at this scale (``epochs=40``), or a
-            tuple that narrows a `vary` factor (``depth=(1, 4)``).
+        settings: Anything that replaces a `fixed` setting at this scale (``epochs=40``, or `By` a
+            factor), or a tuple that narrows a `vary` factor (``depth=(1, 4)``).
     """
 
-    draws: int
+    draws: int | By
     seeds: int
     most_seeds: int
     settings: Mapping[str, Any]
 
     def __init__(
-        self, draws: int, seeds: int, most_seeds: int | None = None, **settings: Any
+        self, draws: int | By, seeds: int, most_seeds: int | None = None, **settings: Any
     ) -> None:
-        for name, value in (("draws", draws), ("seeds", seeds)):
+        numbers = [value for _, value in draws.values] if isinstance(draws, By) else [draws]
+        for name, value in (*(("draws", n) for n in numbers), ("seeds", seeds)):
             if not isinstance(value, int) or value < 0:
                 raise InvalidStudy(f"Budget.{name} is {value!r}; allowed: an integer of at least 0")
-        if draws + seeds == 0:
+        if min(numbers, default=0) + seeds == 0:
             raise InvalidStudy("Budget has draws=0 and seeds=0; allowed: at least one trial a cell")
         most = seeds if most_seeds is None else most_seeds
         if not isinstance(most, int) or most < seeds or (most and not seeds):
@@ -374,7 +412,11 @@ class Study:
         for scale, budget in self.budgets.items():
             if scale not in SCALES:
                 raise InvalidStudy(f"budget for scale {scale!r}; allowed: {_names(SCALES)}")
-            for name, value in budget.settings.items():
+            for name, value in [("draws", budget.draws), *budget.settings.items()]:
+                if isinstance(value, By):
+                    self._check_by(f"budgets[{scale!r}]", name, value, budget)
+                if name == "draws":
+                    continue
                 if name in self.vary:
                     odd = [v for v in value if v not in self.vary[name]]
                     if odd or not value:
@@ -387,6 +429,20 @@ class Study:
                         f"budgets[{scale!r}] sets {name!r}, which is neither in fixed nor in vary; "
                         f"allowed: {_names([*self.fixed, *self.vary])}"
                     )
+
+    def _check_by(self, home: str, name: str, value: By, budget: Budget) -> None:
+        if value.factor not in self.vary or name in self.vary:
+            raise InvalidStudy(
+                f"{home} sets {name!r} by {value.factor!r}; allowed: draws and fixed settings, by "
+                f"{_names(self.vary)}"
+            )
+        run = budget.settings.get(value.factor, self.vary[value.factor])
+        given = [level for level, _ in value.values]
+        if [v for v in given if v not in self.vary[value.factor]] or set(run) - set(given):
+            raise InvalidStudy(
+                f"{home} sets {name!r} by {value.factor!r} at {_names(given)}; allowed: a value at "
+                f"each of {_names(run)}"
+            )
 
     def _check_metrics(self) -> None:
         if not self.metrics:
@@ -456,10 +512,18 @@ class Study:
         space = {**self.nuisance, **one.nuisance}
         return {name: dist for name, dist in space.items() if name not in one.held}
 
+    def draws(self, scale: str, arm: str, cell: Mapping[str, Any]) -> int:
+        """Draws of an arm in a cell in the tune phase: none where there is nothing to draw and
+        fresh seeds are read."""
+        budget = self.budget(scale)
+        draws: int = _at(budget.draws, cell)
+        return draws if self.space(arm) or not budget.seeds else 0
+
     def settings(self, scale: str, arm: str, cell: Mapping[str, Any]) -> dict[str, Any]:
         """All settings of a trial but the drawn ones."""
         one: Arm = self.arms[arm]
-        changed = {k: v for k, v in self.budget(scale).settings.items() if k not in self.vary}
+        budget = self.budget(scale).settings
+        changed = {k: _at(v, cell) for k, v in budget.items() if k not in self.vary}
         return {**self.fixed, **changed, **one.settings, **one.held, **cell}
 
     def nuisance_names(self) -> list[str]:

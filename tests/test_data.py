@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness import data as data_
-from harness.data import IMAGES, Data, DataError, load, parse_idx, train_size
+from harness.data import IMAGES, Data, DataError, at_hand, load, parse_idx, train_size
 
 
 def test_digits_splits_are_disjoint_and_complete() -> None:
@@ -45,6 +45,25 @@ def test_a_smaller_training_set_keeps_the_other_splits() -> None:
 def test_unknown_data() -> None:
     with pytest.raises(DataError, match="'cifar'; allowed: digits, mnist, fashion_mnist"):
         Data("cifar")
+
+
+def test_at_hand_is_what_needs_no_download(tmp_path, monkeypatch) -> None:
+    given, cache = tmp_path / "given", tmp_path / "cache"
+    monkeypatch.setenv("HARNESS_DATA", str(given))
+    monkeypatch.setattr("pooch.os_cache", lambda name: cache)
+    assert at_hand(Data("digits"))
+    assert at_hand(Data("temporal_order", length=10))
+    for folder in (given, cache):
+        file = folder / "jsb_chorales" / "JSB_Chorales.mat"
+        assert not at_hand(Data("jsb_chorales"))
+        file.parent.mkdir(parents=True)
+        file.touch()
+        assert at_hand(Data("jsb_chorales"))
+        file.unlink()
+    file = cache / "mnist" / "train-images-idx3-ubyte.gz"
+    file.parent.mkdir(parents=True)
+    file.touch()
+    assert not at_hand(Data("mnist"))  # one of four
 
 
 @pytest.mark.parametrize("name", IMAGES)

@@ -80,7 +80,7 @@ def test_every_arm_and_cell_runs_in_both_phases(name: str) -> None:
         for factor, level in cell.items():
             mine = mine[mine[factor] == level]
         assert mine[mine["phase"] == "confirm"]["trial"].nunique() == budget.seeds
-        draws = budget.draws if study.space(arm) or not budget.seeds else 0
+        draws = study.draws("smoke", arm, cell)
         assert mine[mine["phase"] == "tune"]["trial"].nunique() == draws
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from harness import Arm, Budget, Claim, Float, Metric, Published, Study
+from harness import Arm, Budget, By, Claim, Float, Metric, Published, Study
 from harness.claims import above, higher
 from harness.figures import intervals
 from harness.study import BadInput, InvalidStudy
@@ -48,6 +48,17 @@ def test_include_takes_cells_out() -> None:
     assert study.cells("smoke") == [("a", {"depth": 1}), ("a", {"depth": 4}), ("b", {"depth": 1})]
 
 
+def test_a_budget_may_go_by_a_factor() -> None:
+    budget = Budget(By("depth", {1: 6, 4: 2}), 0, width=By("depth", {1: 8, 4: 16}))
+    study = make(budgets={"smoke": budget})
+    for cell, draws, width in (({"depth": 1}, 6, 8), ({"depth": 4}, 2, 16)):
+        assert study.draws("smoke", "a", cell) == draws
+        assert study.settings("smoke", "a", cell)["width"] == width
+    assert f"{budget.draws}" == "6 (1), 2 (4)"
+    with pytest.raises(InvalidStudy, match=r"Budget\.draws is -1"):
+        Budget(By("depth", {1: -1}), 1)
+
+
 MISTAKES = {
     "no question": ({"question": " "}, "question is empty"),
     "no arms": ({"arms": {}}, "arms is empty"),
@@ -60,6 +71,12 @@ MISTAKES = {
     "unknown scale": ({"budgets": {"huge": Budget(1, 1)}}, "scale 'huge'; allowed: smoke, default, paper"),
     "budget sets a stranger": ({"budgets": {"smoke": Budget(1, 1, layers=2)}}, "'layers', which is neither"),
     "budget widens a factor": ({"budgets": {"smoke": Budget(1, 1, depth=(9,))}}, "allowed: some of 1, 4"),
+    "budget by a stranger": (
+        {"budgets": {"smoke": Budget(By("width", {8: 1}), 1)}}, "'draws' by 'width'; allowed: draws and fixed settings, by depth",
+    ),
+    "budget by some levels": (
+        {"budgets": {"smoke": Budget(1, 1, width=By("depth", {1: 8}))}}, "at 1; allowed: a value at each of 1, 4",
+    ),
     "no metrics": ({"metrics": {}}, "metrics is empty"),
     "select unknown": ({"select": ("speed",)}, "metric 'speed'; allowed: valid_loss, test_accuracy"),
     "select on the test split": ({"select": ("test_accuracy",)}, "nothing is tuned on the test split"),
