@@ -1,0 +1,30 @@
+"""Where runs and rows are kept: MLflow. Layer 4, and its only importer.
+
+One experiment a study, one parent run a study run, one child run a trial. A single thread writes,
+so that training never waits for the tracking store. A pack's rows are stored as one parquet
+artifact of the parent before its trials become child runs: what a later run continues from is that
+artifact, and a child that is missing beside it is written then.
+
+`store` opens a tracking store and reads it, `recorder` writes one run, `children` makes the child
+runs.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+
+# Before MLflow is imported: it reads these once.
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
+
+from harness.ledger.children import HISTORY
+from harness.ledger.recorder import Recorder
+from harness.ledger.store import Ledger, default_artifacts, default_uri
+
+for _name in ("mlflow", "alembic"):
+    logging.getLogger(_name).setLevel(logging.WARNING)
+
+__all__ = ["HISTORY", "Ledger", "Recorder", "default_artifacts", "default_uri"]
