@@ -146,11 +146,11 @@ def test_rows_can_be_imported(project: Path) -> None:
 
 
 def test_interrupted_rows_are_kept_and_gone_on_with(project: Path, monkeypatch) -> None:
-    from harness import run as run_
+    from harness.run import session
 
     words = ("run", "tiny", "--scale", "smoke", "--inline", "--rows")
     assert harness(*words, "whole.parquet").returncode == 0
-    real, calls = run_.run_pack, []
+    real, calls = session.run_pack, []
 
     def interrupted(*given):
         calls.append(given)
@@ -158,7 +158,7 @@ def test_interrupted_rows_are_kept_and_gone_on_with(project: Path, monkeypatch) 
             raise KeyboardInterrupt
         return real(*given)
 
-    monkeypatch.setattr(run_, "run_pack", interrupted)
+    monkeypatch.setattr(session, "run_pack", interrupted)
     assert harness(*words, "out.parquet").returncode == 130
     part = pd.read_parquet("out.parquet")
     assert 0 < part["trial"].nunique() < 20

@@ -1,0 +1,118 @@
+"""Ray itself: joining a cluster, or starting and ending a private one."""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import socket
+import sys
+from pathlib import Path
+from typing import Any
+
+from harness.study import BadInput
+
+OBJECT_STORE = 256 * 2**20  # bytes; rows are small, and Ray would take a third of the memory
+
+
+def start_ray() -> None:
+    """Connect to `RAY_ADDRESS`, or start a private, local cluster without a dashboard."""
+    for name, value in {
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_CHDIR_TO_TRIAL_DIR": "0",
+        "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+        "RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS": "0",
+        "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+        "TUNE_DISABLE_SIGINT_HANDLER": "1",
+        "TUNE_RESULT_DELIM": "/",
+        "RAY_AIR_NEW_OUTPUT": "0",
+        "OMP_NUM_THREADS": "1",
+    }.items():
+        os.environ.setdefault(name, value)
+    address = os.environ.get("RAY_ADDRESS")
+    if address and (Path.home() / ".ray" / "auth_token").is_file():
+        # `ray start` makes this token and asks for it; a driver that joins must say that it has it
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
+    if address:
+        _knock(address)
+    elif "ray" not in sys.modules:  # it reads these when it is imported
+        # Ray listens on every interface: only who knows this run's token may ask it anything.
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
+        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+    import ray
+
+    if ray.is_initialized():
+        return
+    logging.getLogger("ray").setLevel(logging.ERROR)
+    forwarded = {k: os.environ[k] for k in ("HARNESS_DATA", "OMP_NUM_THREADS") if k in os.environ}
+    local: dict[str, Any] = {"include_dashboard": False, "object_store_memory": OBJECT_STORE}
+    try:
+        ray.init(
+            address=address or "local",
+            log_to_driver=False,
+            logging_level="ERROR",
+            configure_logging=False,
+            # A local cluster inherits this process's environment; an existing one does not.
+            **({"runtime_env": {"env_vars": forwarded}} if address else local),
+        )
+    except ConnectionError:
+        raise _no_cluster(str(address)) from None
+    except ray.exceptions.AuthenticationError:
+        raise BadInput(
+            f"the Ray cluster at RAY_ADDRESS={address!r} wants its token; set RAY_AUTH_MODE=token and "
+            "RAY_AUTH_TOKEN to the one it was started with"
+        ) from None
+
+
+def _knock(address: str) -> None:
+    """Refuse at once an address at which nothing listens: Ray would try for minutes."""
+    host, _, port = address.rpartition("/")[2].rpartition(":")
+    if port.isdigit():
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), timeout=5).close()
+        except OSError:
+            raise _no_cluster(address) from None
+
+
+def _no_cluster(address: str) -> BadInput:
+    return BadInput(
+        f"no Ray cluster answers at RAY_ADDRESS={address!r}; start it, or unset RAY_ADDRESS to use "
+        "a private one"
+    )
+
+
+def try_ray() -> str:
+    """Start or join a cluster, call a function on it, end what was started; says what it has."""
+    start_ray()
+    import ray
+
+    try:
+
+        def answer() -> int:
+            return 42
+
+        assert ray.get(ray.remote(num_cpus=0)(answer).remote(), timeout=60) == 42
+        have = ray.cluster_resources()
+        kind = "cluster at RAY_ADDRESS" if os.environ.get("RAY_ADDRESS") else "private cluster"
+        cpus, gpus = have.get("CPU", 0), have.get("GPU", 0)
+        return f"{ray.__version__}, {kind}: {cpus:.0f} CPUs, {gpus:.0f} GPUs"
+    finally:
+        stop_ray()
+
+
+def stop_ray() -> None:
+    """End what `start_ray` started, if it did."""
+    if "ray" in sys.modules:
+        sys.modules["ray"].shutdown()
+
+
+def slots() -> tuple[int, dict[str, float]]:
+    """How many packs run at once, and what each asks for, from what the cluster has."""
+    import ray
+
+    have = ray.cluster_resources()
+    cores, gpus = int(have.get("CPU", 1)), int(have.get("GPU", 0))
+    if not gpus:
+        return max(1, cores), {"CPU": 1}
+    each = max(1, min(4, cores // gpus))  # small networks leave a GPU idle between kernels
+    return gpus * each, {"CPU": 1, "GPU": 1 / each}

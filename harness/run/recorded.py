@@ -1,0 +1,134 @@
+"""Runs that the ledger holds: recalled, found by a user's words, replayed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+
+from harness import catalog, provenance, rows
+from harness.claims import registration
+from harness.results import Results
+from harness.run.beginning import open_ledger
+from harness.study import SCALES, BadInput, Source, Study
+from harness.work import run_pack
+
+
+def recall(
+    study: Study, source: Source, scale: str, root: Path, run_id: str | None = None
+) -> Results:
+    """The latest run of a study at a scale, or the one of an id, from the ledger alone.
+
+    Raises:
+        BadInput: the ledger has no run of it.
+    """
+    ledger = open_ledger(root)
+    parents = ledger.parents(study.name, scale)
+    if not parents:
+        raise BadInput(
+            f"the ledger {ledger.uri} has no run of {study.name} at the {scale} scale; "
+            f"first: harness run {study.name} --scale {scale}"
+        )
+    run = next((one for one in parents if one.info.run_id == run_id), parents[0])
+    info = ledger.info_of(run.info.run_id)
+    entry = registration.entry(study, source, scale, "", ledger.trials(study, scale))
+    info |= registration.summary(ledger.registrations(study.name, scale), entry)
+    ids = ledger.children(run.info.experiment_id, run.info.run_id)
+    return results_of(study, scale, ledger.rows_of(study, run), ids, info)
+
+
+def find_run(words: str, root: Path) -> tuple[str, str, str]:
+    """The study's name, scale and MLflow id of a run that a user names.
+
+    Args:
+        words: ``NAME``, ``NAME@SCALE``, either with ``~1`` for the run before the latest (``~2``
+            …), or the first digits of an MLflow run id.
+
+    Raises:
+        BadInput: there is no such run.
+    """
+    ledger = open_ledger(root)
+    place, _, back = words.partition("~")
+    name, _, scale = place.partition("@")
+    if (back and not back.isdigit()) or (scale and scale not in SCALES):
+        raise BadInput(f"run {words!r}; allowed: NAME, NAME@SCALE, NAME~1, or a run's id")
+    found = ledger.parents(name, scale or "default") if name in ledger.studies() else []
+    if not found and not back and not scale:
+        found = [
+            run
+            for study in ledger.studies()
+            for run in ledger.parents(study)
+            if len(words) >= 6 and run.info.run_id.startswith(words)
+        ]
+    if int(back or 0) >= len(found):
+        raise BadInput(
+            f"run {words!r}: the ledger {ledger.uri} holds {len(found)} such runs; allowed: NAME, "
+            "NAME@SCALE, NAME~1 for the one before the latest, or six digits or more of a run's id"
+        )
+    tags = found[int(back or 0)].data.tags
+    return tags["harness.study"], tags["harness.scale"], found[int(back or 0)].info.run_id
+
+
+def replay(key: str, root: Path) -> tuple[bool, list[str]]:
+    """Train a recorded trial again, here and alone, and compare it row by row.
+
+    Returns:
+        Whether every row is bitwise the same, and lines that say what was compared.
+
+    Raises:
+        BadInput: no ledger run holds a trial of that key.
+    """
+    ledger = open_ledger(root)
+    for name in catalog.names():
+        source = catalog.find(name)
+        study = catalog.load(source)
+        for parent in ledger.parents(name):
+            frame = ledger.rows_of(study, parent)
+            recorded = frame[frame["trial"] == key]
+            if recorded.empty:
+                continue
+            scale = parent.data.tags["harness.scale"]
+            trial = rows.trial_of(study, scale, recorded)
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+            again = rows.frame_of(study, "replay", [trial], run_pack(study, [trial], device))
+            return _compare(study, ledger.info_of(parent.info.run_id), recorded, again)
+    raise BadInput(f"no trial {key!r} in {ledger.uri}; allowed: a key from trials.csv")
+
+
+def _compare(
+    study: Study, info: Mapping[str, Any], recorded: pd.DataFrame, again: pd.DataFrame
+) -> tuple[bool, list[str]]:
+    columns = ["step", "status", *study.metrics]
+    old = recorded.sort_values("step")[columns].reset_index(drop=True)
+    new = again.sort_values("step")[columns].reset_index(drop=True)
+    first = recorded.iloc[0]
+    lines = [
+        f"{first['study']} {first['arm']}, {first['phase']} seed {first['seed']}: {len(old)} rows"
+    ]
+    if old.equals(new):
+        return True, [*lines, "every row is bitwise the same"]
+    if len(old) != len(new):
+        lines.append(f"{len(old)} rows recorded, {len(new)} rows now")
+    else:
+        differ = (old != new) & ~(old.isna() & new.isna())
+        lines += [f"{name}: {count} rows differ" for name, count in differ.sum().items() if count]
+    then, today = info.get("provenance", {}), provenance.describe()
+    lines += [
+        f"{what}: {then.get(what)} then, {value} now"
+        for what, value in today.items()
+        if what != "command" and then.get(what) != value
+    ]
+    return False, lines
+
+
+def results_of(
+    study: Study, scale: str, frame: pd.DataFrame, run_ids: Mapping[str, str], info: dict[str, Any]
+) -> Results:
+    """The value that verdicts, figures and report are made from, rows in a fixed order."""
+    order = ["phase", "arm", *study.vary, "seed", "trial", "step"]
+    frame = frame.sort_values(order, kind="stable", ignore_index=True)
+    trials = rows.trials_of(study, frame, dict(run_ids))
+    return Results(study, scale, frame[study.columns()], trials, info)

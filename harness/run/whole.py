@@ -1,0 +1,135 @@
+"""A whole run: from a study to its results in the ledger."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from rich.console import Console
+
+from harness import rows
+from harness.claims import registration
+from harness.plan import Plan
+from harness.progress import Meter
+from harness.results import Results
+from harness.run.beginning import check_data, info_of, now, open_ledger, work_of
+from harness.run.cluster import start_ray, stop_ray
+from harness.run.recorded import results_of
+from harness.run.session import Session, inline, packer_for
+from harness.run.tuned import on_ray
+from harness.study import Source, Study
+
+T = TypeVar("T")
+
+
+def execute(
+    study: Study,
+    source: Source,
+    scale: str,
+    root: Path,
+    console: Console,
+    *,
+    use_ray: bool = True,
+    fresh: bool = False,
+    pack_size: int | None = None,
+) -> tuple[Results, Any]:
+    """Run a study into the ledger.
+
+    Returns:
+        Its results and the recorder, still open: the caller attaches the report and ends it.
+
+    Raises:
+        BadInput: data, tracking store or study cannot be used; nothing has been written then.
+        KeyboardInterrupt: after what had ended was stored.
+    """
+    plan = Plan(study, source, scale)
+    declared = check_data(study, plan)
+    # MLflow's import and Ray's start take seconds each, so where there is certainly something to
+    # train they go side by side. Ray must start on the main thread: its processes end with the
+    # thread that started them.
+    opening = _in_background(lambda: open_ledger(root))
+    early = use_ray and (fresh or not (root / "mlflow.db").exists())
+    try:
+        if early:
+            start_ray()
+        ledger = opening()
+        info = info_of(root, plan, ledger.uri, declared)
+        known = None if fresh else ledger.known(study)
+        entry = registration.entry(study, source, scale, now(), ledger.trials(study, scale))
+        recorder = ledger.start(study, scale, info, fresh)
+        recorder.register(entry)
+        earlier = ledger.info_of(recorder.run_id) if recorder.continued else {}
+    except BaseException:
+        if early:
+            stop_ray()
+        raise
+    clock = time.monotonic()
+    try:
+        mine = set(recorder.run_ids)
+        book = None if known is None else rows.Recorded(study, known)
+        meter = Meter(plan.planned, work_of(study, source, scale), console)
+        with meter:
+            session = Session(
+                study, source, scale, plan, packer_for(study, pack_size), recorder, meter,
+                lambda key: book.get(key) if book else None,
+                lambda key: key in mine,
+            )  # fmt: skip
+            if not use_ray:
+                inline(session)
+            elif not session.done:
+                start_ray()
+                on_ray(session)
+        if use_ray:
+            stop_ray()  # the writer goes on meanwhile
+        recorder.wait()
+    except BaseException as error:
+        if use_ray:
+            stop_ray()
+        try:
+            recorder.wait()
+            so_far = round(time.monotonic() - clock + earlier.get("seconds", 0.0), 1)
+            recorder.remember(info | {"seconds": so_far})
+        finally:
+            recorder.end("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
+        raise
+    if meter.reused == plan.planned and "finished_at" in earlier:
+        info = earlier  # nothing was trained: the run is what it was
+    else:
+        info |= {
+            "finished_at": now(),
+            "seconds": round(time.monotonic() - clock + earlier.get("seconds", 0.0), 1),
+            "reused": meter.reused,
+        }
+    if "started_at" in earlier:
+        info["started_at"] = earlier["started_at"]
+    info |= {"experiment_id": recorder.experiment, "run_id": recorder.run_id, "partial": False}
+    info["planned"] = plan.planned
+    info |= registration.summary(ledger.registrations(study.name, scale), entry)
+    recorder.consolidate(info)
+    return results_of(study, scale, recorder.frame(), recorder.run_ids, info), recorder
+
+
+def _in_background(fn: Callable[[], T]) -> Callable[[], T]:
+    """Start `fn` in a thread; calling the result waits for its value, or raises what it raised."""
+    box: list[T] = []
+    caught: list[BaseException] = []
+
+    def target() -> None:
+        try:
+            box.append(fn())
+        except BaseException as error:
+            caught.append(error)
+
+    thread = threading.Thread(target=target, daemon=True)
+    thread.start()
+
+    def wait() -> T:
+        thread.join()
+        if caught:
+            raise caught[0]
+        return box[0]
+
+    return wait
