@@ -20,7 +20,7 @@ from harness import (
     Study,
     Training,
     Trial,
-)  # fmt: skip
+)
 from harness.claims import above, higher
 from harness.figures import intervals
 from harness.models import MLP

@@ -15,6 +15,7 @@ import functools
 import gzip
 import hashlib
 import importlib.util
+import io
 import os
 import struct
 import warnings
@@ -164,10 +165,16 @@ def _read(name: str, length: int | None) -> Arrays:
     return sequences.arrays(name, content, length)
 
 
+# sha256 of scikit-learn's digits.csv
+DIGITS = "6ebb3d2fee246a4e99363262ddf8a00a3c41bee6014c373ed9d9216ba7f651b8"
+
+
 def _digits() -> Arrays:
     """Handwritten digits, 8x8, bundled with scikit-learn (UCI ML "Optical Recognition of
     Handwritten Digits", test part): 1,797 images, split 60/20/20 by a fixed permutation."""
-    table = np.loadtxt(_bundled("datasets", "data", "digits.csv.gz"), delimiter=",")
+    path = _bundled("datasets", "data", "digits.csv.gz")
+    content = _checked(path, DIGITS, "reinstall scikit-learn")
+    table = np.loadtxt(io.BytesIO(content), delimiter=",")
     table = table[np.random.default_rng(0).permutation(len(table))].astype(np.uint8)
     parts = np.split(table, (1077, 1437))
     halves = (half for part in parts for half in (part[:, :64], part[:, 64]))
@@ -263,33 +270,47 @@ def _content(name: str, file: str, home: str, digest: str) -> bytes:
     return _checked(path, digest)
 
 
-def _checked(path: Path, digest: str) -> bytes:
+LARGEST = 2**28  # bytes that a file, or its content, may have: five times the largest there is
+
+
+def _checked(path: Path, digest: str, remedy: str = "delete it and run again") -> bytes:
     """The decompressed content of a file.
 
     Raises:
         DataError: it is not what was pinned; says its name, the expected and the found digest.
     """
-    raw = path.read_bytes()
+    try:
+        with path.open("rb") as file:
+            raw = file.read(LARGEST + 1)
+    except OSError as error:
+        raise DataError(f"{path} cannot be read ({error.strerror}); {remedy}") from None
+    if len(raw) > LARGEST:
+        raise DataError(f"{path} is larger than {LARGEST:,} bytes; expected less; {remedy}")
     found, flaw = decompressed(raw) if path.suffix == ".gz" else (raw, "")
     sha = hashlib.sha256(found).hexdigest()
     if flaw or sha != digest:
         raise DataError(
             f"{path} {flaw or 'is another file'}: its content has sha256 {sha}; expected {digest}; "
-            "delete it and run again"
+            f"{remedy}"
         )
     return found
 
 
 def decompressed(raw: bytes) -> tuple[bytes, str]:
-    """What a gzip file holds, as far as it can be read, and what is wrong with it, if anything."""
+    """What a gzip file holds, as far as it can be read, and what is wrong with it, if anything.
+
+    Never more than `LARGEST` bytes and one, however much a hostile file would unpack to.
+    """
     try:
-        return gzip.decompress(raw), ""
+        found = gzip.GzipFile(fileobj=io.BytesIO(raw)).read(LARGEST + 1)
     except (OSError, EOFError, zlib.error) as error:
         with_header = zlib.decompressobj(wbits=31)
         try:
-            return with_header.decompress(raw), f"cannot be decompressed ({error})"
+            found = with_header.decompress(raw, LARGEST)
         except zlib.error:
-            return raw, f"cannot be decompressed ({error})"
+            found = raw
+        return found, f"cannot be decompressed ({error})"
+    return found, f"unpacks to more than {LARGEST:,} bytes" if len(found) > LARGEST else ""
 
 
 def _missing(name: str, file: str, home: str, error: Exception) -> DataError:

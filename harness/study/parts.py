@@ -1,0 +1,294 @@
+"""What a study is made of: metrics, arms, budgets, claims; and its trials."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, Literal, get_args
+
+from optuna.distributions import BaseDistribution
+
+from harness.study.errors import (
+    InvalidStudy,
+    is_count,
+    is_number,
+    listed,
+    want,
+    want_mapping,
+    want_setting,
+    want_text,
+)
+
+SCALES = ("smoke", "default", "paper")
+PHASES = ("tune", "confirm")
+COLUMNS = (
+    "study", "phase", "arm", "seed", "trial", "step", "status", "pack", "seconds", "error", "run_id",
+)  # fmt: skip
+
+Setting = str | int | float | bool | None
+Sampler = Literal["qmc", "random", "tpe"]
+DISTRIBUTION = "a distribution, as in Float(1e-3, 1.0, log=True)"
+
+
+def frozen(mapping: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A mapping that nobody can change."""
+    return MappingProxyType(dict(mapping))
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One measured quantity.
+
+    Args:
+        unit: What a value counts, as printed on axes ("fraction", "steps", "nats").
+        better: Which direction is better, or None where neither is.
+        worst: The score of a diverged trial; by default the infinite end of the worse side.
+        log: Whether the metric is read on a logarithmic axis.
+        label: The words on axes; by default the metric's name with blanks.
+    """
+
+    unit: str
+    better: Literal["high", "low"] | None = None
+    worst: float | None = None
+    log: bool = False
+    label: str | None = None
+
+    def __post_init__(self) -> None:
+        want_text("Metric.unit", self.unit)
+        known = self.better is None or (
+            isinstance(self.better, str) and self.better in ("high", "low")
+        )
+        want(known, "Metric.better", self.better, "'high', 'low', None")
+        worst = self.worst is None or is_number(self.worst)
+        want(worst, "Metric.worst", self.worst, "a number, None")
+        want(isinstance(self.log, bool), "Metric.log", self.log, "True, False")
+        want_text("Metric.label", self.label, optional=True)
+
+    @property
+    def worst_value(self) -> float:
+        """The value that a diverged trial scores; NaN where no direction is better."""
+        if self.worst is not None:
+            return self.worst
+        return {"high": -math.inf, "low": math.inf, None: math.nan}[self.better]
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One of the things compared.
+
+    Args:
+        settings: The scientific hyperparameters, held for every trial of the arm.
+        nuisance: What is tuned for this arm beyond the study's own nuisance.
+        held: Study nuisance held at one value instead of tuned ("Adam at its default rate").
+        label: The name in figures; by default the arm's key with blanks.
+    """
+
+    settings: Mapping[str, Setting] = field(default_factory=dict)
+    nuisance: Mapping[str, BaseDistribution] = field(default_factory=dict)
+    held: Mapping[str, Setting] = field(default_factory=dict)
+    label: str | None = None
+
+    def __post_init__(self) -> None:
+        want_mapping("Arm.nuisance", self.nuisance, BaseDistribution, DISTRIBUTION)
+        for home in ("settings", "held"):
+            want_mapping(f"Arm.{home}", getattr(self, home))
+            for name, value in getattr(self, home).items():
+                want_setting(f"Arm.{home}[{name!r}]", value)
+        for home in ("settings", "nuisance", "held"):
+            object.__setattr__(self, home, frozen(getattr(self, home)))
+        want_text("Arm.label", self.label, optional=True)
+
+
+@dataclass(frozen=True, init=False)
+class By:
+    """A value that goes by the level of one factor: ``By("task", {"digits": 60, "music": 24})``.
+
+    Args:
+        factor: A factor of `Study.vary`.
+        values: The value at each of its levels that the scale runs.
+    """
+
+    factor: str
+    values: tuple[tuple[Setting, Any], ...]
+
+    def __init__(self, factor: str, values: Mapping[Any, Any]) -> None:
+        want_text("By.factor", factor)
+        want(isinstance(values, Mapping), "By.values", values, "a mapping, from levels to values")
+        for level in values:
+            want_setting("a level in By.values", level)
+        object.__setattr__(self, "factor", factor)
+        object.__setattr__(self, "values", tuple(values.items()))
+
+    def at(self, cell: Mapping[str, Any]) -> Any:
+        """The value in a cell of `vary`."""
+        return dict(self.values)[cell[self.factor]]
+
+    def __str__(self) -> str:
+        return ", ".join(f"{value} ({_plain(level)})" for level, value in self.values)
+
+    def __repr__(self) -> str:
+        return f"By({self.factor!r}, {dict(self.values)!r})"
+
+
+def _plain(level: Setting) -> str:
+    return str(level).replace("_", " ")
+
+
+def at_level(value: Any, cell: Mapping[str, Any]) -> Any:
+    """What a value is in a cell, where it may be `By` a factor."""
+    return value.at(cell) if isinstance(value, By) else value
+
+
+class Budget:
+    """How much one scale may spend.
+
+    Args:
+        draws: Nuisance settings tried for each arm and cell in the tune phase; `By` a factor where
+            cells differ in cost. The arms of a cell always get the same number.
+        seeds: Fresh seeds on which each winner is confirmed (0: the search itself is read).
+        most_seeds: Where given, seeds are doubled until every claim is decided or there are so
+            many; only cells that an open claim reads get more. By default `seeds`.
+        settings: Anything that replaces a `fixed` setting at this scale (``epochs=40``, or `By` a
+            factor), or a tuple that narrows a `vary` factor (``depth=(1, 4)``).
+    """
+
+    draws: int | By
+    seeds: int
+    most_seeds: int
+    settings: Mapping[str, Any]
+
+    def __init__(
+        self, draws: int | By, seeds: int, most_seeds: int | None = None, **settings: Any
+    ) -> None:
+        numbers = [value for _, value in draws.values] if isinstance(draws, By) else [draws]
+        for name, value in (*(("draws", n) for n in numbers), ("seeds", seeds)):
+            want(is_count(value), f"Budget.{name}", value, "an integer of at least 0")
+        if min(numbers, default=0) + seeds == 0:
+            raise InvalidStudy("Budget has draws=0 and seeds=0; allowed: at least one trial a cell")
+        most = seeds if most_seeds is None else most_seeds
+        allowed = f"an integer of at least {seeds}" if seeds else "none, where seeds=0"
+        enough = is_count(most) and most >= seeds and bool(seeds or not most)
+        want(enough, "Budget.most_seeds", most_seeds, allowed)
+        self.__dict__.update(draws=draws, seeds=seeds, most_seeds=most, settings=frozen(settings))
+
+    @property
+    def looks(self) -> tuple[int, ...]:
+        """Seeds a cell at each look at the claims: doubled from `seeds` to `most_seeds`."""
+        looks = [self.seeds]
+        while looks[-1] < self.most_seeds:
+            looks.append(min(2 * looks[-1], self.most_seeds))
+        return tuple(looks)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        raise AttributeError(f"Budget is frozen; cannot set {name}")
+
+    def __repr__(self) -> str:
+        more = f", most_seeds={self.most_seeds}" if self.most_seeds > self.seeds else ""
+        more += "".join(f", {name}={value!r}" for name, value in self.settings.items())
+        return f"Budget(draws={self.draws}, seeds={self.seeds}{more})"
+
+
+Trust = Literal["read in the paper", "read off a figure", "quoted by someone else", "from memory"]
+
+
+@dataclass(frozen=True)
+class Published:
+    """A number from the literature, set beside ours.
+
+    Args:
+        words: The number with its unit, place and setting.
+        trust: How it is known, and so how far it can be trusted.
+        value: The number in the unit of the claim's effect, where it is comparable.
+    """
+
+    words: str
+    trust: Trust
+    value: float | None = None
+
+    def __post_init__(self) -> None:
+        want_text("Published.words", self.words)
+        known = isinstance(self.trust, str) and self.trust in get_args(Trust)
+        want(known, "Published.trust", self.trust, listed(get_args(Trust)))
+        finite = is_number(self.value) and math.isfinite(self.value or 0.0)
+        want(self.value is None or finite, "Published.value", self.value, "a finite number, None")
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A falsifiable sentence, written down before any trial.
+
+    Args:
+        statement: The sentence, with its margin in words.
+        source: Where it is taught: a tag of `Study.sources` ("[1]") and a heading.
+        check: What decides it, from `harness.claims`.
+        id: A short stable name; by default a slug of the statement.
+        figure: The name of the study's figure that shows it.
+        published: What the literature reports, shown beside ours.
+    """
+
+    statement: str
+    source: str
+    check: Any
+    id: str = ""
+    figure: str | None = None
+    published: Published | None = None
+
+    def __post_init__(self) -> None:
+        want_text("Claim.statement", self.statement)
+        want_text("Claim.source", self.source)
+        if not self.statement.strip():
+            raise InvalidStudy(
+                "Claim.statement is empty; write the sentence that is put to the test"
+            )
+        if not self.source.strip():
+            raise InvalidStudy(f"Claim {self.statement!r} has no source; cite a deck or a paper")
+        if not self.id:
+            slug = re.sub(r"[^a-z0-9]+", "-", self.statement.lower()).strip("-")
+            object.__setattr__(self, "id", slug[:48].rstrip("-"))
+        plain = isinstance(self.id, str) and re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", self.id)
+        want(bool(plain), f"the id of claim {self.statement!r}", self.id,
+             "letters, digits, '-', '_' and '.', as in Claim(id='faster')")  # fmt: skip
+        want_text("Claim.figure", self.figure, optional=True)
+        want(self.published is None or isinstance(self.published, Published), "Claim.published",
+             self.published, "a Published, None")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Source:
+    """A study file as text, so that a worker anywhere runs exactly what the driver read."""
+
+    name: str
+    path: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One arm, one cell of `vary`, one draw of the nuisance, one seed, in one phase.
+
+    ``trial["lr"]`` reads a setting wherever it was declared: arm, vary, nuisance, fixed or budget.
+    """
+
+    study: str
+    phase: str
+    arm: str
+    seed: int
+    cell: Mapping[str, Setting]
+    nuisance: Mapping[str, Setting]
+    settings: Mapping[str, Any]
+    key: str = ""
+
+    def __getitem__(self, name: str) -> Any:
+        try:
+            return self.settings[name]
+        except KeyError:
+            raise KeyError(
+                f"trial has no setting {name!r}; declared: {listed(sorted(self.settings))}"
+            ) from None
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """The setting, or the default where this trial has none of that name."""
+        return self.settings.get(name, default)

@@ -1,0 +1,327 @@
+"""A study: a comparison and what it may claim. And its trials, put together."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, get_args
+
+from optuna.distributions import BaseDistribution
+
+from harness.study.errors import InvalidStudy, listed, want, want_mapping, want_setting, want_text
+from harness.study.parts import (
+    COLUMNS,
+    DISTRIBUTION,
+    SCALES,
+    Arm,
+    Budget,
+    By,
+    Claim,
+    Metric,
+    Sampler,
+    Setting,
+    Trial,
+    at_level,
+    frozen,
+)
+
+
+@dataclass(frozen=True)
+class Study:
+    """A comparison and what it may claim. See README.md, "Write a study".
+
+    Args:
+        question: What the study asks, in one sentence.
+        trial: ``Trial -> Training`` (declared, fused into packs), or a generator of row dicts.
+        arms: What is compared: a name, and an `Arm` or just its settings.
+        metrics: Every quantity a trial may report.
+        budgets: A `Budget` for each scale: smoke, default, paper.
+        vary: Further factors the arms are compared across; their product is the cells.
+        include: Which arms run in which cells; by default all.
+        nuisance: What is tuned for each arm and cell with an equal number of draws.
+        fixed: What is held constant, printed as caveats.
+        select: Metrics that choose the winning draw: the first that the cell reports decides,
+            ties go to the next. Validation metrics, never test ones.
+        sampler: How draws are made: "qmc" (scrambled Sobol), "random" or "tpe".
+        sources: Tags used by claims and what they stand for.
+        claims, figures: See `harness.claims` and `harness.figures`.
+    """
+
+    question: str
+    trial: Callable[[Trial], Any]
+    arms: Mapping[str, Any]
+    metrics: Mapping[str, Metric]
+    budgets: Mapping[str, Budget]
+    vary: Mapping[str, tuple[Setting, ...]] = field(default_factory=dict)
+    include: Callable[[str, Mapping[str, Setting]], bool] | None = None
+    nuisance: Mapping[str, BaseDistribution] = field(default_factory=dict)
+    fixed: Mapping[str, Any] = field(default_factory=dict)
+    select: tuple[str, ...] = ()
+    sampler: Sampler = "qmc"
+    sources: Mapping[str, str] = field(default_factory=dict)
+    claims: tuple[Claim, ...] = ()
+    figures: tuple[Any, ...] = ()
+    name: str = ""
+    title: str = ""
+
+    def __post_init__(self) -> None:
+        self._check_kinds()
+        if not self.question.strip():
+            raise InvalidStudy("Study.question is empty; say what the study asks")
+        if not self.arms:
+            raise InvalidStudy("Study.arms is empty; a comparison needs at least one arm")
+        arms = {k: a if isinstance(a, Arm) else Arm(a) for k, a in self.arms.items()}
+        vary = {k: tuple(v) for k, v in self.vary.items()}
+        object.__setattr__(self, "arms", frozen(arms))
+        object.__setattr__(self, "vary", frozen(vary))
+        for name in ("metrics", "budgets", "nuisance", "fixed", "sources"):
+            object.__setattr__(self, name, frozen(getattr(self, name)))
+        for name in ("claims", "figures", "select"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+        self._check_settings()
+        self._check_budgets()
+        self._check_metrics()
+        self._check_claims()
+        names = [figure.name for figure in self.figures]
+        for figure in self.figures:
+            figure.validate(self)
+            if names.count(figure.name) > 1:
+                raise InvalidStudy(f"figure {figure.name!r} is declared twice; allowed: one a name")
+
+    def _check_kinds(self) -> None:
+        for name in ("question", "name", "title"):
+            want_text(f"Study.{name}", getattr(self, name))
+        kinds: dict[str, tuple[Any, str]] = {
+            "arms": ((Arm, Mapping), "an Arm, or its settings"),
+            "metrics": (Metric, "a Metric"),
+            "budgets": (Budget, "a Budget"),
+            "vary": ((tuple, list, range), "a tuple of levels"),
+            "nuisance": (BaseDistribution, DISTRIBUTION),
+            "fixed": (object, ""),
+            "sources": (str, "text"),
+        }
+        for name, (kind, words) in kinds.items():
+            want_mapping(f"Study.{name}", getattr(self, name), kind, words)
+        for name in ("select", "claims", "figures"):
+            value = getattr(self, name)
+            want(isinstance(value, tuple | list), f"Study.{name}", value, "a tuple")
+        for name in self.arms:
+            want_text("the name of an arm", name)
+            want(bool(name.strip()), "the name of an arm", name, "some text")
+        for metric in self.select:
+            want(isinstance(metric, str), "one of Study.select", metric, listed(self.metrics))
+        for claim in self.claims:
+            want(isinstance(claim, Claim), "one of Study.claims", claim, "a Claim")
+            want(hasattr(claim.check, "validate"), f"the check of claim {claim.id!r}", claim.check,
+                 "one of harness.claims, as in above(...)")  # fmt: skip
+        for figure in self.figures:
+            want(hasattr(figure, "validate"), "one of Study.figures", figure,
+                 "one of harness.figures, as in intervals(...)")  # fmt: skip
+        want(callable(self.trial), "Study.trial", self.trial, "a function of the study file")
+        want(self.include is None or callable(self.include), "Study.include", self.include,
+             "a function of arm and cell, None")  # fmt: skip
+        known = isinstance(self.sampler, str) and self.sampler in get_args(Sampler)
+        want(known, "Study.sampler", self.sampler, listed(get_args(Sampler)))
+        for factor, levels in self.vary.items():
+            for level in levels:
+                want_setting(f"a level of vary[{factor!r}]", level)
+            once = len(set(levels)) == len(levels)  # 1 and True and 1.0 are one level
+            want(once, f"vary[{factor!r}]", levels, "each level once")
+
+    def _check_settings(self) -> None:
+        homes: dict[str, str] = {}
+        for home in ("vary", "nuisance", "fixed"):
+            for name in getattr(self, home):
+                self._check_name(name, home)
+                if name in homes:
+                    raise InvalidStudy(
+                        f"setting {name!r} is declared twice: in {homes[name]} and in {home}; "
+                        "allowed: one home a setting"
+                    )
+                homes[name] = home
+        for factor, levels in self.vary.items():
+            if not levels:
+                raise InvalidStudy(f"vary[{factor!r}] is empty; allowed: at least one level")
+        for key, arm in self.arms.items():
+            own: dict[str, str] = {}
+            for home in ("settings", "nuisance", "held"):
+                for name in getattr(arm, home):
+                    self._check_name(name, f"arm {key!r}")
+                    taken = own.get(name) or (None if home == "held" else homes.get(name))
+                    if taken:
+                        raise InvalidStudy(
+                            f"setting {name!r} is declared twice: in {taken} and in arm {key!r}; "
+                            "allowed: one home a setting (hold a nuisance with Arm(held=...))"
+                        )
+                    own[name] = f"arm {key!r}"
+            for name in arm.held:
+                if name not in self.nuisance:
+                    raise InvalidStudy(
+                        f"arm {key!r} holds {name!r}; allowed: {listed(self.nuisance)}"
+                    )
+
+    def _check_name(self, name: str, home: str) -> None:
+        if not name.isidentifier() or name in COLUMNS or name in self.metrics:
+            raise InvalidStudy(
+                f"{name!r} in {home} cannot name a setting; allowed: a Python identifier that is "
+                f"no metric and none of {listed(COLUMNS)}"
+            )
+
+    def _check_budgets(self) -> None:
+        if not self.budgets:
+            raise InvalidStudy(f"Study.budgets is empty; allowed: {listed(SCALES)}")
+        for scale, budget in self.budgets.items():
+            if scale not in SCALES:
+                raise InvalidStudy(f"budget for scale {scale!r}; allowed: {listed(SCALES)}")
+            for name, value in [("draws", budget.draws), *budget.settings.items()]:
+                if isinstance(value, By):
+                    self._check_by(f"budgets[{scale!r}]", name, value, budget)
+                if name == "draws":
+                    continue
+                if name in self.vary:
+                    where = f"budgets[{scale!r}]'s {name}"
+                    want(isinstance(value, tuple | list), where, value, "a tuple of levels")
+                    for level in value:
+                        want_setting(f"a level of {where}", level)
+                    want(len(set(value)) == len(value), where, value, "each level once")
+                    odd = [v for v in value if v not in self.vary[name]]
+                    if odd or not value:
+                        raise InvalidStudy(
+                            f"budgets[{scale!r}] narrows {name!r} to {value!r}; allowed: some of "
+                            f"{listed(self.vary[name])}"
+                        )
+                elif name not in self.fixed:
+                    raise InvalidStudy(
+                        f"budgets[{scale!r}] sets {name!r}, which is neither in fixed nor in vary; "
+                        f"allowed: {listed([*self.fixed, *self.vary])}"
+                    )
+
+    def _check_by(self, home: str, name: str, value: By, budget: Budget) -> None:
+        if value.factor not in self.vary or name in self.vary:
+            raise InvalidStudy(
+                f"{home} sets {name!r} by {value.factor!r}; allowed: draws and fixed settings, by "
+                f"{listed(self.vary)}"
+            )
+        run = budget.settings.get(value.factor, self.vary[value.factor])
+        given = [level for level, _ in value.values]
+        if [v for v in given if v not in self.vary[value.factor]] or set(run) - set(given):
+            raise InvalidStudy(
+                f"{home} sets {name!r} by {value.factor!r} at {listed(given)}; allowed: a value at "
+                f"each of {listed(run)}"
+            )
+
+    def _check_metrics(self) -> None:
+        if not self.metrics:
+            raise InvalidStudy("Study.metrics is empty; declare what a trial reports")
+        for name in self.metrics:
+            if name in COLUMNS or not name.isidentifier():
+                raise InvalidStudy(f"metric {name!r}; allowed: an identifier, none of {COLUMNS}")
+        tuned = self.nuisance or any(a.nuisance for a in self.arms.values())
+        if tuned and not self.select:
+            raise InvalidStudy("Study.select is empty; say which metric chooses among the draws")
+        for name in self.select:
+            if name not in self.metrics:
+                raise InvalidStudy(f"select names metric {name!r}; allowed: {listed(self.metrics)}")
+            if self.metrics[name].better is None:
+                raise InvalidStudy(
+                    f"select names {name!r}, whose Metric.better is None; allowed: 'high', 'low'"
+                )
+            if name.startswith("test"):
+                raise InvalidStudy(
+                    f"select names {name!r}; nothing is tuned on the test split: allowed: "
+                    f"{listed(m for m in self.metrics if not m.startswith('test'))}"
+                )
+
+    def _check_claims(self) -> None:
+        seen: set[str] = set()
+        for claim in self.claims:
+            if claim.id in seen:
+                raise InvalidStudy(f"claim id {claim.id!r} is used twice; allowed: one claim an id")
+            seen.add(claim.id)
+            for tag in re.findall(r"\[\w+\]", claim.source):
+                if tag not in self.sources:
+                    raise InvalidStudy(
+                        f"claim {claim.id!r} cites {tag}; allowed: {listed(self.sources)}"
+                    )
+            claim.check.validate(self)
+            figures = [f.name for f in self.figures]
+            if claim.figure is not None and claim.figure not in figures:
+                raise InvalidStudy(
+                    f"claim {claim.id!r} names figure {claim.figure!r}; allowed: {listed(figures)}"
+                )
+
+    # --- what the rest of the harness asks a study -------------------------------------------
+
+    def budget(self, scale: str) -> Budget:
+        """The budget of a scale, or an error naming the scales there are."""
+        if scale not in self.budgets:
+            raise InvalidStudy(
+                f"study {self.name or '?'} has no scale {scale!r}; allowed: {listed(self.budgets)}"
+            )
+        return self.budgets[scale]
+
+    def cells(self, scale: str) -> list[tuple[str, dict[str, Setting]]]:
+        """Every (arm, cell of `vary`) that a scale runs, in declared order."""
+        budget = self.budget(scale)
+        levels = [tuple(budget.settings.get(name, all_)) for name, all_ in self.vary.items()]
+        product = [dict(zip(self.vary, combo, strict=True)) for combo in itertools.product(*levels)]
+        return [
+            (arm, cell)
+            for arm in self.arms
+            for cell in product
+            if self.include is None or self.include(arm, cell)
+        ]
+
+    def space(self, arm: str) -> dict[str, BaseDistribution]:
+        """What is drawn for an arm: the study's nuisance and its own, less what it holds."""
+        one: Arm = self.arms[arm]
+        space = {**self.nuisance, **one.nuisance}
+        return {name: dist for name, dist in space.items() if name not in one.held}
+
+    def draws(self, scale: str, arm: str, cell: Mapping[str, Any]) -> int:
+        """Draws of an arm in a cell in the tune phase: none where there is nothing to draw and
+        fresh seeds are read."""
+        budget = self.budget(scale)
+        draws: int = at_level(budget.draws, cell)
+        return draws if self.space(arm) or not budget.seeds else 0
+
+    def settings(self, scale: str, arm: str, cell: Mapping[str, Any]) -> dict[str, Any]:
+        """All settings of a trial but the drawn ones."""
+        one: Arm = self.arms[arm]
+        budget = self.budget(scale).settings
+        changed = {k: at_level(v, cell) for k, v in budget.items() if k not in self.vary}
+        return {**self.fixed, **changed, **one.settings, **one.held, **cell}
+
+    def nuisance_names(self) -> list[str]:
+        """Every nuisance of any arm, in declared order."""
+        names = dict.fromkeys(self.nuisance)
+        for arm in self.arms.values():
+            names.update(dict.fromkeys(arm.nuisance))
+        return list(names)
+
+    def columns(self) -> list[str]:
+        """The columns of the study's frame, in the contract's order."""
+        first, last = ["study", "phase", "arm"], ["seed", "trial", "step", "status"]
+        return [*first, *self.vary, *self.nuisance_names(), *last, *self.metrics]
+
+    def label(self, arm: str) -> str:
+        """The arm's name as figures and tables print it."""
+        one: Arm = self.arms[arm]
+        return one.label or arm.replace("_", " ")
+
+    def cite(self, source: str) -> str:
+        """A claim's source with its tags spelt out."""
+        for tag in re.findall(r"\[\w+\]", source):
+            source = source.replace(tag, self.sources[tag])
+        return source
+
+
+def make_trial(
+    study: Study, scale: str, phase: str, arm: str, cell: Mapping[str, Any],
+    nuisance: Mapping[str, Any], seed: int, key: str,
+) -> Trial:  # fmt: skip
+    """A trial with all its settings, from what distinguishes it."""
+    settings = {**study.settings(scale, arm, cell), **nuisance}
+    return Trial(study.name, phase, arm, seed, dict(cell), dict(nuisance), settings, key)
