@@ -299,41 +299,37 @@ class Program:
 
         `seed` is called before each lane where lanes are computed one after the other.
         """
-        self.module.train()
         if not self.fused:
+            self.module.train()
             return self._one_by_one(params, buffers, batch, numbers, seed)
-        grads, losses = self._run(
-            "gradient", vmap(grad_and_value(self.loss)), (params, buffers, batch, numbers)
-        )
+        grads, losses = self._run("gradient", params, buffers, batch, numbers)
         return grads, losses
 
     @torch.no_grad()
     def score(self, params: Tensors, buffers: Tensors, x: Tensor, y: Tensor) -> Tensors:
         """Scores (K,) each in evaluation mode, on examples that all trials share."""
-        self.module.eval()
         if not self.fused:
+            self.module.eval()
             lanes = _lanes(params, buffers)
             each = []
             for lane in lanes:
                 own, kept = _lane(lane, params, buffers)
                 each.append(self.scores(own, kept, x, y))
             return {name: torch.stack([one[name] for one in each]) for name in each[0]}
-        found: Tensors = self._run(
-            "score", vmap(self.scores, in_dims=(0, 0, None, None)), (params, buffers, x, y)
-        )
+        found: Tensors = self._run("score", params, buffers, (x, y), {})
         return found
 
     @torch.no_grad()
     def score_own(self, params: Tensors, buffers: Tensors, x: Tensor, y: Tensor) -> Tensors:
         """The same, on each trial's own examples: x (K, n, ...), y (K, n)."""
-        self.module.eval()
         if not self.fused:
+            self.module.eval()
             each = []
             for lane in _lanes(params, buffers):
                 own, kept = _lane(lane, params, buffers)
                 each.append(self.scores(own, kept, x[lane], y[lane]))
             return {name: torch.stack([one[name] for one in each]) for name in each[0]}
-        found: Tensors = self._run("score_own", vmap(self.scores), (params, buffers, x, y))
+        found: Tensors = self._run("score_own", params, buffers, (x, y), {})
         return found
 
     def _one_by_one(
@@ -353,19 +349,44 @@ class Program:
             losses.append(loss.detach())
         return {name: torch.stack(parts) for name, parts in grads.items()}, torch.stack(losses)
 
-    def _run(self, what: str, fn: Callable[..., Any], args: tuple[Any, ...]) -> Any:
-        """Call a transformed function by its traced code, made once for each set of shapes."""
-        leaves, layout = tree_flatten(args)
-        key = (what, layout, *((t.shape, t.stride(), t.dtype, t.device.type) for t in leaves))
+    def _run(
+        self, what: str, params: Tensors, buffers: Tensors, batch: tuple[Tensor, ...],
+        numbers: Tensors,
+    ) -> Any:  # fmt: skip
+        """Call a vmapped function by its traced code, made once for each set of shapes."""
+        # as `tree_flatten` would, which for a small model takes longer than its arithmetic
+        leaves = [*params.values(), *buffers.values(), *batch, *numbers.values()]
+        key = (what, *numbers, *((t.shape, t.stride(), t.dtype, t.device.type) for t in leaves))
         if key not in self._traced:
             started = time.perf_counter()
+            args = params, buffers, batch, numbers
+            fn = getattr(self, f"_vmapped_{what}")
             try:
                 self._traced[key], most = trace(fn, args)
             except Untraceable:
+                layout = tree_flatten(args)[1]
                 self._traced[key], most = lambda given: fn(*tree_unflatten(given, layout)), 0
             self.most_bytes = max(self.most_bytes, most)
             self.seconds_to_trace = time.perf_counter() - started
         return self._traced[key](leaves)
+
+    def _vmapped_gradient(
+        self, params: Tensors, buffers: Tensors, batch: tuple[Tensor, ...], numbers: Tensors
+    ) -> Any:
+        self.module.train()
+        return vmap(grad_and_value(self.loss))(params, buffers, batch, numbers)
+
+    def _vmapped_score(
+        self, params: Tensors, buffers: Tensors, batch: tuple[Tensor, ...], numbers: Tensors
+    ) -> Any:
+        self.module.eval()
+        return vmap(self.scores, in_dims=(0, 0, None, None))(params, buffers, *batch)
+
+    def _vmapped_score_own(
+        self, params: Tensors, buffers: Tensors, batch: tuple[Tensor, ...], numbers: Tensors
+    ) -> Any:
+        self.module.eval()
+        return vmap(self.scores)(params, buffers, *batch)
 
 
 def _lanes(params: Tensors, buffers: Tensors) -> range:

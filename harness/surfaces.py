@@ -118,4 +118,5 @@ class Descent(nn.Module):
         self.xy = nn.Parameter(torch.tensor(self.surface.start) + noise)
 
     def forward(self) -> Tensor:
-        return self.surface.fn(self.xy[0], self.xy[1])
+        x, y = self.xy.unbind()
+        return self.surface.fn(x, y)

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch.func import grad_and_value, vmap
 
-from harness.tracing import Op, Ref, Untraceable, simplify, trace
+from harness.tracing import Op, Ref, Simplified, Untraceable, trace
+from harness.tracing.code import quickest
 
 aten = torch.ops.aten
 
@@ -80,8 +81,9 @@ def test_what_depends_on_values_is_refused() -> None:
         trace(lambda x: x * 2 if x.sum().item() > 0 else x, (torch.ones(2),))
 
 
-def test_simplify_by_hand() -> None:
-    shapes = [torch.Size([2, 3])] * 3 + [torch.Size([3, 2])] + [torch.Size([2, 3])] * 3
+def test_simplified_by_hand() -> None:
+    values = [torch.ones(2, 3).clone() for _ in range(3)] + [torch.ones(3, 2)]
+    values += [torch.ones(2, 3).clone() for _ in range(7)]
     ops = [
         Op(aten.view.default, (Ref(0), [2, 3]), {}, [Ref(1)], False),  # changes no shape
         Op(aten.mul.Scalar, (Ref(1), 1), {}, [Ref(2)], False),  # times one
@@ -89,8 +91,61 @@ def test_simplify_by_hand() -> None:
         Op(aten.transpose.int, (Ref(3), 0, 1), {}, [Ref(4)], False),  # and back
         Op(aten.exp.default, (Ref(4),), {}, [Ref(5)], False),
         Op(aten.neg.default, (Ref(5),), {}, [Ref(6)], False),  # not used
+        Op(aten.ones_like.default, (Ref(5),), {}, [Ref(7)], False),  # follows from the shape
+        Op(aten.mul.Tensor, (Ref(7), Ref(5)), {}, [Ref(8)], False),  # times ones
+        Op(aten.exp.default, (Ref(1),), {}, [Ref(9)], False),  # worked out before
+        Op(aten.add.Tensor, (Ref(8), Ref(9)), {}, [Ref(10)], False),
     ]
-    left, returned, same = simplify(ops, [Ref(5)], shapes)
-    assert [(op.target, op.args) for op in left] == [(aten.exp.default, (Ref(0),))]
-    assert returned == [Ref(5)]
-    assert same == {Ref(1): Ref(0), Ref(2): Ref(0), Ref(4): Ref(0)}
+    less = Simplified(ops, [Ref(10)], values, {})
+    assert [(op.target, op.args) for op in less.ops] == [
+        (aten.exp.default, (Ref(0),)),
+        (aten.add.Tensor, (Ref(5), Ref(5))),
+    ]
+    assert less.returned == [Ref(10)]
+    own = {1: 0, 2: 0, 4: 0, 8: 5, 9: 5}
+    assert less.same == {Ref(a): Ref(b) for a, b in own.items()}
+
+
+def test_what_is_written_to_is_neither_kept_nor_taken_from_before() -> None:
+    def fn(x, total):
+        filled = torch.zeros_like(x).add_(1)  # no constant
+        before = total * 1  # a copy, as long as it matters
+        total.add_(x)
+        return filled * x, before + total, total * 2, torch.rand(3), torch.rand(3)
+
+    x, total = torch.randn(3), torch.randn(3)
+    run, _ = trace(fn, (x, total))
+    for _ in range(2):  # what a first call would spoil, a second would show
+        ours, theirs = run([x, mine := total.clone()]), fn(x, other := total.clone())
+        assert all(map(torch.equal, ours[:3], theirs[:3]))
+        assert torch.equal(mine, other)
+        assert not torch.equal(ours[3], ours[4])
+
+
+def test_numbers_and_squares_keep_every_bit() -> None:
+    def fn(x):
+        return (
+            1.1 - x,
+            x**2,
+            x / 3,
+            (x * 0.1) ** 1.0,
+            x.double() * 0.1,
+            (x * 3).to(torch.bfloat16) / 7,
+        )
+
+    x = torch.randn(1000)
+    run, _ = trace(fn, (torch.zeros(1000),))
+    assert all(map(torch.equal, run([x]), fn(x)))
+
+
+def test_operations_are_called_by_functions_that_lead_to_them() -> None:
+    a, b, out = torch.ones(2, 3), torch.ones(2, 3), torch.ones(2, 3)
+    tensors = [a, b, out]
+    product = Op(aten.mul.Tensor, (Ref(0), Ref(1)), {}, [Ref(2)], False)
+    assert quickest(product, tensors) is torch._C._VariableFunctions.mul
+    # torch.mul would take its number for a tensor
+    scaled = Op(aten.mul.Scalar, (Ref(0), 2), {}, [Ref(2)], False)
+    assert quickest(scaled, tensors) is aten.mul.Scalar._op
+    into = Op(aten.sum.dim_IntList, (Ref(0), [1], True), {}, [Ref(2)], False)
+    assert torch.equal(quickest(into, tensors)(a, [1], True), a.sum(1, keepdim=True))
+    assert torch.equal(a, torch.ones(2, 3))  # nothing was run to find out
