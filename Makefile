@@ -49,8 +49,8 @@ list: $(VENV)/.run ## list the studies
 ui: $(VENV)/.run ## open MLflow's UI on 127.0.0.1:5000
 	@$(HARNESS) ui
 
-test: $(VENV)/.dev ## run all tests
-	@$(VENV)/bin/python -m pytest
+test: $(VENV)/.dev ## run all tests, on up to four cores
+	@$(VENV)/bin/python -m pytest -n auto --maxprocesses 4 --dist worksteal
 
 check: $(VENV)/.dev ## ruff, mypy and the layers
 	@$(VENV)/bin/ruff check .
