@@ -53,28 +53,138 @@ VARIANTS = {
 }
 
 
-class _Bend(torch.autograd.Function):
+def _bend(x: Tensor, switch: Tensor) -> Tensor:
     """tanh where the switch is 1, the identity where it is 0: one program for both."""
+    return torch.where(switch, torch.tanh(x), x)
+
+
+class _Unrolled(torch.autograd.Function):
+    """An LSTM over all steps (Greff et al. 2015, section 2), with its own backward pass.
+
+    What autograd would do step by step is done here for all steps at once: the slopes of gates and
+    bends, and the weights' gradients, which are one product over time in place of one a step. Left
+    in the loop are six operations a step.
+
+    Args:
+        driven: What the input adds to every gate, (B, T, 4, H): input, forget, output, candidate.
+        recurrent: (4, H, H) from units to each gate.
+        peep: (3, H) from cells to gates.
+        bends: (2,) whether tanh bends a cell's input and output.
+        coupled: Whether the forget gate is one minus the input gate.
+        fed_back: (3, H, 3, H) from the last step's gates to the gates, or None.
+        inside: (B, T) whether a step is in its sequence, or None; outside, a cell keeps its state.
+
+    Returns:
+        Units and cells (T, B, H), and gates with the candidate (T, B, 4, H).
+    """
 
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(x: Tensor, switch: Tensor) -> Tensor:
-        return torch.where(switch != 0, torch.tanh(x), x)
+    def forward(
+        driven: Tensor, recurrent: Tensor, peep: Tensor, bends: Tensor, coupled: Tensor,
+        fed_back: Tensor | None, inside: Tensor | None,
+    ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+        weight = recurrent.flatten(0, 1)  # (4, H, H) -> (4 H, H)
+        between = None if fed_back is None else fed_back.flatten(2).flatten(0, 1)  # (3 H, 3 H)
+        bend_in, bend_out = (bends != 0).unbind(0)
+        enter_forget, leaving = torch.split(peep, [2, 1])
+        y = c = torch.zeros_like(driven[:, 0, 0])  # (B, H)
+        gates = torch.zeros_like(driven[:, 0, :3])  # (B, 3, H)
+        steps = []
+        for now, here in zip(driven.unbind(1), _steps(inside, driven.shape[1]), strict=True):
+            summed = now + functional.linear(y, weight).view(now.shape)  # (B, 4, H)
+            early, late, new = torch.split(summed, [2, 1, 1], 1)
+            if between is not None:
+                fed = functional.linear(gates.flatten(1), between).view(gates.shape)  # (B, 3, H)
+                early, late = early + fed[:, :2], late + fed[:, 2:]
+            early = torch.sigmoid(torch.addcmul(early, enter_forget, c.unsqueeze(1)))  # (B, 2, H)
+            enter, forget = early.unbind(1)
+            new = _bend(new.squeeze(1), bend_in)
+            c_now = torch.addcmul(forget * c, enter, new - coupled * c)
+            late = torch.sigmoid(torch.addcmul(late.squeeze(1), leaving, c_now))
+            y = _kept(here, late * _bend(c_now, bend_out), y)
+            c = _kept(here, c_now, c)
+            if between is not None:
+                opened = torch.cat([early, late.unsqueeze(1)], 1)
+                gates = opened if here is None else torch.where(here.unsqueeze(2), opened, gates)
+                early, late = gates[:, :2], gates[:, 2]
+            steps.append((y, c, early, late, new))
+        units, cells, first, *rest = (torch.stack(parts) for parts in zip(*steps, strict=True))
+        return units, cells, torch.cat([first, torch.stack(rest, 2)], 2)
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
-        ctx.save_for_backward(inputs[1], output)
+    def setup_context(ctx: Any, inputs: Any, output: tuple[Tensor, ...]) -> None:
+        _, *kept = inputs
+        ctx.save_for_backward(*kept, *output)
+        ctx.set_materialize_grads(False)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
-        switch, y = ctx.saved_tensors
-        return grad * (1 - y * switch * y), None
-
-
-def _bend(x: Tensor, switch: Tensor) -> Tensor:
-    bent: Tensor = _Bend.apply(x, switch)  # type: ignore[no-untyped-call]
-    return bent
+    def backward(ctx: Any, by_units: Tensor, by_cells: Any, by_gates: Any) -> tuple[Any, ...]:
+        recurrent, peep, bends, coupled, fed_back, inside, y, c, gates = ctx.saved_tensors
+        weight = recurrent.flatten(0, 1)  # (4 H, H)
+        before = torch.cat([torch.zeros_like(c[:1]), c[:-1]])  # cells a step earlier
+        enter, forget, leave, new = gates.unbind(2)  # (T, B, H) each
+        bent = _bend(c, bends[1] != 0)
+        slopes = torch.cat(
+            [gates[:, :, :3] * (1 - gates[:, :, :3]), (1 - new * bends[0] * new).unsqueeze(2)], 2
+        )  # (T, B, 4, H) of gates and candidate at their sums
+        opened = torch.stack([new - coupled * before, before, bent, enter], 2)
+        by_sum = opened * slopes  # what moves a step's sums moves its cell, or unit, so much
+        through = forget - coupled * enter + (by_sum[:, :, :2] * peep[:2]).sum(2)  # to the cell
+        out = leave * (1 - bent * bends[1] * bent) + by_sum[:, :, 2] * peep[2]
+        stays = None
+        if inside is not None:
+            here = inside.t().unsqueeze(2)  # (B, T) -> (T, B, 1)
+            by_sum = torch.where(here.unsqueeze(3), by_sum, 0)
+            slopes = torch.where(here.unsqueeze(3), slopes, 0)
+            through, out = torch.where(here, through, 1), torch.where(here, out, 0)
+            stays = (~here).to(c.dtype)
+        between = None if fed_back is None else fed_back.flatten(2).flatten(0, 1)  # (3 H, 3 H)
+        none = torch.zeros_like(c[0])
+        to_y, to_c, to_gates = none, none, None  # carried back to the step before
+        steps = [
+            (None,) * len(c) if one is None else one.unbind(0)
+            for one in (by_units, by_cells, by_gates, by_sum, slopes, through, out, stays)
+        ]
+        summed: list[Tensor] = []
+        for by_y, by_c, by_gate, moves, slope, kept, leaves, stay in zip(
+            *(step[::-1] for step in steps), strict=True
+        ):  # cells and gates get something from outside in second derivatives only
+            d_y = to_y if by_y is None else by_y + to_y
+            d_c = torch.addcmul(to_c, d_y, leaves)
+            if by_c is not None:
+                d_c = d_c + by_c
+            d_gates = by_gate
+            if to_gates is not None:
+                fed = torch.cat([to_gates, none.unsqueeze(1)], 1)
+                d_gates = fed if by_gate is None else by_gate + fed
+            direct = None if d_gates is None else d_gates * slope
+            if direct is not None:
+                d_c = d_c + direct[:, 2] * peep[2]
+            d_sum = torch.stack([d_c, d_c, d_y, d_c], 1) * moves  # (B, 4, H)
+            to_c = d_c * kept
+            if direct is not None:
+                d_sum = d_sum + direct
+                to_c = to_c + (direct[:, :2] * peep[:2]).sum(1)
+            to_y = d_sum.flatten(1) @ weight  # (B, 4 H) (4 H, H)
+            if between is not None:
+                to_gates = (d_sum[:, :3].flatten(1) @ between).view(d_sum[:, :3].shape)
+            if stay is not None:
+                to_y = to_y + d_y * stay
+                if to_gates is not None and d_gates is not None:
+                    to_gates = to_gates + d_gates[:, :3] * stay.unsqueeze(2)
+            summed.append(d_sum)
+        d_driven = torch.stack(summed[::-1])  # (T, B, 4, H)
+        earlier = torch.cat([torch.zeros_like(y[:1]), y[:-1]])
+        d_recurrent = torch.einsum("tbgi,tbj->gij", d_driven, earlier)
+        seen = torch.stack([before, before, c], 2)  # what each gate sees, (T, B, 3, H)
+        d_peep = (d_driven[:, :, :3] * seen).sum((0, 1))
+        d_fed = None
+        if fed_back is not None:
+            last = torch.cat([torch.zeros_like(gates[:1]), gates[:-1]])[:, :, :3]
+            d_fed = torch.einsum("tbgi,tbhj->gihj", d_driven[:, :, :3], last)
+        return d_driven.transpose(0, 1), d_recurrent, d_peep, None, None, d_fed, None
 
 
 class Cell(nn.Module):
@@ -156,36 +266,14 @@ class LSTM(Cell):
     def forward(self, x: Tensor, inside: Tensor | None = None) -> list[Tensor]:
         bias = self.bias + self.opened.unsqueeze(1) * OPEN  # (4, hidden)
         driven = self._driven(x, self.from_input, bias)  # (B, T, 4 hidden)
-        recurrent = self.from_hidden.flatten(0, 1)  # (4 hidden, hidden)
-        peep_enter, peep_forget, peep_leave = (self.peep * self.sees).unbind(0)
-        bend_in, bend_out = self.bends.unbind(0)
-        y = c = driven.new_zeros(len(driven), self.bias.shape[1])  # (B, hidden)
-        fed_back, gates = self._fed_back(), [y, y, y]
-        out = []
-        for now, here in zip(driven.unbind(1), _steps(inside, driven.shape[1]), strict=True):
-            summed = (now + functional.linear(y, recurrent)).view(len(y), 4, -1)
-            enter, forget, leave, new = summed.unbind(1)
-            if fed_back is not None:
-                fed = functional.linear(torch.cat(gates, 1), fed_back).view(len(y), 3, -1)
-                a, b, d = fed.unbind(1)
-                enter, forget, leave = enter + a, forget + b, leave + d
-            enter = torch.sigmoid(enter + peep_enter * c)
-            forget = torch.sigmoid(forget + peep_forget * c)
-            c_now = forget * c + enter * (_bend(new, bend_in) - self.coupled * c)
-            leave = torch.sigmoid(leave + peep_leave * c_now)
-            y = _kept(here, leave * _bend(c_now, bend_out), y)
-            c = _kept(here, c_now, c)
-            if fed_back is not None:
-                now_open = (enter, forget, leave)
-                gates = [_kept(here, *pair) for pair in zip(now_open, gates, strict=True)]
-            out.append(y)
-        return out
-
-    def _fed_back(self) -> Tensor | None:
-        """The matrix (3 hidden, 3 hidden) from the last step's gates to this one's."""
-        if self.from_gates is None:
-            return None
-        return self.from_gates.transpose(1, 2).flatten(2).flatten(0, 1)  # to, unit, from, unit
+        fed_back = None
+        if self.from_gates is not None:
+            fed_back = self.from_gates.transpose(1, 2)  # to, unit, from, unit
+        units: Tensor = _Unrolled.apply(  # type: ignore[no-untyped-call]
+            driven.view(*driven.shape[:2], *bias.shape), self.from_hidden, self.peep * self.sees, self.bends,
+            self.coupled, fed_back, inside,
+        )[0]  # fmt: skip
+        return list(units.unbind(0))
 
 
 class GRU(Cell):
