@@ -174,12 +174,17 @@ class Life:
         self.after.clear()
         return None if hung else code
 
-    def orphans(self) -> int:
-        """How many descendants outlived the command by more than the grace; they are ended."""
+    def orphans(self) -> list[str]:
+        """The names of descendants that outlived the command by more than the grace; they are
+        ended."""
         left = psutil.wait_procs(list(self.descendants.values()), timeout=GRACE)[1]
         self.descendants.clear()
+        names = []
+        for one in left:
+            with contextlib.suppress(psutil.Error):
+                names.append(" ".join(one.cmdline())[:100] or one.name())
         kill(left)
-        return len(left)
+        return names
 
 
 def children(pid: int) -> list[psutil.Process]:
@@ -382,7 +387,9 @@ def live(way: Way, life: Life, calm: Calm, hits: int) -> Came:
             came.allowed += cores * PACK
         code = life.finish()
         came.codes.append(code)
-        came.orphans += life.orphans()
+        left = life.orphans()
+        came.orphans += len(left)
+        came.troubles += [f"left running: {name}" for name in left]
         if code is None:
             came.troubles.append(f"hung for {LONGEST:.0f} s: {_tail(life)}")
         if code == 0:
@@ -427,6 +434,8 @@ def _judge(life: Life, calm: Calm, came: Came) -> None:
         came.troubles.append(f"no result: {type(error).__name__}: {error}")
         return
     expected = calm.frame
+    if not set(expected["trial"]) & set(frame["trial"]):
+        came.troubles.append("no trial has its key: was the code edited meanwhile?")
     came.lost = len(set(expected["trial"]) - set(frame["trial"]))
     came.twice = int(frame.duplicated(["trial", "step"]).sum())
     came.twice += sum(runs.values()) - len(runs)

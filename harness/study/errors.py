@@ -37,10 +37,7 @@ def want(holds: bool, what: str, value: Any, allowed: str) -> None:
     """Raise `InvalidStudy` unless something holds of a value."""
     if holds:
         return
-    try:
-        shown = " ".join(repr(value).split())
-    except Exception:  # a value that cannot even be shown
-        shown = f"a {type(value).__name__}"
+    shown = " ".join(repr(value).split())
     shown = shown if len(shown) <= SHOWN else f"{shown[:SHOWN]} …"
     raise InvalidStudy(f"{what} is {shown}; allowed: {allowed}")
 
