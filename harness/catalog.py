@@ -39,8 +39,8 @@ def find(name: str) -> Source:
         BadInput: no such study or file, or a name that is no identifier.
     """
     if name.endswith(".py"):
-        path = Path(name).expanduser()
-        if not path.is_file():
+        path = _file(name)
+        if path is None:
             raise BadInput(f"no study file {name!r}; allowed: a path to an existing .py file")
         if not path.stem.isidentifier():
             raise BadInput(
@@ -52,8 +52,8 @@ def find(name: str) -> Source:
                 f"study name {name!r}; allowed: letters, digits and underscores, one of "
                 f"{', '.join(names())}, or the path of a .py file"
             )
-        path = root() / "studies" / f"{name}.py"
-        if not path.is_file():
+        path = _file(str(root() / "studies" / f"{name}.py"))
+        if path is None:
             near = difflib.get_close_matches(name, names(), 1, 0.5)
             hint = f" (did you mean {near[0]!r}?)" if near else ""
             raise BadInput(f"no study {name!r}{hint}; allowed: {', '.join(names())}")
@@ -62,6 +62,15 @@ def find(name: str) -> Source:
     except (OSError, UnicodeDecodeError) as error:
         raise BadInput(f"study file {path} cannot be read: {error}") from None
     return Source(path.stem, str(path), text)
+
+
+def _file(name: str) -> Path | None:
+    """The file of a path that a user gives, if there is one."""
+    try:
+        path = Path(name).expanduser()
+        return path if path.is_file() else None
+    except (OSError, RuntimeError, ValueError):  # too long, an unknown ~user, a null character
+        return None
 
 
 def load(source: Source) -> Study:

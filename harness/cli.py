@@ -386,12 +386,23 @@ def import_(
     file: Annotated[
         Path, typer.Argument(help="Rows written by `harness run --inline --rows FILE`.")
     ],
+    study_file: Annotated[
+        Path | None,
+        typer.Option("--study", help="The study's file, where it is not one of studies/."),
+    ] = None,
 ) -> None:
     """Load rows trained elsewhere into the ledger, judge them and write the report."""
     from harness import run as run_
 
     frame, name, scale = run_.read_rows(file)
-    study, source = _load(name, scale)
+    if study_file is None and name not in catalog.names():  # no file is run because rows say so
+        raise BadInput(
+            f"{str(file)!r} holds rows of study {name!r}, which is not in studies/; allowed: to "
+            f"name its file, as in harness import {file} --study {name}.py"
+        )
+    study, source = _load(str(study_file or name), scale)
+    if study.name != name:
+        raise BadInput(f"--study is {study.name!r}; allowed: {name!r}, whose rows these are")
     root = catalog.root()
     folder = _report_folder(root, study.name, scale)
     results, recorder = run_.import_rows(study, source, scale, root, frame, out)

@@ -13,10 +13,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from unittest import mock
 
+import hypothesis
 import pytest
 import torch
 
 from harness import data
+
+hypothesis.settings.register_profile("long", deadline=None)
 
 # Before anything imports them.
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")

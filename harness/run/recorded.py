@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -53,7 +54,7 @@ def find_run(words: str, root: Path) -> tuple[str, str, str]:
     ledger = open_ledger(root)
     place, _, back = words.partition("~")
     name, _, scale = place.partition("@")
-    if (back and not back.isdigit()) or (scale and scale not in SCALES):
+    if (back and not re.fullmatch("[0-9]{1,6}", back)) or (scale and scale not in SCALES):
         raise BadInput(f"run {words!r}; allowed: NAME, NAME@SCALE, NAME~1, or a run's id")
     found = ledger.parents(name, scale or "default") if name in ledger.studies() else []
     if not found and not back and not scale:

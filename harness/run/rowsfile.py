@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +17,11 @@ from harness.claims import registration
 from harness.packs import Outcome
 from harness.plan import Plan
 from harness.progress import Meter
-from harness.results import Results
+from harness.results import STATUSES, Results
 from harness.run.beginning import check_data, info_of, now, open_ledger, work_of
 from harness.run.recorded import results_of
 from harness.run.session import Session, inline, packer_for
-from harness.study import BadInput, Source, Study, Trial
+from harness.study import PHASES, BadInput, Source, Study, Trial
 
 SAVE_EVERY = 20.0  # seconds of training that a killed ``--rows`` run may lose
 
@@ -56,10 +58,10 @@ class RowsFile:
     def wait(self) -> None:
         if not self.frames:
             return
-        temporary = self.path.with_suffix(".tmp")
+        temporary = self.path.with_name(f".{self.path.name}.new")
         frame = self.frame()
         self.frames = [frame]
-        frame.attrs = self.attributes
+        frame.attrs = self.attributes | {"digest": _digest(frame)}
         frame.to_parquet(temporary, index=False)
         os.replace(temporary, self.path)
         self.saved = time.monotonic()
@@ -76,8 +78,16 @@ def execute_to_file(
     Raises:
         BadInput: the folder cannot be written, or the file is another study's.
     """
-    if not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
-        raise BadInput(f"--rows {str(path)!r}: its folder cannot be written; allowed: one that can")
+    try:
+        mine = path.parent.is_dir() and os.access(path.parent, os.W_OK)
+        mine = mine and (path.is_file() or not path.exists())
+    except (OSError, ValueError):  # a name that no file can have
+        mine = False
+    if not mine:
+        raise BadInput(
+            f"--rows {str(path)!r} cannot be written; allowed: a new file, or one written by "
+            "--rows, in a folder that can be written"
+        )
     plan = Plan(study, source, scale)
     info = info_of(catalog.root(), plan, "", check_data(study, plan))
     earlier = None
@@ -88,6 +98,7 @@ def execute_to_file(
                 f"--rows {str(path)!r} holds {earlier['study'].iloc[0]} at the {then} scale; "
                 f"allowed: a new file, rows of {study.name} at the {scale} scale, or --fresh"
             )
+        earlier = _fitting(study, earlier, f"--rows {str(path)!r}")
         info["started_at"] = earlier.attrs["info"]["started_at"]
         info["registrations"] = earlier.attrs["info"].get("registrations", [])
     trials = 0 if earlier is None else earlier["trial"].nunique()
@@ -96,9 +107,8 @@ def execute_to_file(
     if not info["registrations"] or info["registrations"][-1]["hash"] != entry["hash"]:
         info["registrations"].append(entry)
     before = earlier.attrs["info"].get("seconds", 0.0) if earlier is not None else 0.0
-    kept = None if earlier is None else rows.typed(study, earlier)
-    known = None if kept is None else rows.Recorded(study, kept)
-    keeper = RowsFile(study, path, {"study": source.path, "scale": scale, "info": info}, kept)
+    known = None if earlier is None else rows.Recorded(study, earlier)
+    keeper = RowsFile(study, path, {"scale": scale, "info": info}, earlier)
     clock = time.monotonic()
     try:
         with Meter(plan.planned, work_of(study, source, scale), console) as meter:
@@ -118,31 +128,70 @@ def execute_to_file(
         keeper.wait()
 
 
+def _digest(frame: pd.DataFrame) -> str:
+    """Over every number: a file that has been damaged is not to be read as other numbers."""
+    found = hashlib.sha256()
+    for name in sorted(frame.columns):
+        if frame[name].dtype.kind in "biuf":
+            found.update(f"{name} {frame[name].dtype}".encode() + frame[name].to_numpy().tobytes())
+    return found.hexdigest()
+
+
 def read_rows(path: Path) -> tuple[pd.DataFrame, str, str]:
     """Rows from a file of `execute_to_file`, with the study's name and the scale.
 
     Raises:
-        BadInput: no such file, or not one of ours.
+        BadInput: no such file, not one of ours, or a damaged one.
     """
     try:
         frame = pd.read_parquet(path)
         scale, name = str(frame.attrs["scale"]), str(frame["study"].iloc[0])
-    except (OSError, ValueError, KeyError, IndexError) as error:
+        if frame.attrs["digest"] != _digest(frame):
+            raise ValueError("its numbers are not those that were written")
+    except Exception as error:  # the reader raises whatever the bytes lead it to
+        words = " ".join(f"{type(error).__name__}: {error}".split())[:200]
         raise BadInput(
-            f"rows file {str(path)!r} cannot be read ({type(error).__name__}: {error}); allowed: a "
-            "file written by harness run NAME --inline --rows FILE"
+            f"rows file {str(path)!r} cannot be read ({words}); allowed: a file written by harness "
+            "run NAME --inline --rows FILE"
         ) from None
-    own = str(frame.attrs.get("study", ""))
-    return frame, (own if name not in catalog.names() and Path(own).is_file() else name), scale
+    return frame, name, scale
+
+
+def _fitting(study: Study, frame: pd.DataFrame, what: str) -> pd.DataFrame:
+    """The rows of a file with the study's types.
+
+    Raises:
+        BadInput: they are not rows of this study as it is declared now.
+    """
+    columns = [name for name in study.columns() if name not in study.metrics]
+    problem = [f"it has no column {name!r}" for name in columns if name not in frame]
+    info = frame.attrs.get("info")
+    if not isinstance(info, Mapping) or not {"plan", "commit", "provenance", "started_at"} <= set(
+        info
+    ):
+        problem.append("it does not say what run it is from")
+    known = {"phase": PHASES, "status": STATUSES, "arm": tuple(study.arms), **study.vary}
+    for name, allowed in known.items():
+        odd = [] if problem else [v for v in frame[name].unique() if v not in allowed]
+        problem += [f"it has {name}={str(value)[:100]!r}" for value in odd[:1]]
+    try:
+        if not problem:
+            return rows.typed(study, frame)
+    except (ValueError, TypeError) as error:
+        problem.append(" ".join(str(error).split())[:200])
+    raise BadInput(
+        f"{what} does not fit study {study.name} ({problem[0]}); allowed: rows of "
+        "the study as it is now"
+    )
 
 
 def import_rows(
     study: Study, source: Source, scale: str, root: Path, frame: pd.DataFrame, console: Console
 ) -> tuple[Results, Any]:
     """Load rows into the ledger as a run of their own; returns what `execute` returns."""
+    frame = _fitting(study, frame, "the rows file")
     ledger = open_ledger(root)
     info = {**frame.attrs["info"], "tracking_uri": ledger.uri}
-    frame = rows.typed(study, frame)
     entry = registration.entry(study, source, scale, now(), ledger.trials(study, scale))
     recorder = ledger.start(study, scale, info, fresh=True)
     for earlier in info.pop("registrations", []):
