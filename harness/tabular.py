@@ -20,6 +20,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import math
+from collections import deque
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -286,7 +287,8 @@ class Benchmark:
         longest = max((length for length, _ in self.seen.values()), default=0)
         full = {c: score for c, (length, score) in self.seen.items() if length == longest}
         some = list(full)
-        sizes = np.array([self.space.params(c) for c in some], float)  # type: ignore[arg-type]
+        params: list[int] = [self.space.params(c) for c in some]  # type: ignore[arg-type]
+        sizes = np.array(params, float)
         kept = undominated(sizes, np.array([full[c] for c in some]))
         chosen = [some[i] for i in kept]
         return sizes[kept], self.scores.true[self.scores.rows(chosen)] if chosen else np.array([])
@@ -354,15 +356,14 @@ def search(
     bounds = (*_sizes(space), floor)
     whole = _whole(scores, space, bounds)
     rows: list[dict[str, float]] = []
+    due = deque(sorted({*range(every, budget + 1, every), budget}))
 
     def record(until: float) -> None:
         """Rows for what has been spent, up to but without `until` full trainings."""
-        last = int(rows[-1]["step"]) if rows else 0
-        for step in range(last + every, math.ceil(min(until, budget + 1) - EPSILON), every):
-            if benchmark.incumbent is not None:
-                area = hypervolume(*benchmark.front(), *bounds) / whole
-                rows.append({"step": step, "regret": benchmark.regret(), "hypervolume": area,
-                             "evaluations": benchmark.evaluations})  # fmt: skip
+        while due and due[0] < until - EPSILON and benchmark.evaluations:
+            area = hypervolume(*benchmark.front(), *bounds) / whole
+            rows.append({"step": due.popleft(), "regret": benchmark.regret(),
+                         "hypervolume": area, "evaluations": benchmark.evaluations})  # fmt: skip
 
     proposals = strategy(space, np.random.default_rng([seed, 1]))
     with contextlib.suppress(StopIteration):

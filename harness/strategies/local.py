@@ -20,7 +20,7 @@ def local_search(space: AnySpace, rng: np.random.Generator) -> Generator[Proposa
     """From a random start to the first better neighbour until there is none, then anew; nothing is
     trained twice (White et al. 2021, Exploring the Loss Landscape in NAS)."""
     scores: dict[Candidate, float] = {}
-    while True:
+    while len(scores) < len(space):
         here: Candidate | None = space.sample(rng)
         while here is not None:
             if here not in scores:
