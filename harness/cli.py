@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import socket
 import sys
 import traceback
@@ -21,7 +22,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from harness import catalog
-from harness.study import SCALES, BadInput, By, Source, Study
+from harness.study import SCALES, BadInput, By, Source, Study, Unfinished
 
 if TYPE_CHECKING:
     from harness.claims import Verdict
@@ -294,7 +295,11 @@ def run(
     results, recorder = run_.execute(
         study, source, scale, root, out, use_ray=not inline, fresh=fresh, pack_size=pack_size
     )
-    _conclude(results, folder, recorder)
+    try:
+        _conclude(results, folder, recorder)
+    except Unfinished as error:
+        words = ["harness", "run", name, "--scale", scale, *(["--inline"] if inline else [])]
+        raise Unfinished(f"{error}. Nothing is lost; this finishes: {shlex.join(words)}") from None
 
 
 def _report_folder(root: Path, study: str, scale: str) -> Path:
@@ -321,13 +326,6 @@ def _conclude(results: Results, folder: Path, recorder: Any = None) -> None:
         verdicts = judge(results.study, results.frame, looks=looks)
         paths = report.write(results, verdicts, folder)
         index = report.write_index(folder.parent.parent)
-        if recorder:
-            note = report.note(results, verdicts)
-            counts: dict[str, int] = {f"trials_{k}": v for k, v in results.counts.items()}
-            tally: Counter[str] = Counter(v.verdict for v in verdicts)
-            recorder.annotate(note, {**counts, **tally})
-            recorder.attach(folder)
-            recorder.end("FINISHED")
     except BaseException:
         if recorder:
             recorder.end("FAILED")
@@ -343,6 +341,10 @@ def _conclude(results: Results, folder: Path, recorder: Any = None) -> None:
                         ("verdicts", paths["verdicts.json"]), ("all studies", index)):  # fmt: skip
         out.print(f"{label + ':':13}{path}", soft_wrap=True)
     out.print(f"{'tracking:':13}{results.info['tracking_uri']}  (make ui)", soft_wrap=True)
+    if recorder:
+        tally: Counter[str] = Counter(v.verdict for v in verdicts)
+        numbers: dict[str, int] = {f"trials_{k}": v for k, v in counts.items()}
+        recorder.complete(folder, report.note(results, verdicts), {**numbers, **tally})
 
 
 def _print_verdicts(study: Study, verdicts: list[Verdict]) -> None:
@@ -535,6 +537,9 @@ def main() -> None:
     except BadInput as error:
         err.print(f"[red]error:[/] {escape(' '.join(str(error).split()))}", soft_wrap=True)
         code = 2
+    except Unfinished as error:
+        err.print(f"[red]error:[/] {escape(str(error))}", soft_wrap=True)
+        code = 1
     except Exception as error:
         code = _usage_error(error)
     if code == INTERRUPTED:  # the command line library may have turned Ctrl-C into it already

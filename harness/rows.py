@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from harness import durable
 from harness.packs import Outcome
 from harness.study import Int, Study, Trial, make_trial
 
@@ -66,6 +68,52 @@ def typed(study: Study, frame: pd.DataFrame) -> pd.DataFrame:
             pd.to_numeric(frame[name]) if _numeric(frame[name]) else frame[name].astype(object)
         )
     return frame.astype({**text, **whole, **real})
+
+
+def empty(study: Study) -> pd.DataFrame:
+    """No rows, with all columns."""
+    return typed(study, pd.DataFrame(columns=[*study.columns(), *PER_TRIAL]))
+
+
+def once(frames: Iterable[pd.DataFrame]) -> pd.DataFrame:
+    """Rows of several frames, each trial's from one of them alone.
+
+    That is the first frame in which the trial did not fail, or else the first: a trial that failed
+    may have been trained again, and rows of two trainings must not mix.
+    """
+    frames, kept = list(frames), []
+    taken: set[str] = set()
+    for failed in (False, True):
+        for frame in frames:
+            part = frame[((frame["status"] == "failed") == failed) & ~frame["trial"].isin(taken)]
+            if len(part):
+                taken.update(part["trial"].unique())
+                kept.append(part)
+    return pd.concat(kept or frames[:1] or [pd.DataFrame()], ignore_index=True)
+
+
+def save(frame: pd.DataFrame, path: Path) -> None:
+    """Keep rows, and the frame's `attrs`, in a parquet file: whole or not at all, on the disk.
+
+    Raises:
+        OSError: the disk is full or cannot be written; a former file is as it was.
+    """
+    durable.write(path, lambda part: frame.to_parquet(part, index=False, write_page_checksum=True))
+
+
+def load(path: Path) -> pd.DataFrame:
+    """What `save` kept.
+
+    Raises:
+        OSError: there is no such file.
+        ValueError: the file was cut short or is damaged.
+    """
+    try:
+        return pd.read_parquet(path, engine="pyarrow", page_checksum_verification=True)
+    except FileNotFoundError:
+        raise
+    except Exception as error:  # Arrow has a dozen kinds, by the place of the damage
+        raise ValueError(f"{path} is damaged: {error}") from None
 
 
 def _numeric(column: pd.Series) -> bool:

@@ -6,14 +6,17 @@ import math
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from harness import catalog, rows
-from harness.ledger import Ledger
+from harness import catalog, durable, rows
+from harness.ledger import Ledger, Recorder, recorder
 from harness.packs import Outcome
 from harness.plan import Plan
-from harness.study import BadInput
+from harness.study import BadInput, Source, Study, Trial, Unfinished
 
 INFO = {"commit": "abc", "plan": "p1", "provenance": {"python": "3"}}
 
@@ -30,9 +33,9 @@ def written(project: Path, direct: bool, monkeypatch: pytest.MonkeyPatch) -> lis
     ledger = Ledger(project, f"sqlite:///{project / ('bulk.db' if direct else 'client.db')}")
     if not direct:
         monkeypatch.setattr(ledger, "store", lambda: None)
-    recorder = ledger.start(study, "smoke", INFO, False)
+    recorder = ledger.start(study, source, "smoke", INFO, False)
     recorder.add("p1", trials, outcomes)
-    recorder.wait()
+    assert recorder.wait()
     found = []
     for trial in trials:
         run = ledger.client.get_run(recorder.run_ids[trial.key])
@@ -65,45 +68,264 @@ def test_bulk_writes_what_the_client_writes(project: Path, monkeypatch: pytest.M
     assert bulk[2]["status"] == "FAILED"
 
 
-def test_rows_come_back_and_a_half_written_file_is_passed_over(project: Path) -> None:
+def tiny() -> tuple[Study, Source, list[Trial], list[Outcome]]:
+    """The tiny study, four of its trials and how they ended."""
     source = catalog.find("tiny")
     study = catalog.load(source)
     trials = Plan(study, source, "smoke").ready()[:4]
-    outcomes = [Outcome("finished", [0, 1], {"loss": [2.0, 1.0]}) for _ in trials]
+    return study, source, trials, [Outcome("finished", [0, 1], {"loss": [2.0, n]}) for n in (1.0, 2.0, 3.0, 4.0)]  # fmt: skip
+
+
+def begun(project: Path, said: list[str] | None = None) -> Recorder:
+    """A recorder on the run of the tiny study, as every process that runs it makes one."""
+    study, source, *_ = tiny()
     ledger = Ledger(project)
-    recorder = ledger.start(study, "smoke", INFO, False)
-    recorder.add("p1", trials[:2], outcomes[:2])
-    recorder.add("p2", trials[2:], outcomes[2:])
-    recorder.wait()
+    ledger.recover("tiny")
+    say = (lambda text: None) if said is None else said.append
+    return ledger.start(study, source, "smoke", INFO, False, say)
+
+
+def held(project: Path) -> tuple[pd.DataFrame, dict[str, str]]:
+    """What a store holds of the one run: its rows, and the children of its trials."""
+    study, *_ = tiny()
+    ledger = Ledger(project)
     (parent,) = ledger.parents("tiny")
-    frame = ledger.rows_of(study, parent)
-    pd.testing.assert_frame_equal(frame, recorder.frame())
+    words = f"tags.`mlflow.parentRunId` = '{parent.info.run_id}'"
+    children = ledger.client.search_runs([parent.info.experiment_id], words)
+    found = {run.data.tags["harness.trial"]: run.info.status for run in children}
+    assert len(found) == len(children)
+    return ledger.rows_of(study, parent), found
+
+
+def test_rows_come_back_and_a_damaged_file_is_passed_over(project: Path) -> None:
+    study, source, trials, outcomes = tiny()
+    one = begun(project)
+    one.add("p1", trials[:2], outcomes[:2])
+    one.add("p2", trials[2:], outcomes[2:])
+    assert one.wait()
+    frame, _ = held(project)
+    pd.testing.assert_frame_equal(frame, one.frame())
     assert rows.Recorded(study, frame).get(trials[0].key) == outcomes[0]
     assert rows.Recorded(study, frame).get("no such trial") is None
     assert rows.Recorded(study, frame.iloc[:0]).get(trials[0].key) is None
     (broken,) = (project / "mlruns").rglob("p2-*.parquet")
-    broken.write_bytes(broken.read_bytes()[:100])
-    assert set(ledger.rows_of(study, parent)["trial"]) == {t.key for t in trials[:2]}
+    whole = broken.read_bytes()
+    broken.write_bytes(whole[:100])
+    assert set(held(project)[0]["trial"]) == {t.key for t in trials[:2]}
+    one.ledger.write(one.run_id, "info.json", '{"commit": "ab')
+    info = one.ledger.info_of(one.run_id)
+    assert (info["commit"], info["plan"], info["provenance"]) == ("abc", "p1", {"python": "3"})
+
+    # what is trained again for it is recorded once, and the consolidated file covers both
+    again = begun(project)
+    assert not again.ledger.past(study).of(again.run_id).empty
+    again.add("ledger", trials[:2], outcomes[:2], stored=True)
+    again.add("p1", trials[2:], outcomes[2:])
+    assert again.consolidate(INFO)
+    frame, children = held(project)
+    assert (len(frame), children) == (8, dict.fromkeys((t.key for t in trials), "FINISHED"))
+    (all_,) = (project / "mlruns").rglob("all.parquet")
+    all_.write_bytes(all_.read_bytes()[:-1])
+    assert set(held(project)[0]["trial"]) == {t.key for t in trials}  # from the packs
+    assert again.ledger.source_of(again.run_id) == source.text
+
+
+def test_a_trial_that_failed_and_was_trained_again_is_one_trial(project: Path) -> None:
+    *_, trials, outcomes = tiny()
+    one = begun(project)
+    one.add("p9", trials[:1], [Outcome("failed", error="ValueError: once")])
+    assert one.wait()
+    two = begun(project)
+    two.add("p1", trials[:1], outcomes[:1])  # sorted by name it comes before the failure
+    assert two.wait()
+    frame, children = held(project)
+    assert frame["step"].tolist() == [0, 1]
+    assert set(frame["status"]) == {"finished"}
+    assert children == {trials[0].key: "FINISHED"}
+
+
+def test_while_the_store_is_away_records_wait_and_then_follow_in_order(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    *_, trials, outcomes = tiny()
+    said: list[str] = []
+    one = begun(project, said)
+    monkeypatch.setattr(recorder, "FIRST_DELAY", 0.01)
+    real, order, down = one.ledger.keep, [], True
+
+    def keep(run_id: str, path: Path, folder: str = "") -> None:
+        if down:
+            raise ConnectionError("nobody answers\n(at all)")
+        order.append(path.name[:2])
+        real(run_id, path, folder)
+
+    monkeypatch.setattr(one.ledger, "keep", keep)
+    for number, trial in enumerate(trials):
+        one.add(f"p{number}", [trial], [outcomes[number]])
+        assert len(list(one.spool.glob("*.parquet"))) == number + 1  # on the disk, at once
+    assert not one.wait(patience=0.1)
+    assert "takes no records: nobody answers; 4 wait in" in one.missing()
+    with pytest.raises(Unfinished, match="4 wait in"):
+        one.complete(project / "reports", "", {})
+    assert held(project)[1] == {}
+    down = False
+    one._given_up = False
+    assert one.wait()
+    assert order == ["p0", "p1", "p2", "p3"]
+    assert [text.partition(" (")[0] for text in said] == [
+        "the tracking store takes no records", "the tracking store takes records again; 4 waited",
+    ]  # fmt: skip
+    assert len(held(project)[1]) == 4
+    assert not list(one.spool.iterdir())
+
+
+def test_what_a_killed_process_left_is_recorded_by_the_next(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study, _, trials, outcomes = tiny()
+    one = begun(project)
+    monkeypatch.setattr(recorder, "insert", lambda *_: (_ for _ in ()).throw(OSError("killed")))
+    one.add("p1", trials[:2], outcomes[:2])  # killed between the artifact and the child runs
+    one.add("p2", trials[2:3], outcomes[2:3])  # and with these in the spool
+    one.add("p3", trials[3:], outcomes[3:])
+    assert not one.wait(patience=1.0)
+    (cut,) = one.spool.glob("p3-*")
+    cut.write_bytes(cut.read_bytes()[:-7])
+    (one.spool / ".p4-0.parquet.part").touch()
+    monkeypatch.undo()
+    monkeypatch.chdir(project)
+    two = begun(project)
+    assert not list(two.spool.parent.rglob("*.parquet*"))
+    known = two.ledger.past(study).known()
+    assert set(known["trial"]) == {t.key for t in trials[:3]}  # the half-written pack is not
+    two.add("ledger", trials[:3], outcomes[:3], stored=True)
+    two.add("p1", trials[3:], outcomes[3:])
+    assert two.consolidate(INFO)
+    frame, children = held(project)
+    assert children == dict.fromkeys((t.key for t in trials), "FINISHED")
+    assert not frame.duplicated(["trial", "step"]).any()
+    assert len(frame) == 8
+
+
+def test_over_the_client_children_cut_short_are_written_once(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    *_, trials, outcomes = tiny()
+    one = begun(project)
+    monkeypatch.setattr(one.ledger, "store", lambda: None)
+    monkeypatch.setattr(recorder, "FIRST_DELAY", 0.01)
+    client, cut = one.ledger.client, iter([1, 3])
+
+    def unreliable(name: str) -> None:
+        real, calls, when = getattr(client, name), [], next(cut)
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            calls.append(args)
+            result = real(*args, **kwargs)
+            if len(calls) == when:  # it was done, and the answer was lost
+                raise ConnectionError("reset")
+            return result
+
+        monkeypatch.setattr(client, name, call)
+
+    unreliable("create_run")
+    unreliable("set_terminated")
+    one.add("p1", trials, outcomes)
+    assert one.wait()
+    assert held(project)[1] == dict.fromkeys((t.key for t in trials), "FINISHED")
+    assert set(one.run_ids) == {t.key for t in trials}
+
+
+def test_a_full_disk_that_is_freed_loses_nothing(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    *_, trials, outcomes = tiny()
+    said: list[str] = []
+    one = begun(project, said)
+    monkeypatch.setattr(recorder, "FIRST_DELAY", 0.01)
+    real = durable._sync
+    full = True
+
+    def sync(path: Path) -> None:
+        if full:
+            raise OSError(28, "No space left on device")
+        real(path)
+
+    monkeypatch.setattr(durable, "_sync", sync)
+    one.add("p1", trials, outcomes)
+    assert not one.wait(patience=0.1)
+    assert "(1 of them in memory only)" in one.missing()
+    assert not list((project / ".harness").rglob("*.parquet*"))
+    full, one._given_up = False, False
+    assert one.wait()
+    assert len(held(project)[1]) == 4
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, pd.DataFrame]:
+    path = tmp_path_factory.mktemp("whole") / "rows.parquet"
+    frame = pd.DataFrame({"trial": ["a", "a", "b"], "loss": np.array([1.0, math.nan, 3.0])})
+    frame.attrs = {"packs": ["p1"]}
+    rows.save(frame, path)
+    return path, frame
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])  # fmt: skip
+@given(data=st.data())
+def test_a_file_cut_at_any_length_is_recognised(
+    whole: tuple[Path, pd.DataFrame], data: st.DataObject
+) -> None:
+    path, frame = whole
+    pd.testing.assert_frame_equal(rows.load(path), frame)
+    assert rows.load(path).attrs == frame.attrs
+    content = path.read_bytes()
+    length = data.draw(st.integers(0, len(content) - 1))
+    cut = path.with_name("cut.parquet")
+    cut.write_bytes(content[:length])
+    with pytest.raises(ValueError, match="damaged"):
+        rows.load(cut)
+
+
+def test_a_file_is_whole_or_as_it_was(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "file"
+    durable.text(path, "one")
+
+    def fill(part: Path) -> None:
+        part.write_text("tw")
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(OSError, match="No space"):
+        durable.write(path, fill)
+    assert [(p.name, p.read_text()) for p in path.parent.iterdir()] == [("file", "one")]
+    durable.move(path, tmp_path / "other" / "file")
+    durable.move(path, tmp_path / "other" / "file")  # done already
+    assert (tmp_path / "other" / "file").read_text() == "one"
+    with pytest.raises(FileNotFoundError):
+        durable.move(path, tmp_path / "third" / "file")
 
 
 def test_the_same_plan_continues_and_another_starts_anew(project: Path) -> None:
-    study = catalog.load(catalog.find("tiny"))
+    source = catalog.find("tiny")
+    study = catalog.load(source)
     ledger = Ledger(project)
-    first = ledger.start(study, "smoke", INFO, False)
-    again = ledger.start(study, "smoke", INFO, False)
+    first = ledger.start(study, source, "smoke", INFO, False)
+    again = ledger.start(study, source, "smoke", INFO, False)
     assert (again.run_id, again.continued) == (first.run_id, True)
-    assert ledger.start(study, "smoke", {**INFO, "plan": "p2"}, False).run_id != first.run_id
-    assert ledger.start(study, "smoke", INFO, True).run_id != first.run_id
+    assert (
+        ledger.start(study, source, "smoke", {**INFO, "plan": "p2"}, False).run_id != first.run_id
+    )
+    assert ledger.start(study, source, "smoke", INFO, True).run_id != first.run_id
     assert len(ledger.parents("tiny", "smoke")) == 3
     assert ledger.parents("tiny", "default") == []
 
 
 def test_a_deleted_experiment_is_restored(project: Path) -> None:
-    study = catalog.load(catalog.find("tiny"))
+    source = catalog.find("tiny")
+    study = catalog.load(source)
     ledger = Ledger(project)
-    recorder = ledger.start(study, "smoke", INFO, False)
+    recorder = ledger.start(study, source, "smoke", INFO, False)
     ledger.client.delete_experiment(recorder.experiment)
-    assert ledger.start(study, "smoke", INFO, False).experiment == recorder.experiment
+    assert ledger.start(study, source, "smoke", INFO, False).experiment == recorder.experiment
 
 
 def test_a_file_that_is_no_database(project: Path) -> None:

@@ -1,9 +1,10 @@
 """Where runs and rows are kept: MLflow. Layer 4, and its only importer.
 
 One experiment a study, one parent run a study run, one child run a trial. A single thread writes,
-so that training never waits for the tracking store. A pack's rows are stored as one parquet
-artifact of the parent before its trials become child runs: what a later run continues from is that
-artifact, and a child that is missing beside it is written then.
+so that training never waits for the tracking store. A pack's rows are first one parquet file in a
+spool on this machine's disk, then an artifact of the parent, and then its trials become child runs:
+what a later run continues from are those files, and a child that is missing beside them is written
+then.
 
 `store` opens a tracking store and reads it, `recorder` writes one run, `children` makes the child
 runs.
@@ -17,7 +18,9 @@ import os
 # Before MLflow is imported: it reads these once.
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
+os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+# A request that is sent twice may make two runs; the recorder, which can tell, tries again itself.
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
 
 from harness.ledger.children import HISTORY

@@ -2,143 +2,295 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import hashlib
 import json
-import queue
-import tempfile
+import math
+import sqlite3
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 from mlflow.entities import Metric, RunTag
+from mlflow.exceptions import MlflowException
+from sqlalchemy.exc import SQLAlchemyError
 
-from harness import rows
+from harness import durable, rows
 from harness.ledger.children import Child, insert
 from harness.packs import Outcome
-from harness.study import Study, Trial
+from harness.study import Study, Trial, Unfinished
 
 if TYPE_CHECKING:
     from harness.ledger.store import Ledger
 
 CLAIMS = "claims.json"  # artifact of a parent run: what was claimed before its trials
+INFO = "info.json"  # what the run knows of itself
+SOURCE = "study.py"  # the study file that was run
 NOTE_LENGTH = 8000
+
+# What a store that is away, locked or full meets us with; anything else is a fault of ours.
+AWAY = (OSError, MlflowException, SQLAlchemyError, sqlite3.Error)
+FIRST_DELAY, LONGEST_DELAY = 0.5, 10.0  # seconds between attempts
+PATIENCE = 60.0  # seconds without progress after which a finished study ends without the store
+
+
+def one_line(error: BaseException) -> str:
+    """An error's first line, or its kind where it says nothing."""
+    lines = str(error).strip().splitlines()
+    return lines[0][:300] if lines else type(error).__name__
+
+
+@dataclass
+class _Entry:
+    """Something to be recorded: a file, and the trials whose child runs follow it.
+
+    `file` is where it lies in the spool until the store has it, `fill` what writes it there until
+    the disk has it. Every step can be tried again.
+    """
+
+    file: Path | None = None
+    fill: Callable[[Path], None] | None = None
+    folder: str = ""  # among the artifacts
+    pack: str = ""
+    trials: Sequence[Trial] = ()
+    outcomes: Sequence[Outcome] = ()
 
 
 class Recorder:
-    """Writes one parent run: packs as they come, then the report. One thread, in order."""
+    """Records one parent run. One thread does, in order, so that training never waits for it.
+
+    A pack's rows are on the disk, in the spool, when `add` returns. From there they go to the
+    store, whenever it takes them: while it is away, locked or full, they wait, and the thread tries
+    again. What still waits when the process ends is put into the store by the next one.
+
+    Args:
+        ledger: The store.
+        study: Whose run it is.
+        experiment, run_id: MLflow's ids.
+        continued: Whether the run was there before.
+        say: Where to tell a user that the store is away, or is back.
+    """
 
     def __init__(
-        self, ledger: Ledger, study: Study, experiment: str, run_id: str, continued: bool
-    ) -> None:
-        self.ledger, self.study = ledger, study
+        self, ledger: Ledger, study: Study, experiment: str, run_id: str, continued: bool,
+        say: Callable[[str], object],
+    ) -> None:  # fmt: skip
+        self.ledger, self.study, self.say = ledger, study, say
         self.experiment, self.run_id = experiment, run_id
         self.continued = continued
+        self.spool = ledger.spool(study.name) / run_id
         self.frames: list[pd.DataFrame] = []
-        self.run_ids = ledger.children(experiment, run_id, clean=True) if continued else {}
-        self.error: BaseException | None = None
-        self._queue: queue.Queue[tuple[str, list[Trial], list[Outcome], bool] | None] = (
-            queue.Queue()
-        )
-        self._thread = threading.Thread(target=self._drain, name="ledger", daemon=True)
-        self._thread.start()
+        self.run_ids: dict[str, str] = {}
+        self.packs: set[str] = set()  # names of the pack files that `frame` covers
+        if continued:
+            self.run_ids = ledger.children(experiment, run_id, remove=("RUNNING", "FAILED"))
+            self.packs = {name.rpartition("/")[2] for name in ledger.packs_of(run_id)}
+        self.error: Exception | None = None  # a fault of ours
+        self._trouble = ""  # why the store did not take the last record, if it did not
+        self._given_up = False
+        self._unsure = False  # whether the store may hold children that we do not know of
+        self._progress = time.monotonic()
+        self._entries: deque[_Entry] = deque()  # what the store has not got yet
+        self._changed = threading.Condition()
+        threading.Thread(target=self._drain, name="ledger", daemon=True).start()
 
     def add(
-        self, pack: str, trials: Iterable[Trial], outcomes: Iterable[Outcome], stored: bool = False
+        self, pack: str, trials: Sequence[Trial], outcomes: Sequence[Outcome], stored: bool = False
     ) -> None:
-        """Queue a pack's outcomes. `stored`: its rows are in this parent's artifacts already."""
-        if self.error:  # nothing more can be kept: stop now, not after hours of training
+        """Keep a pack's outcomes. `stored`: its rows are in this parent's artifacts already."""
+        if self.error:
             raise self.error
-        trials, outcomes = list(trials), list(outcomes)
-        self.frames.append(rows.frame_of(self.study, pack, trials, outcomes))
-        self._queue.put((pack, trials, outcomes, stored))
+        frame = rows.frame_of(self.study, pack, trials, outcomes)
+        self.frames.append(frame)
+        entry = _Entry(folder="packs", pack=pack, trials=trials, outcomes=outcomes)
+        if not stored:
+            # Names of packs begin anew with every process that continues this run; their trials
+            # do not.
+            keys = "".join(sorted(frame["trial"].unique()))
+            name = f"{pack}-{hashlib.sha256(keys.encode()).hexdigest()[:12]}.parquet"
+            self.packs.add(name)
+            entry.file = self.spool / name
+            entry.fill = lambda path: rows.save(frame, path)
+        self._put(entry)
 
     def frame(self) -> pd.DataFrame:
         """All rows so far, with `rows.PER_TRIAL`."""
-        if not self.frames:
-            empty = pd.DataFrame(columns=[*self.study.columns(), *rows.PER_TRIAL])
-            return rows.typed(self.study, empty)
-        return pd.concat(self.frames, ignore_index=True)
-
-    def wait(self) -> None:
-        """Return when everything queued is in the store; raises what the writer met."""
-        self._queue.put(None)
-        self._thread.join()
-        if self.error:
-            raise self.error
-
-    def _drain(self) -> None:
-        written = 0
-        while (item := self._queue.get()) is not None:
-            if self.error:
-                continue
-            try:
-                pack, trials, outcomes, stored = item
-                if not stored:
-                    self._store(pack, self.frames[written])
-                self.run_ids |= self._children(pack, trials, outcomes)
-                written += 1
-            except BaseException as error:  # handed to the driver by `wait`
-                self.error = error
-
-    def _store(self, pack: str, frame: pd.DataFrame) -> None:
-        # Names of packs begin anew with every process that continues this run; their trials do not.
-        trials = "".join(sorted(frame["trial"].unique()))
-        name = (
-            pack if pack == "all" else f"{pack}-{hashlib.sha256(trials.encode()).hexdigest()[:12]}"
-        )
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / f"{name}.parquet"
-            frame.to_parquet(path, index=False)
-            self.ledger.client.log_artifact(self.run_id, str(path), "packs")
-
-    def _children(self, pack: str, trials: list[Trial], outcomes: list[Outcome]) -> dict[str, str]:
-        """Child runs of a pack's trials that have none yet: trial key to run id."""
-        now = int(time.time() * 1000)
-        fresh = [
-            Child.of(self.run_id, pack, trial, outcome, now)
-            for trial, outcome in zip(trials, outcomes, strict=True)
-            if trial.key not in self.run_ids
-        ]
-        store = self.ledger.store()
-        if store is None:
-            return {child.key: child.log(self.ledger.client, self.experiment) for child in fresh}
-        return insert(store, self.experiment, fresh)
-
-    def register(self, entry: Mapping[str, Any]) -> None:
-        """Write down what is claimed, unless this run's last registration says the same."""
-        run = self.ledger.client.get_run(self.run_id)
-        entries = self.ledger.registered(run)
-        if entries and entries[-1]["hash"] == entry["hash"]:
-            return
-        text = json.dumps([*entries, dict(entry)], indent=2, ensure_ascii=False)
-        self.ledger.client.log_text(self.run_id, text, CLAIMS)
-        self.ledger.client.set_tag(self.run_id, "harness.claims", entry["hash"])
+        return pd.concat(self.frames, ignore_index=True) if self.frames else rows.empty(self.study)
 
     def remember(self, info: Mapping[str, Any]) -> None:
         """Keep what the run knows of itself so far."""
-        self.ledger.client.log_dict(self.run_id, dict(info), "info.json")
+        text = json.dumps(dict(info), indent=2)
+        self._put(_Entry(self.spool / INFO, lambda path: durable.text(path, text)))
 
-    def consolidate(self, info: Mapping[str, Any]) -> None:
-        """All rows in one file, which is read in place of the packs, and the finished info."""
-        self._store("all", self.frame())
+    def consolidate(self, info: Mapping[str, Any]) -> bool:
+        """All rows in one file, which is read in place of the packs, and the finished info.
+
+        Returns:
+            As `wait`.
+        """
+        frame = self.frame()
+        frame.attrs["packs"] = sorted(self.packs)
+        path = self.spool / "all.parquet"
+        self._put(_Entry(path, lambda path: rows.save(frame, path), "packs"))
         self.remember(info)
+        return self.wait()
 
-    def attach(self, folder: Path) -> None:
-        """Keep a report folder's files as artifacts of the parent run."""
-        self.ledger.client.log_artifacts(self.run_id, str(folder))
+    def wait(self, patience: float = PATIENCE) -> bool:
+        """Wait until the store has all that was added.
 
-    def annotate(self, note: str, metrics: Mapping[str, float]) -> None:
-        """The parent's Markdown note, and the study's own counts as metrics."""
-        now = int(time.time() * 1000)
-        self.ledger.client.log_batch(
-            self.run_id,
-            metrics=[Metric(k, float(v), now, 0) for k, v in metrics.items()],
-            tags=[RunTag("mlflow.note.content", note[:NOTE_LENGTH])],
+        Args:
+            patience: Seconds without progress after which to give up.
+
+        Returns:
+            Whether it has. What it has not waits in the spool.
+        """
+        self._progress = time.monotonic()
+        with self._changed:
+            while self._entries and not self.error:
+                left = self._progress + patience - time.monotonic()
+                if left <= 0 or self._given_up:
+                    self._given_up = True
+                    return False
+                self._changed.wait(min(left, 1.0))
+        if self.error:
+            raise self.error
+        return True
+
+    def missing(self) -> str:
+        """What the store has not got, and why, in words."""
+        entries = list(self._entries)
+        unsaved = sum(entry.fill is not None for entry in entries)
+        lost = f" ({unsaved} of them in memory only)" if unsaved else ""
+        return (
+            f"tracking store {self.ledger.uri} takes no records: {self._trouble or 'no answer'}; "
+            f"{len(entries)} wait in {self.spool}{lost}"
         )
 
-    def end(self, status: str) -> None:
-        """Close the parent run: FINISHED, FAILED or KILLED."""
-        self.ledger.client.set_terminated(self.run_id, status)
+    def register(self, entry: Mapping[str, Any]) -> None:
+        """Write down what is claimed, unless this run's last registration says the same."""
+        entries = self.ledger.registered(self.run_id)
+        if entries and entries[-1]["hash"] == entry["hash"]:
+            return
+        text = json.dumps([*entries, dict(entry)], indent=2, ensure_ascii=False)
+        self.ledger.write(self.run_id, CLAIMS, text)
+        self.ledger.client.set_tag(self.run_id, "harness.claims", entry["hash"])
+
+    def complete(self, folder: Path, note: str, metrics: Mapping[str, float]) -> None:
+        """Finish the parent run: a report's files, the Markdown note, the study's own counts.
+
+        Raises:
+            Unfinished: the store does not take it; the same run, once more, does all of it.
+        """
+        client, now = self.ledger.client, int(time.time() * 1000)
+
+        def finish() -> None:
+            client.log_batch(
+                self.run_id,
+                metrics=[Metric(k, float(v), now, 0) for k, v in metrics.items()],
+                tags=[RunTag("mlflow.note.content", note[:NOTE_LENGTH])],
+            )
+            client.log_artifacts(self.run_id, str(folder))
+            client.set_terminated(self.run_id, "FINISHED")
+
+        if not self.wait():
+            raise Unfinished(self.missing())
+        self._insist(finish, time.monotonic() + PATIENCE)
+
+    def end(self, status: str, patience: float = PATIENCE) -> None:
+        """Close the parent run without a report, as FAILED or KILLED, if the store takes it."""
+        client = self.ledger.client
+        with contextlib.suppress(Exception):  # another error is on its way, or the user's Ctrl-C
+            if self.wait(patience):
+                step = functools.partial(client.set_terminated, self.run_id, status)
+                self._insist(step, time.monotonic() + patience)
+
+    # --- the thread that records -----------------------------------------------------------------
+
+    def _put(self, entry: _Entry) -> None:
+        try:
+            self._save(entry)
+        except OSError as error:  # a full disk: training goes on, and the thread tries again
+            self._away(error)
+        with self._changed:
+            self._entries.append(entry)
+            self._changed.notify_all()
+
+    def _drain(self) -> None:
+        while not self.error:
+            with self._changed:
+                self._changed.wait_for(lambda: len(self._entries) > 0)
+                entry = self._entries[0]
+            try:
+                self._insist(functools.partial(self._record, entry))
+            except Exception as error:  # handed to the driver by `add` and `wait`
+                self.error = error
+            with self._changed:
+                self._entries.popleft()
+                self._progress = time.monotonic()
+                self._changed.notify_all()
+
+    def _insist(self, step: Callable[[], None], until: float = math.inf) -> None:
+        """Do a step, again and again while the store is away.
+
+        Raises:
+            Unfinished: it is still away at the moment `until`, of `time.monotonic`.
+        """
+        delay = FIRST_DELAY
+        while True:
+            try:
+                if self._unsure:
+                    self.run_ids = self.ledger.children(
+                        self.experiment, self.run_id, remove=("RUNNING",)
+                    )
+                    self._unsure = False
+                step()
+            except AWAY as error:
+                self._unsure = True
+                self._away(error)
+                if time.monotonic() + delay > until:
+                    raise Unfinished(self.missing()) from None
+                time.sleep(delay)
+                delay = min(2 * delay, LONGEST_DELAY)
+            else:
+                if self._trouble:
+                    self._trouble = ""
+                    self.say(f"the tracking store takes records again; {len(self._entries)} waited")
+                return
+
+    def _away(self, error: Exception) -> None:
+        first, self._trouble = not self._trouble, one_line(error)
+        if first:
+            self.say(
+                f"the tracking store takes no records ({self._trouble}); training goes on, and they "
+                f"wait in {self.spool}"
+            )
+
+    def _save(self, entry: _Entry) -> None:
+        if entry.file and entry.fill:
+            entry.fill(entry.file)
+            entry.fill = None
+
+    def _record(self, entry: _Entry) -> None:
+        self._save(entry)
+        if entry.file:
+            self.ledger.keep(self.run_id, entry.file, entry.folder)
+            entry.file = None
+        now = int(time.time() * 1000)
+        fresh = [
+            Child.of(self.run_id, entry.pack, trial, outcome, now)
+            for trial, outcome in zip(entry.trials, entry.outcomes, strict=True)
+            if trial.key not in self.run_ids
+        ]
+        store = self.ledger.store()
+        if store is not None:
+            self.run_ids |= insert(store, self.experiment, fresh)
+            return
+        for child in fresh:
+            self.run_ids[child.key] = child.log(self.ledger.client, self.experiment)
+            self._progress = time.monotonic()

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import json
 import os
 import socket
 import sqlite3
 import tempfile
 import urllib.parse
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +24,11 @@ from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 from mlflow.tracking import MlflowClient
 from sqlalchemy.engine import Engine
 
-from harness import rows
-from harness.ledger.recorder import CLAIMS, Recorder
-from harness.study import BadInput, Study
+from harness import durable, rows
+from harness.ledger.recorder import CLAIMS, INFO, SOURCE, Recorder, one_line
+from harness.study import BadInput, Source, Study
+
+PROVENANCE = "provenance."  # before the names of a parent run's parameters
 
 
 def default_uri(root: Path) -> str:
@@ -45,6 +51,27 @@ def _relax_sqlite(connection: Any, _record: Any) -> None:
 sqlalchemy.event.listen(Engine, "connect", _relax_sqlite)
 
 
+@dataclass(frozen=True)
+class Past:
+    """Every run of a study with its rows, the newest first."""
+
+    runs: list[tuple[Run, pd.DataFrame]]
+
+    def known(self) -> pd.DataFrame:
+        """Rows of every trial that has finished or diverged in any of the runs."""
+        return rows.once(frame[frame["status"] != "failed"] for _, frame in self.runs)
+
+    def trials(self, scale: str) -> int:
+        """How many trials the runs at a scale hold."""
+        held = [f for run, f in self.runs if run.data.tags.get("harness.scale") == scale]
+        return len({key for frame in held for key in frame["trial"].unique()})
+
+    def of(self, run_id: str) -> pd.DataFrame:
+        """The rows of one run; of one that has begun since, none."""
+        none = pd.DataFrame(columns=["trial", "status"])
+        return next((frame for run, frame in self.runs if run.info.run_id == run_id), none)
+
+
 class Ledger:
     """The tracking store, reached or refused at once.
 
@@ -60,6 +87,8 @@ class Ledger:
         self.uri = uri or default_uri(root)
         self._local = self.uri.startswith("sqlite:")
         self.artifacts = default_artifacts(root)
+        self._spools = root / ".harness" / "spool"
+        self._homes: dict[str, Path | None] = {}
         parts = urllib.parse.urlparse(self.uri)
         if parts.scheme in ("http", "https"):
             _knock(parts, self.uri)
@@ -73,10 +102,9 @@ class Ledger:
             self.client = MlflowClient(tracking_uri=self.uri)
             self.client.search_experiments(max_results=1)
         except Exception as error:  # SQLAlchemy, OS and MLflow errors alike: the remedy is one
-            reason = (
-                str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-            )
-            raise BadInput(f"tracking store {self.uri!r} cannot be opened: {reason}") from None
+            raise BadInput(
+                f"tracking store {self.uri!r} cannot be opened: {one_line(error)}"
+            ) from None
 
     def store(self) -> SqlAlchemyStore | None:
         """MLflow's own store where it is a SQLite file of ours, else None."""
@@ -106,76 +134,175 @@ class Ledger:
         words = f"tags.`harness.study` = '{study}'"
         if scale:
             words += f" and tags.`harness.scale` = '{scale}'"
-        return list(
-            self.client.search_runs(
-                [experiment], words, order_by=["attributes.start_time DESC"], max_results=200
-            )
-        )
+        return list(self._search([experiment], words))
+
+    def _search(self, experiments: list[str], words: str) -> Iterator[Run]:
+        """Every active run that the words find, the newest first."""
+        token = None
+        while True:
+            page = self.client.search_runs(
+                experiments, words, order_by=["attributes.start_time DESC"], max_results=1000,
+                page_token=token,
+            )  # fmt: skip
+            yield from page
+            token = page.token
+            if not token:
+                return
+
+    # --- files of a run --------------------------------------------------------------------------
+
+    def _home(self, run_id: str) -> Path | None:
+        """The folder of a run's artifacts, where it is one on this machine."""
+        if run_id not in self._homes:
+            place = urllib.parse.urlparse(self.client.get_run(run_id).info.artifact_uri)
+            local = place.scheme == "file"
+            self._homes[run_id] = Path(urllib.parse.unquote(place.path)) if local else None
+        return self._homes[run_id]
+
+    def keep(self, run_id: str, path: Path, folder: str = "") -> None:
+        """Move a file into a run's artifacts; doing it again after it was done changes nothing."""
+        home = self._home(run_id)
+        if home is not None:
+            durable.move(path, home / folder / path.name)
+        else:
+            self.client.log_artifact(run_id, str(path), folder or None)
+            path.unlink()
+
+    def write(self, run_id: str, name: str, text: str) -> None:
+        """Make or replace a text among a run's artifacts."""
+        home = self._home(run_id)
+        if home is not None:
+            durable.text(home / name, text)
+        else:
+            self.client.log_text(run_id, text, name)
+
+    @contextlib.contextmanager
+    def _artifact(self, run_id: str, name: str) -> Iterator[Path]:
+        """A run's artifact as a file on this machine, for as long as it is read."""
+        home = self._home(run_id)
+        if home is not None:
+            yield home / name
+        else:
+            with tempfile.TemporaryDirectory() as folder:
+                yield Path(self.client.download_artifacts(run_id, name, folder))
+
+    def _text(self, run_id: str, name: str) -> str | None:
+        """A text among a run's artifacts, or None where there is none that can be read."""
+        try:
+            with self._artifact(run_id, name) as path:
+                return path.read_text("utf-8")
+        except (OSError, ValueError, mlflow.exceptions.MlflowException):
+            return None
+
+    def spool(self, study: str) -> Path:
+        """Where records of a study wait for this store."""
+        return self._spools / hashlib.sha256(self.uri.encode()).hexdigest()[:12] / study
+
+    def recover(self, study: str) -> int:
+        """Put into the store what an earlier process could not.
+
+        What a crash has left half-written is removed: its trials are trained again.
+
+        Returns:
+            How many files.
+        """
+        count = 0
+        for path in sorted(self.spool(study).glob("*/*")):
+            if path.suffix == ".part" or not _whole(path):
+                path.unlink()
+                continue
+            try:
+                self.keep(path.parent.name, path, "packs" if path.suffix == ".parquet" else "")
+                count += 1
+            except mlflow.exceptions.MlflowException as error:
+                if error.error_code != "RESOURCE_DOES_NOT_EXIST":  # else the run was deleted
+                    raise
+        return count
+
+    # --- what runs hold --------------------------------------------------------------------------
+
+    def packs_of(self, run_id: str) -> list[str]:
+        """The artifacts of a run that hold rows, the consolidated one first."""
+        names = [f.path for f in self.client.list_artifacts(run_id, "packs")]
+        found = sorted(name for name in names if name.endswith(".parquet"))
+        return sorted(found, key=lambda name: not name.endswith("/all.parquet"))
 
     def rows_of(self, study: Study, run: Run) -> pd.DataFrame:
-        """All rows that a parent run holds; a half-written file is passed over."""
-        names = [f.path for f in self.client.list_artifacts(run.info.run_id, "packs")]
-        whole = [name for name in names if name.endswith("/all.parquet")]
-        frames = []
-        for name in whole or sorted(names):
-            try:
-                frames.append(pd.read_parquet(self._fetch(run, name)))
-            except (OSError, ValueError):  # ArrowInvalid is a ValueError
+        """All rows that a parent run holds; a damaged file is passed over."""
+        frames: list[pd.DataFrame] = []
+        covered: set[str] = set()  # packs whose rows the consolidated file has
+        for name in self.packs_of(run.info.run_id):
+            if name.rpartition("/")[2] in covered:
                 continue
-        if not frames:
-            return rows.typed(study, pd.DataFrame(columns=[*study.columns(), *rows.PER_TRIAL]))
-        frame = pd.concat(frames, ignore_index=True)
-        return rows.typed(study, frame.drop_duplicates(["trial", "step"], keep="last"))
+            try:
+                with self._artifact(run.info.run_id, name) as path:
+                    frame = rows.load(path)
+            except (OSError, ValueError, mlflow.exceptions.MlflowException):
+                continue
+            covered.update(frame.attrs.pop("packs", ()))
+            frames.append(frame)
+        return rows.typed(study, rows.once(frames))
 
-    def _fetch(self, run: Run, name: str) -> str:
-        local = urllib.parse.urlparse(run.info.artifact_uri)
-        if local.scheme == "file":
-            return os.path.join(urllib.parse.unquote(local.path), name)
-        return str(self.client.download_artifacts(run.info.run_id, name, tempfile.mkdtemp()))
+    def past(self, study: Study) -> Past:
+        """What every run of a study has measured."""
+        return Past([(run, self.rows_of(study, run)) for run in self.parents(study.name)])
 
     def info_of(self, run_id: str) -> dict[str, Any]:
-        """What a parent run knew of itself, with its state as the store has it."""
+        """What a parent run knew of itself, with its state as the store has it.
+
+        Where its file is damaged, this is what the run's tags and parameters still say.
+        """
         run = self.client.get_run(run_id)
         try:
-            info = json.loads(Path(self._fetch(run, "info.json")).read_text())
-        except (OSError, ValueError, mlflow.exceptions.MlflowException):
-            tags = run.data.tags
-            info = {"commit": tags.get("harness.commit", "unknown"), "provenance": {}}
+            info = dict(json.loads(self._text(run_id, INFO) or ""))
+        except (ValueError, TypeError):
+            params, started = run.data.params, run.info.start_time / 1000
+            info = {
+                "commit": run.data.tags.get("harness.commit", "unknown"),
+                "plan": run.data.tags.get("harness.plan", "unknown"),
+                "started_at": datetime.fromtimestamp(started, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+                "provenance": {
+                    name.removeprefix(PROVENANCE): value
+                    for name, value in params.items()
+                    if name.startswith(PROVENANCE)
+                },
+                "tracking_uri": self.uri,
+            }
         info.setdefault("run_id", run.info.run_id)
         info.setdefault("experiment_id", run.info.experiment_id)
         info["partial"] = run.info.status != "FINISHED"
-        return dict(info)
+        return info
 
-    def known(self, study: Study) -> pd.DataFrame:
-        """Rows of every trial of the study that has finished or diverged in any run."""
-        frames = [self.rows_of(study, run) for run in self.parents(study.name)]
-        frames = [f[f["status"] != "failed"] for f in frames if len(f)]
-        if not frames:
-            return rows.typed(study, pd.DataFrame(columns=[*study.columns(), *rows.PER_TRIAL]))
-        return pd.concat(frames, ignore_index=True).drop_duplicates(["trial", "step"])
+    def source_of(self, run_id: str) -> str | None:
+        """The text of the study file that a run was made from, where it was recorded."""
+        return self._text(run_id, SOURCE)
 
     def registrations(self, study: str, scale: str) -> list[dict[str, Any]]:
         """Every registration of a study's claims at a scale, the oldest first."""
         found: list[dict[str, Any]] = []
         for run in self.parents(study, scale):
-            found += self.registered(run)
+            found += self.registered(run.info.run_id)
         return sorted(found, key=lambda one: str(one["at"]))
 
-    def registered(self, run: Run) -> list[dict[str, Any]]:
+    def registered(self, run_id: str) -> list[dict[str, Any]]:
+        """The registrations in one run."""
         try:
-            return list(json.loads(Path(self._fetch(run, CLAIMS)).read_text()))
-        except (OSError, ValueError, mlflow.exceptions.MlflowException):
-            return []  # a run from before claims were registered, or one that was cut short
+            return list(json.loads(self._text(run_id, CLAIMS) or "[]"))
+        except ValueError:
+            return []
 
-    def trials(self, study: Study, scale: str) -> int:
-        """How many trials of a study at a scale the ledger holds."""
-        keys: set[str] = set()
-        for run in self.parents(study.name, scale):
-            keys.update(self.rows_of(study, run)["trial"])
-        return len(keys)
+    def start(
+        self, study: Study, source: Source, scale: str, info: Mapping[str, Any], fresh: bool,
+        say: Callable[[str], object] = lambda text: None,
+    ) -> Recorder:  # fmt: skip
+        """A recorder on the latest parent run of the same plan, or on a new one.
 
-    def start(self, study: Study, scale: str, info: Mapping[str, Any], fresh: bool) -> Recorder:
-        """A recorder on the latest parent run of the same plan, or on a new one."""
+        Args:
+            study, source, scale: What is run; the text is kept as an artifact.
+            info: What is known of the run, `plan` above all.
+            fresh: Begin a new run in any case.
+            say: Tells a user that the store is away, or is back.
+        """
         experiment = self.experiment(study.name) or self._create(study.name)
         same = [
             run
@@ -183,44 +310,59 @@ class Ledger:
             if run.data.tags.get("harness.plan") == info["plan"]
         ]
         if same and not fresh:
-            self.client.update_run(same[0].info.run_id, status="RUNNING")
-            return Recorder(self, study, experiment, same[0].info.run_id, True)
-        tags = {
-            "mlflow.runName": f"{study.name} {scale}",
-            "mlflow.note.content": study.question,
-            "mlflow.source.name": "harness",
-            "harness.study": study.name,
-            "harness.scale": scale,
-            "harness.commit": str(info["commit"]),
-            "harness.plan": str(info["plan"]),
-        }
-        run = self.client.create_run(experiment, tags=tags)
-        params = {f"provenance.{k}": str(v)[:500] for k, v in info["provenance"].items()}
-        self.client.log_batch(run.info.run_id, params=[Param(k, v) for k, v in params.items()])
-        self.client.log_dict(run.info.run_id, dict(info), "info.json")
-        return Recorder(self, study, experiment, run.info.run_id, False)
+            run_id = same[0].info.run_id
+            self.client.update_run(run_id, status="RUNNING")
+        else:
+            tags = {
+                "mlflow.runName": f"{study.name} {scale}",
+                "mlflow.note.content": study.question,
+                "mlflow.source.name": "harness",
+                "harness.study": study.name,
+                "harness.scale": scale,
+                "harness.commit": str(info["commit"]),
+                "harness.plan": str(info["plan"]),
+            }
+            run_id = self.client.create_run(experiment, tags=tags).info.run_id
+            params = {f"{PROVENANCE}{k}": str(v)[:500] for k, v in info["provenance"].items()}
+            self.client.log_batch(run_id, params=[Param(k, v) for k, v in params.items()])
+            self.write(run_id, INFO, json.dumps(dict(info), indent=2))
+        self.write(run_id, SOURCE, source.text)
+        return Recorder(self, study, experiment, run_id, bool(same) and not fresh, say)
 
-    def children(self, experiment: str, parent: str, clean: bool = False) -> dict[str, str]:
-        """Trial key to run id of every ended child of a parent.
+    def children(
+        self, experiment: str, parent: str, remove: Collection[str] = ()
+    ) -> dict[str, str]:
+        """Trial key to run id of the children of a parent that finished or failed.
 
-        `clean`, for a run that continues: children that failed or were cut short are removed and
-        left out, for they are trained and written again.
+        Args:
+            remove: States of children that are removed and left out: those cut short ("RUNNING")
+                or, by a run that trains them again, "FAILED" ones. A second child of a trial goes
+                with them.
         """
         found: dict[str, str] = {}
-        token = None
-        while True:
-            page = self.client.search_runs(
-                [experiment], f"tags.`mlflow.parentRunId` = '{parent}'", max_results=1000,
-                page_token=token,
-            )  # fmt: skip
-            for run in page:
-                if run.info.status == "FINISHED" or (not clean and run.info.status == "FAILED"):
-                    found[run.data.tags.get("harness.trial", "")] = run.info.run_id
-                elif clean:
-                    self.client.delete_run(run.info.run_id)
-            token = page.token
-            if not token:
-                return found
+        for run in self._search([experiment], f"tags.`mlflow.parentRunId` = '{parent}'"):
+            key = run.data.tags.get("harness.trial", "")
+            if run.info.status in remove or (remove and key in found):
+                self.client.delete_run(run.info.run_id)
+            elif run.info.status in ("FINISHED", "FAILED"):
+                found[key] = run.info.run_id
+        return found
+
+    def holding(self, trial: str) -> list[Run]:
+        """Parent runs that have a child for a trial, the newest first."""
+        homes = [one.experiment_id for one in self.client.search_experiments(max_results=1000)]
+        found = self._search(homes, f"tags.`harness.trial` = '{trial}'")
+        parents = dict.fromkeys(run.data.tags.get("mlflow.parentRunId", "") for run in found)
+        return [self.client.get_run(parent) for parent in parents if parent]
+
+
+def _whole(path: Path) -> bool:
+    """Whether a file that waited in the spool was written to its end."""
+    try:
+        rows.load(path) if path.suffix == ".parquet" else json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def _knock(parts: urllib.parse.ParseResult, uri: str) -> None:

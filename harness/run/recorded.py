@@ -35,10 +35,11 @@ def recall(
         )
     run = next((one for one in parents if one.info.run_id == run_id), parents[0])
     info = ledger.info_of(run.info.run_id)
-    entry = registration.entry(study, source, scale, "", ledger.trials(study, scale))
+    past = ledger.past(study)
+    entry = registration.entry(study, source, scale, "", past.trials(scale))
     info |= registration.summary(ledger.registrations(study.name, scale), entry)
     ids = ledger.children(run.info.experiment_id, run.info.run_id)
-    return results_of(study, scale, ledger.rows_of(study, run), ids, info)
+    return results_of(study, scale, past.of(run.info.run_id), ids, info)
 
 
 def find_run(words: str, root: Path) -> tuple[str, str, str]:

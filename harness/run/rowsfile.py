@@ -58,12 +58,10 @@ class RowsFile:
     def wait(self) -> None:
         if not self.frames:
             return
-        temporary = self.path.with_name(f".{self.path.name}.new")
         frame = self.frame()
         self.frames = [frame]
         frame.attrs = self.attributes | {"digest": _digest(frame)}
-        frame.to_parquet(temporary, index=False)
-        os.replace(temporary, self.path)
+        rows.save(frame, self.path)
         self.saved = time.monotonic()
 
 
@@ -144,7 +142,7 @@ def read_rows(path: Path) -> tuple[pd.DataFrame, str, str]:
         BadInput: no such file, not one of ours, or a damaged one.
     """
     try:
-        frame = pd.read_parquet(path)
+        frame = rows.load(path)
         scale, name = str(frame.attrs["scale"]), str(frame["study"].iloc[0])
         if frame.attrs["digest"] != _digest(frame):
             raise ValueError("its numbers are not those that were written")
@@ -192,8 +190,8 @@ def import_rows(
     frame = _fitting(study, frame, "the rows file")
     ledger = open_ledger(root)
     info = {**frame.attrs["info"], "tracking_uri": ledger.uri}
-    entry = registration.entry(study, source, scale, now(), ledger.trials(study, scale))
-    recorder = ledger.start(study, scale, info, fresh=True)
+    entry = registration.entry(study, source, scale, now(), ledger.past(study).trials(scale))
+    recorder = ledger.start(study, source, scale, info, fresh=True)
     for earlier in info.pop("registrations", []):
         recorder.register(earlier)
     recorded = rows.Recorded(study, frame)
@@ -204,7 +202,6 @@ def import_rows(
             outcomes = [recorded.get(trial.key) for trial in trials]
             recorder.add(str(pack), trials, [outcome for outcome in outcomes if outcome])
         console.print(f"{frame['trial'].nunique()} trials to load")
-        recorder.wait()
     except BaseException:
         recorder.end("FAILED")
         raise

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from rich.console import Console
+from rich.markup import escape
 
 from harness import rows
 from harness.claims import registration
@@ -23,6 +24,7 @@ from harness.run.tuned import on_ray
 from harness.study import Source, Study
 
 T = TypeVar("T")
+INTERRUPTED = 5.0  # seconds for the store, after Ctrl-C; what it has not taken waits on the disk
 
 
 def execute(
@@ -56,11 +58,18 @@ def execute(
         if early:
             start_ray()
         ledger = opening()
+        if waited := ledger.recover(study.name):
+            console.print(
+                f"{waited} records of an earlier run were waiting; the ledger has them now"
+            )
         info = info_of(root, plan, ledger.uri, declared)
-        known = None if fresh else ledger.known(study)
-        entry = registration.entry(study, source, scale, now(), ledger.trials(study, scale))
-        recorder = ledger.start(study, scale, info, fresh)
+        past = ledger.past(study)
+        entry = registration.entry(study, source, scale, now(), past.trials(scale))
+        recorder = ledger.start(
+            study, source, scale, info, fresh, lambda text: console.print(escape(text))
+        )
         recorder.register(entry)
+        registered = ledger.registrations(study.name, scale)
         earlier = ledger.info_of(recorder.run_id) if recorder.continued else {}
     except BaseException:
         if early:
@@ -68,8 +77,10 @@ def execute(
         raise
     clock = time.monotonic()
     try:
-        mine = set(recorder.run_ids)
-        book = None if known is None else rows.Recorded(study, known)
+        known = past.known()
+        book = None if fresh or known.empty else rows.Recorded(study, known)
+        own = past.of(recorder.run_id)
+        mine = set(own.loc[own["status"] != "failed", "trial"])
         meter = Meter(plan.planned, work_of(study, source, scale), console)
         with meter:
             session = Session(
@@ -83,17 +94,17 @@ def execute(
                 start_ray()
                 on_ray(session)
         if use_ray:
-            stop_ray()  # the writer goes on meanwhile
+            stop_ray()  # the recorder goes on meanwhile
         recorder.wait()
     except BaseException as error:
         if use_ray:
             stop_ray()
-        try:
-            recorder.wait()
-            so_far = round(time.monotonic() - clock + earlier.get("seconds", 0.0), 1)
-            recorder.remember(info | {"seconds": so_far})
-        finally:
-            recorder.end("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
+        so_far = round(time.monotonic() - clock + earlier.get("seconds", 0.0), 1)
+        recorder.remember(info | {"seconds": so_far})
+        if isinstance(error, KeyboardInterrupt):
+            recorder.end("KILLED", patience=INTERRUPTED)
+        else:
+            recorder.end("FAILED")
         raise
     if meter.reused == plan.planned and "finished_at" in earlier:
         info = earlier  # nothing was trained: the run is what it was
@@ -107,7 +118,7 @@ def execute(
         info["started_at"] = earlier["started_at"]
     info |= {"experiment_id": recorder.experiment, "run_id": recorder.run_id, "partial": False}
     info["planned"] = plan.planned
-    info |= registration.summary(ledger.registrations(study.name, scale), entry)
+    info |= registration.summary(registered, entry)
     recorder.consolidate(info)
     return results_of(study, scale, recorder.frame(), recorder.run_ids, info), recorder
 

@@ -11,7 +11,7 @@ from optuna.distributions import CategoricalDistribution as Choice
 from optuna.distributions import FloatDistribution as Float
 from optuna.distributions import IntDistribution as Int
 
-from harness.study.errors import BadInput, DataError, InvalidStudy
+from harness.study.errors import BadInput, DataError, InvalidStudy, Unfinished
 from harness.study.parts import (
     COLUMNS,
     PHASES,
@@ -50,5 +50,6 @@ __all__ = [
     "Source",
     "Study",
     "Trial",
+    "Unfinished",
     "make_trial",
 ]

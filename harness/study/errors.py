@@ -4,6 +4,8 @@ ValueError
 └── BadInput            (also: an unknown study or scale, an unreachable tracking server)
     ├── InvalidStudy    a study, or a part of one, that cannot be run as declared
     └── DataError       a data file that is missing, truncated or not the one expected
+
+And what nobody got wrong: Unfinished, a run that ended before all of it was done.
 """
 
 from __future__ import annotations
@@ -26,6 +28,10 @@ class InvalidStudy(BadInput):
 
 class DataError(BadInput):
     """A data file that is missing, truncated or not the one expected."""
+
+
+class Unfinished(RuntimeError):
+    """A run that ended before all of it was done; its text is one line that says what is not."""
 
 
 def listed(values: Any) -> str:
