@@ -23,6 +23,7 @@ from torch.func import stack_module_state
 from harness import data as data_
 from harness import fusing, random
 from harness.augment import Augment
+from harness.buckets import Buckets, lengths, parts
 from harness.machine import PRECISIONS, arithmetic
 from harness.objectives import CrossEntropy, Objective, Output, having
 from harness.optimizers import Flat, Optimizer, Stepper
@@ -82,6 +83,8 @@ class Training:
             equal `pad_to` share a pack: each is padded with zeros that stay zero. A trial's rows
             depend on it in the last bits, so derive it from the trial's width alone.
         precision: "float32", "tf32" (CUDA's matrix products) or "bf16" (the model, by autocast).
+        buckets: How many parts padded sequences are put in by length: an update reads one part, the
+            same in all trials, and is no longer than that part's longest (`harness.buckets`).
     """
 
     model: Callable[[], nn.Module]
@@ -98,6 +101,7 @@ class Training:
     stop: Stop | None = None
     pad_to: Callable[[], nn.Module] | None = None
     precision: str = "float32"
+    buckets: int = 1
 
     def __post_init__(self) -> None:
         if (self.epochs is None) == (self.steps is None):
@@ -116,6 +120,13 @@ class Training:
             )
         if not self.noise >= 0 or (self.noise and self.data is None):
             raise ValueError(f"Training.noise is {self.noise}; allowed: at least 0, with data")
+        if not 1 <= self.buckets <= self.epoch or (
+            self.buckets > 1 and (self.data is None or self.data.draw is not None)
+        ):
+            raise ValueError(
+                f"Training.buckets is {self.buckets}; allowed: 1, or with data and no random subset "
+                "up to the updates of an epoch"
+            )
         if self.augment is not None and self.data is None:
             raise ValueError(f"Training.augment is {self.augment}; allowed: only with data")
 
@@ -149,7 +160,7 @@ class Training:
             fusing.structure(self.pad_to or self.model), self.optimizer.rule, self._kind_of_data(),
             having(self.loss, zeros), self.updates, self.batch_size, self.every,
             self.probes, self.precision, self.stop and dataclasses.replace(self.stop, patience=0),
-            self.augment is not None,
+            self.augment is not None, self.buckets,
         )  # fmt: skip
 
     def _kind_of_data(self) -> data_.Data | None:
@@ -216,6 +227,11 @@ def train(
     return outcomes
 
 
+def cut(part: Tensor, steps: int | None) -> Tensor:
+    """Sequences (n, T, ...) without what lies beyond so many steps."""
+    return part if steps is None or part.dim() < 2 else part[:, :steps]
+
+
 def _mean(losses: Tensor) -> Tensor:
     """(n, K) to (K,), each lane summed by itself: a sum across rows would depend on K."""
     return losses.t().contiguous().double().mean(1).float()
@@ -239,6 +255,9 @@ class PackInFlight:
         )  # fmt: skip
         self.splits = None if one.data is None else data_.load(one.data, device)
         self.subset = self._subset(trainings)
+        self.buckets = self._buckets()
+        self._parts: dict[str, Any] = {}  # what is scored together, of each split
+        self.padded: int | None = None  # steps of the coming update, where it is cut short
         self.stepper = Stepper([t.optimizer for t in trainings], self.params, one.updates, mask)
         self.lanes = list(range(self.size))  # which trials the lanes are
         self.done: dict[int, Outcome] = {}
@@ -285,6 +304,16 @@ class PackInFlight:
         keys, pool = random.keys(draws, "subset", self.device), len(self.splits.train[0])
         return random.permutation(keys, pool)[:, : data_.train_size(self.one.data)].contiguous()
 
+    def _buckets(self) -> Buckets | None:
+        """The training sequences by length, where they are to be read so and differ in it."""
+        if self.one.buckets == 1 or self.splits is None or self.one.batch_size is None:
+            return None
+        x, _ = self.splits.train
+        steps = lengths(x)
+        if steps is None:
+            return None
+        return Buckets(steps.cpu(), min(self.one.batch_size, len(x)), self.one.buckets)
+
     def _keys(self, trainings: Sequence[Training], seeds: list[int]) -> None:
         """Keys of what is random, and the numbers of the loss that any trial uses."""
         self.batch_keys = random.keys(seeds, "batches", self.device)
@@ -315,7 +344,7 @@ class PackInFlight:
 
     def _fresh_programs(self) -> None:
         self.chosen: Tensor | None = None  # (K, B) examples of the coming update
-        self._gradient = Repeated(self._take_gradient, self.device)
+        self._gradients: dict[int | None, Repeated] = {}  # by the length of sequences
         self._apply = Repeated(self.stepper.apply, self.device)
 
     # --- one update ------------------------------------------------------------------------------
@@ -328,7 +357,7 @@ class PackInFlight:
         rows, shape = self.chosen.flatten(), self.chosen.shape  # (K, B) -> (K B,)
         return tuple(
             part.index_select(0, rows).view(*shape, *part.shape[1:])  # (K B, ...) -> (K, B, ...)
-            for part in self.splits.train
+            for part in (cut(part, self.padded) for part in self.splits.train)
         )
 
     def _take_gradient(self) -> None:
@@ -351,6 +380,7 @@ class PackInFlight:
         if self.splits is not None:
             indices = self.batches(step // self.one.epoch)
             chosen = indices[step % self.one.epoch]
+            self.padded = self._steps[step % self.one.epoch]
             if self.chosen is None:
                 self.chosen = chosen.clone()
             self.chosen.copy_(chosen)
@@ -360,7 +390,9 @@ class PackInFlight:
             self.numbers["noise_key"].copy_(random.mix(self.noise_keys, step))
         if "augment_key" in self.numbers:
             self.numbers["augment_key"].copy_(random.mix(self.augment_keys, step))
-        self._gradient()
+        if self.padded not in self._gradients:
+            self._gradients[self.padded] = Repeated(self._take_gradient, self.device)
+        self._gradients[self.padded]()
 
     def move(self, step: int) -> None:
         """The parameters one update along `grads`."""
@@ -383,9 +415,15 @@ class PackInFlight:
             order = random.permutation(random.mix(self.batch_keys, epoch), n)  # (K, n)
             if self.subset is not None:
                 order = self.subset.gather(1, order)
-            order = order[:, : self.one.epoch * size]
-            order = order.view(self.size, self.one.epoch, size)
-            self._indices = order.transpose(0, 1).contiguous()  # (updates, K, B)
+            if self.buckets is not None:
+                self._indices = self.buckets.batches(order, epoch)
+            else:
+                order = order[:, : self.one.epoch * size]
+                order = order.view(self.size, self.one.epoch, size)
+                self._indices = order.transpose(0, 1).contiguous()  # (updates, K, B)
+            self._steps: list[int | None] = [None] * self.one.epoch
+            if self.buckets is not None:
+                self._steps = [*self.buckets.steps(epoch)]
             self._epoch = (epoch, self.size)
         return self._indices
 
@@ -434,7 +472,9 @@ class PackInFlight:
         if len(alive) == 1 and self.size > 2:  # never alone: see `train`
             alive = torch.cat([alive, over.nonzero()[:1].flatten()])
         saved = each * (1 - len(alive) / self.size) * (self.one.updates - step)
-        if len(alive) < self.size and saved > PAYS * self.program.seconds_to_trace:
+        if len(alive) < self.size and saved > PAYS * self.program.seconds_to_trace * len(
+            self._gradients
+        ):
             self.keep(alive)
         return True
 
@@ -547,9 +587,10 @@ class PackInFlight:
         x, y = getattr(self.splits, split)
         totals: dict[str, Tensor] = {}
         # the same for every pack: sums over other parts would differ in their last bits
-        parts = math.ceil(len(x) / EVAL_ROWS[self.device.split(":")[0]])
-        rows = math.ceil(len(x) / parts)
-        for chunk_x, chunk_y in zip(x.split(rows), y.split(rows), strict=True):
+        if split not in self._parts:
+            self._parts[split] = parts(x, EVAL_ROWS[self.device.split(":")[0]])
+        for rows, steps in self._parts[split]:
+            chunk_x, chunk_y = (cut(part, steps)[rows] for part in (x, y))
             part = self.program.score(self.params.views, self.buffers, chunk_x, chunk_y)
             for name, value in part.items():
                 share = value * (len(chunk_x) / len(x))

@@ -17,7 +17,10 @@ _MUL1 = 0xBF58476D1CE4E5B9 - (1 << 64)
 _MUL2 = 0x94D049BB133111EB - (1 << 64)
 
 # One stream a purpose, so that adding a use of randomness never shifts another.
-STREAMS = {"init": 1, "batches": 2, "noise": 3, "mask": 4, "subset": 5, "augment": 6, "task": 7}
+STREAMS = {
+    "init": 1, "batches": 2, "noise": 3, "mask": 4, "subset": 5, "augment": 6, "task": 7,
+    "buckets": 8,
+}  # fmt: skip
 
 
 def _shift(x: Tensor, by: int) -> Tensor:

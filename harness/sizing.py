@@ -68,7 +68,8 @@ def _measure(training: Training, device: str, workers: int) -> int:
 
 def _rate(training: Training, device: str, size: int) -> tuple[float, int]:
     """Trial updates a second at one size, and the most bytes that an update held."""
-    pack = PackInFlight([training] * size, list(range(size)), device)
+    longest = dataclasses.replace(training, buckets=1)  # each length would be traced
+    pack = PackInFlight([longest] * size, list(range(size)), device)
     updates, seconds = 0, 0.0
     for step in range(training.updates):
         started = time.perf_counter()
