@@ -63,6 +63,21 @@ Scale = Annotated[
         autocompletion=lambda: list(SCALES),
     ),
 ]  # fmt: skip
+
+
+def _seconds(text: str) -> float:
+    """Seconds of "90s", "30m", "1h30m" or plain "90"."""
+    import pandas as pd
+
+    try:
+        seconds = float(text) if text.isdigit() else pd.Timedelta(text).total_seconds()
+    except ValueError:
+        seconds = 0.0
+    if not seconds > 0:
+        raise typer.BadParameter(f"{text!r} is no time; allowed: 90s, 30m, 2h, 1h30m …")
+    return seconds
+
+
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 
@@ -275,6 +290,23 @@ def run(
             help="Most trials trained as one program; by default measured.",
         ),
     ] = None,
+    limit: Annotated[
+        float | None,
+        typer.Option(
+            parser=_seconds,
+            metavar="TIME",
+            help="End training after 90s, 30m, 2h …, with a report of what there is.",
+        ),
+    ] = None,
+    trial_limit: Annotated[
+        float | None,
+        typer.Option(
+            "--trial-limit",
+            parser=_seconds,
+            metavar="TIME",
+            help="Cut a trial that trains for longer than this.",
+        ),
+    ] = None,
 ) -> None:
     """Run a study: train what the ledger lacks, judge the claims, write the report.
 
@@ -284,22 +316,34 @@ def run(
     from harness import run as run_
 
     out.print(f"[bold]{study.name}[/], {scale} scale: {escape(study.question)}")
-    if rows is not None:
-        if not inline:
-            raise BadInput("--rows was given without --inline; allowed: both together")
-        run_.execute_to_file(study, source, scale, rows, out, pack_size, fresh)
-        out.print(f"rows: {rows}\nLoad them with: harness import {rows}")
-        return
-    root = catalog.root()
-    folder = _report_folder(root, study.name, scale)
-    results, recorder = run_.execute(
-        study, source, scale, root, out, use_ray=not inline, fresh=fresh, pack_size=pack_size
-    )
-    try:
-        _conclude(results, folder, recorder)
-    except Unfinished as error:
-        words = ["harness", "run", name, "--scale", scale, *(["--inline"] if inline else [])]
-        raise Unfinished(f"{error}. Nothing is lost; this finishes: {shlex.join(words)}") from None
+    if rows is not None and not inline:
+        raise BadInput("--rows was given without --inline; allowed: both together")
+    if inline and trial_limit is not None:
+        raise BadInput(
+            "--trial-limit was given with --inline; allowed: either, for only a worker process can "
+            "be ended while it trains"
+        )
+    with run_.Stop(limit) as stop:
+        if rows is not None:
+            run_.execute_to_file(study, source, scale, rows, out, pack_size, fresh)
+            out.print(f"rows: {rows}\nLoad them with: harness import {rows}")
+            return
+        root = catalog.root()
+        folder = _report_folder(root, study.name, scale)
+        results, recorder = run_.execute(
+            study, source, scale, root, out, stop, use_ray=not inline, fresh=fresh,
+            pack_size=pack_size, trial_limit=trial_limit,
+        )  # fmt: skip
+        try:
+            _conclude(results, folder, recorder)
+        except Unfinished as error:
+            words = ["harness", "run", name, "--scale", scale, *(["--inline"] if inline else [])]
+            raise Unfinished(
+                f"{error}. Nothing is lost; this finishes: {shlex.join(words)}"
+            ) from None
+    if results.info["partial"]:
+        out.print(f"partial: {results.info['stopped']}")
+        raise typer.Exit(INTERRUPTED)
 
 
 def _report_folder(root: Path, study: str, scale: str) -> Path:
@@ -344,7 +388,8 @@ def _conclude(results: Results, folder: Path, recorder: Any = None) -> None:
     if recorder:
         tally: Counter[str] = Counter(v.verdict for v in verdicts)
         numbers: dict[str, int] = {f"trials_{k}": v for k, v in counts.items()}
-        recorder.complete(folder, report.note(results, verdicts), {**numbers, **tally})
+        note, partial = report.note(results, verdicts), bool(results.info["partial"])
+        recorder.complete(folder, note, {**numbers, **tally}, partial)
 
 
 def _print_verdicts(study: Study, verdicts: list[Verdict]) -> None:

@@ -30,8 +30,20 @@ class Pack:
 
     name: str
     trials: list[Trial]
-    cost: float  # estimated seconds on one core, for ordering and forecasts
+    base: float  # estimated seconds on one core, whatever it holds
+    each: float  # and those that every trial adds
     lone: str = ""  # why it cannot fuse, if it cannot
+    losses: int = 0  # worker processes that have died over it
+
+    @property
+    def cost(self) -> float:
+        """Estimated seconds on one core, for ordering and forecasts."""
+        return self.base + self.each * len(self.trials)
+
+    @property
+    def share(self) -> float:
+        """How many times as long as one of its trials alone it is estimated to take."""
+        return self.cost / (self.base + self.each)
 
 
 @dataclass
@@ -229,7 +241,7 @@ class Packer:
             for start in range(0, len(members), even):
                 part = members[start : start + even]
                 self.count += 1
-                packs.append(Pack(f"p{self.count:05d}", part, base + each * len(part), lone))
+                packs.append(Pack(f"p{self.count:05d}", part, base, each, lone))
         return sorted(packs, key=lambda pack: -pack.cost)
 
     def _size(self, members: list[Trial], seconds: float) -> int:
@@ -249,7 +261,7 @@ class Packer:
         halves = []
         for part in (pack.trials[:middle], pack.trials[middle:]):
             self.count += 1
-            halves.append(Pack(f"p{self.count:05d}", part, pack.cost / 2, pack.lone))
+            halves.append(Pack(f"p{self.count:05d}", part, pack.base, pack.each, pack.lone))
         return halves
 
     def _describe(self, trial: Trial) -> tuple[Any, tuple[float, float], str]:

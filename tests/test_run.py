@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -299,31 +300,63 @@ def test_an_interrupted_run_continues(project: Path) -> None:
     _, said = first.communicate(timeout=60)
     assert first.returncode == 130, said
     assert "the same command continues" in said
+    report = project / "reports" / "tiny" / "smoke"
+    verdicts = json.loads((report / "verdicts.json").read_text())
+    assert verdicts["partial"]
+    assert 0 < verdicts["trials"]["finished"] < verdicts["trials"]["planned"] == 40
+    assert "<b>Partial.</b>" in (report / "report.html").read_text()
     done = harness(*command[3:])
     assert done.returncode == 0, done.stdout + done.stderr
     assert "from the ledger" in done.stdout
     frame = rows(project)
     assert frame["trial"].nunique() == 40
     assert not frame.duplicated(["trial", "step"]).any()
+    assert not json.loads((report / "verdicts.json").read_text())["partial"]
     (parent,) = Ledger(project).parents("tiny", "smoke")
     assert len(Ledger(project).children(parent.info.experiment_id, parent.info.run_id)) == 40
 
 
-def test_a_worker_that_dies_costs_only_the_culprit(project: Path) -> None:
-    edit(project, 'raise RuntimeError("planned <b>failure</b>")', "import os; os._exit(1)")
-    edit(project, '"break_it": False', '"break_it": True')
-    # the driver looks at trials too: only a worker may die
+def test_workers_that_die_or_hang_cost_only_the_culprits(project: Path) -> None:
+    in_worker = "'ray' in sys.modules and sys.modules['ray'].get_runtime_context().get_actor_id()"
+    edit(
+        project, "    return Training(",
+        f"""    if {in_worker} and t.seed == 1:
+        if t.arm == "gd":
+            os._exit(1)
+        ctypes.PyDLL(None).sleep(600)  # in C, with the interpreter's lock
+    return Training(""",
+    )  # fmt: skip
     edit(
         project,
-        'if t["break_it"]',
-        "if 'ray' in __import__('sys').modules and t[\"break_it\"] and __import__('ray').get_runtime_context().get_actor_id()",
+        "from functools import partial",
+        "import ctypes, os, sys\nfrom functools import partial",
     )
-    done = apart("run", "tiny", "--scale", "smoke")
+    words = ("run", "tiny", "--scale", "smoke", "--pack-size", "1", "--trial-limit", "10s")
+    done = apart(*words)
     assert done.returncode == 0, done.stdout + done.stderr
+    assert "(raylet)" not in done.stdout + done.stderr
     frame = rows(project)
     assert frame["trial"].nunique() == 20
     failed = frame[frame["status"] == "failed"]
-    assert failed[["arm", "seed"]].drop_duplicates().to_numpy().tolist() == [["momentum", 1]]
+    assert set(zip(failed["arm"], failed["seed"], strict=True)) == {("gd", 1), ("momentum", 1)}
+    trials = pd.read_csv(project / "reports" / "tiny" / "smoke" / "trials.csv").set_index("arm")
+    errors = trials["error"].dropna()
+    assert errors["gd"].startswith("the worker process died: Worker unexpectedly exits")
+    assert re.fullmatch(
+        r"cut: the limit of 10 s a trial is over, at tiny.py:\d+", errors["momentum"]
+    )
+
+
+def test_a_worker_that_cannot_be_set_up_ends_the_run_and_says_why(project: Path) -> None:
+    edit(
+        project, "from functools import partial",
+        "import sys\nfrom functools import partial\n\nif 'default_worker' in sys.argv[0]:\n    import absent_here",
+    )  # fmt: skip
+    done = apart("run", "tiny", "--scale", "smoke")
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert "no worker can begin" in done.stderr
+    assert "No module named 'absent_here'" in done.stderr
 
 
 SHARED = '''

@@ -181,8 +181,15 @@ class Recorder:
         self.ledger.write(self.run_id, CLAIMS, text)
         self.ledger.client.set_tag(self.run_id, "harness.claims", entry["hash"])
 
-    def complete(self, folder: Path, note: str, metrics: Mapping[str, float]) -> None:
+    def complete(
+        self, folder: Path, note: str, metrics: Mapping[str, float], partial: bool = False
+    ) -> None:
         """Finish the parent run: a report's files, the Markdown note, the study's own counts.
+
+        Args:
+            folder, note, metrics: These three.
+            partial: The run was stopped: it ends as KILLED, and a store that is away is not
+                waited for.
 
         Raises:
             Unfinished: the store does not take it; the same run, once more, does all of it.
@@ -196,11 +203,11 @@ class Recorder:
                 tags=[RunTag("mlflow.note.content", note[:NOTE_LENGTH])],
             )
             client.log_artifacts(self.run_id, str(folder))
-            client.set_terminated(self.run_id, "FINISHED")
+            client.set_terminated(self.run_id, "KILLED" if partial else "FINISHED")
 
         if not self.wait():
             raise Unfinished(self.missing())
-        self._insist(finish, time.monotonic() + PATIENCE)
+        self._insist(finish, time.monotonic() + (0.0 if partial else PATIENCE))
 
     def end(self, status: str, patience: float = PATIENCE) -> None:
         """Close the parent run without a report, as FAILED or KILLED, if the store takes it."""

@@ -6,23 +6,24 @@ executors are Ray Tune, with packs as its trials, and a plain loop in this proce
 
 from harness.run.beginning import check_data
 from harness.run.cluster import start_ray, stop_ray, try_ray
+from harness.run.ending import Stop, Stopped
 from harness.run.recorded import find_run, recall, replay, results_of
 from harness.run.rowsfile import RowsFile, execute_to_file, import_rows, read_rows
 from harness.run.session import Keeper, Session, inline
-from harness.run.tuned import on_ray
 from harness.run.whole import execute
 
 __all__ = [
     "Keeper",
     "RowsFile",
     "Session",
+    "Stop",
+    "Stopped",
     "check_data",
     "execute",
     "execute_to_file",
     "find_run",
     "import_rows",
     "inline",
-    "on_ray",
     "read_rows",
     "recall",
     "replay",

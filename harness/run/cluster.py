@@ -55,6 +55,7 @@ def start_ray() -> None:
             # A local cluster inherits this process's environment; an existing one does not.
             **({"runtime_env": {"env_vars": forwarded}} if address else local),
         )
+        _quiet()
     except ConnectionError:
         raise _no_cluster(str(address)) from None
     except ray.exceptions.AuthenticationError:
@@ -62,6 +63,13 @@ def start_ray() -> None:
             f"the Ray cluster at RAY_ADDRESS={address!r} wants its token; set RAY_AUTH_MODE=token and "
             "RAY_AUTH_TOKEN to the one it was started with"
         ) from None
+
+
+def _quiet() -> None:
+    """Not a paragraph of Ray's for each worker that dies: we tell what came of it."""
+    from ray._private import worker
+
+    worker.print_to_stdstream = lambda *_, **__: None
 
 
 def _knock(address: str) -> None:

@@ -112,7 +112,7 @@ def execute_to_file(
         with Meter(plan.planned, work_of(study, source, scale), console) as meter:
             inline(
                 Session(
-                    study, source, scale, plan, packer_for(study, pack_size), keeper, meter,
+                    study, source, scale, plan, packer_for(study, pack_size), keeper, meter, None,
                     lambda key: known.get(key) if known else None,
                     lambda key: True,  # what is known is in the file
                 )

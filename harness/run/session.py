@@ -18,6 +18,8 @@ from harness.progress import Meter
 from harness.study import Source, Study, Trial
 from harness.work import run_pack
 
+TRIES = 2  # worker processes that a trial alone may end before it is held to be the cause
+
 
 class Keeper(Protocol):
     """Where a session's outcomes go: `ledger.Recorder`, or a file."""
@@ -43,6 +45,7 @@ class Session:
     packer: Packer
     keeper: Keeper
     meter: Meter
+    trial_limit: float | None = None  # seconds
     known: Callable[[str], Outcome | None] = lambda key: None
     stored: Callable[[str], bool] = lambda key: False
 
@@ -105,14 +108,44 @@ class Session:
         self._take(name, list(zip(pack.trials, outcomes, strict=True)), pack.cost)
         self._refill()
 
+    def allowance(self, pack: Pack) -> float | None:
+        """Seconds that a pack may train, or None.
+
+        A trial alone has the limit. Fused trials end together, so a pack has the limit times what
+        it is estimated to take over one of its trials alone.
+        """
+        return None if self.trial_limit is None else self.trial_limit * pack.share
+
     def lose(self, name: str, error: str) -> None:
-        """A pack's process died: halve the pack until the culprit is alone, and fail only it."""
+        """A pack's process died: halve the pack until the culprit is alone, and fail only it.
+
+        A trial that is alone is tried `TRIES` times, for its process may have died of something
+        else: a machine that left, a neighbour that took the memory.
+        """
         pack = self._running.pop(name, None)
         if pack is None:
             return
+        pack.losses += 1
+        if len(pack.trials) == 1 and pack.losses < TRIES:
+            self._packs.appendleft(pack)
+        else:
+            self._divide(pack, error)
+
+    def cut(self, name: str, where: str = "") -> None:
+        """A pack took longer than its allowance: halve it until the culprit is alone, and fail it."""
+        pack = self._running.pop(name, None)
+        if pack is not None:
+            self._divide(pack, f"cut: the limit of {self.trial_limit:g} s a trial is over{where}")
+
+    def put_back(self, name: str) -> None:
+        """A pack was not begun: its worker died first."""
+        if pack := self._running.pop(name, None):
+            self._packs.appendleft(pack)
+
+    def _divide(self, pack: Pack, error: str) -> None:
         if len(pack.trials) == 1:
-            self._running[name] = pack
-            self.finish(name, [Outcome("failed", error=error[:500])])
+            self._running[pack.name] = pack
+            self.finish(pack.name, [Outcome("failed", error=error[:500])])
         else:
             self._packs.extendleft(self.packer.halve(pack))
 

@@ -1,95 +1,40 @@
-"""The executor on Ray Tune: one Tune trial a pack, actors reused."""
+"""The executor on Ray Tune: one Tune trial a pack, actors reused. Imported once Ray is started."""
 
 from __future__ import annotations
 
 import logging
+import os
+import re
 import shutil
 import tempfile
+import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
+from ray import tune
+from ray.tune.search import Searcher
 
 from harness import catalog, data
 from harness.run.cluster import slots
+from harness.run.ending import Stop, deadline
 from harness.run.session import Session
-from harness.study import Source, make_trial
+from harness.study import Source, Unfinished, make_trial
 from harness.work import run_pack
 
+STARTS = 3  # workers in a row that may die before they have begun: then none can begin
 
-def on_ray(session: Session) -> None:
-    """Train every pack on Ray Tune: one Tune trial a pack, actors reused."""
-    from ray import tune
-    from ray.tune.search import Searcher
 
-    logging.getLogger("ray.tune").setLevel(logging.ERROR)
-    logging.getLogger("ray.train").setLevel(logging.ERROR)
+def on_ray(session: Session, stop: Stop) -> None:
+    """Train every pack on Ray Tune.
 
-    class PackWorker(tune.Trainable):  # type: ignore[misc]
-        """An actor that trains one pack a step."""
-
-        def setup(
-            self, config: dict[str, Any], source: Source | None = None, scale: str = "",
-            shared: dict[str, data.Arrays] | None = None,
-        ) -> None:  # fmt: skip
-            assert source is not None  # handed over by `tune.with_parameters`
-            self.study, self.scale = catalog.load(source), scale
-            data.adopt(shared or {})
-
-        def reset_config(self, new_config: dict[str, Any]) -> bool:
-            return True
-
-        def step(self) -> dict[str, Any]:
-            trials = [
-                make_trial(self.study, self.scale, *spec) for spec in self.config["trials"].specs
-            ]
-            device = "cuda" if torch.cuda.is_available() else "cpu"
-            outcomes = run_pack(self.study, trials, device)
-            return {"done": True, "pack": self.config["pack"], "outcomes": Opaque(outcomes)}
-
-        def save_checkpoint(self, checkpoint_dir: str) -> None:
-            return None
-
-        def load_checkpoint(self, checkpoint: Any) -> None:
-            return None
-
-    class PackSearcher(Searcher):  # type: ignore[misc]
-        """Suggests packs; our own draws are Optuna's, asked by the plan."""
-
-        def __init__(self) -> None:
-            super().__init__(metric="pack", mode="min")
-            self.names: dict[str, str] = {}
-
-        def suggest(self, trial_id: str) -> Any:
-            pack = session.next()
-            if pack is None:
-                return Searcher.FINISHED if session.done else None
-            self.names[trial_id] = pack.name
-            specs = [(t.phase, t.arm, t.cell, t.nuisance, t.seed, t.key) for t in pack.trials]
-            return {"pack": pack.name, "trials": Opaque(specs)}
-
-        def on_trial_complete(
-            self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
-        ) -> None:
-            if error:
-                session.lose(self.names[trial_id], "the worker process died")
-
-        def save(self, checkpoint_path: str) -> None:
-            return None
-
-        def restore(self, checkpoint_path: str) -> None:
-            return None
-
-    class Collect(tune.Callback):  # type: ignore[misc]
-        """Takes the rows out of a result before Tune copies and stores it."""
-
-        def on_trial_result(
-            self, iteration: int, trials: Any, trial: Any, result: dict[str, Any], **_: Any
-        ) -> None:
-            outcomes = result.pop("outcomes", None)
-            if outcomes is not None:
-                session.finish(result["pack"], outcomes.specs)
-
+    Raises:
+        Stopped: the run is to end; what has ended has been given to the session.
+        Unfinished: no worker can begin, or Ray has stopped.
+    """
+    for name in ("ray.tune", "ray.train"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)  # what fails is told by us
     workers, resources = slots()
     scratch = tempfile.mkdtemp(prefix="harness-ray-")
     try:
@@ -100,23 +45,33 @@ def on_ray(session: Session) -> None:
         tuner = tune.Tuner(
             tune.with_resources(worker, tune.PlacementGroupFactory([resources])),
             tune_config=tune.TuneConfig(
-                search_alg=PackSearcher(),
+                search_alg=PackSearcher(session, Path(scratch)),
                 num_samples=-1,
                 max_concurrent_trials=workers,
                 reuse_actors=True,
             ),
             run_config=tune.RunConfig(
-                name=session.study.name, storage_path=scratch, verbose=0, callbacks=[Collect()]
+                name=session.study.name,
+                storage_path=scratch,
+                verbose=0,
+                callbacks=[Watch(session, stop)],
             ),
         )
-        tuner.fit()
+        with stop.polled():
+            tuner.fit()
+    except _CannotBegin as error:
+        raise Unfinished(str(error)) from None
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     if not session.done:
-        raise RuntimeError(
+        raise Unfinished(
             f"Ray stopped with {session.plan.told} of {session.plan.planned} trials done; "
             "the same command continues"
         )
+
+
+class _CannotBegin(BaseException):
+    """Leaves Tune's loop, which holds back exceptions until its workers answer."""
 
 
 @dataclass(frozen=True)
@@ -130,3 +85,129 @@ class Opaque:
 
     def __repr__(self) -> str:
         return "..."
+
+
+class PackWorker(tune.Trainable):  # type: ignore[misc]
+    """An actor that trains one pack a step."""
+
+    def setup(
+        self, config: dict[str, Any], source: Source | None = None, scale: str = "",
+        shared: dict[str, data.Arrays] | None = None,
+    ) -> None:  # fmt: skip
+        assert source is not None  # handed over by `tune.with_parameters`
+        self.study, self.scale = catalog.load(source), scale
+        data.adopt(shared or {})
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        return True
+
+    def step(self) -> dict[str, Any]:
+        trials = [make_trial(self.study, self.scale, *spec) for spec in self.config["trials"].specs]
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        with _writable(self.config["trace"]) as trace, deadline(self.config["seconds"], trace):
+            outcomes = run_pack(self.study, trials, device)
+        return {"done": True, "pack": self.config["pack"], "outcomes": Opaque(outcomes)}
+
+    def save_checkpoint(self, checkpoint_dir: str) -> None:
+        return None
+
+    def load_checkpoint(self, checkpoint: Any) -> None:
+        return None
+
+
+def _writable(path: str) -> Any:
+    """The file, or nothing's on a machine that has not its folder."""
+    return open(path if Path(path).parent.is_dir() else os.devnull, "w")
+
+
+class PackSearcher(Searcher):  # type: ignore[misc]
+    """Suggests packs; our own draws are Optuna's, asked by the plan."""
+
+    def __init__(self, session: Session, scratch: Path) -> None:
+        super().__init__(metric="pack", mode="min")
+        self.session, self.scratch = session, scratch
+
+    def suggest(self, trial_id: str) -> Any:
+        pack = self.session.next()
+        if pack is None:
+            return Searcher.FINISHED if self.session.done else None
+        specs = [(t.phase, t.arm, t.cell, t.nuisance, t.seed, t.key) for t in pack.trials]
+        return {
+            "pack": pack.name,
+            "trials": Opaque(specs),
+            "seconds": self.session.allowance(pack),
+            "trace": str(self.scratch / f"{pack.name}.stack"),
+        }
+
+    def on_trial_complete(self, *_: Any, **__: Any) -> None:
+        return None  # `Watch` is told more
+
+    def save(self, checkpoint_path: str) -> None:
+        return None  # Tune saves searchers to restore them; we continue from the ledger
+
+    def restore(self, checkpoint_path: str) -> None:
+        return None
+
+
+class Watch(tune.Callback):  # type: ignore[misc]
+    """Tells the session how each pack ended, and ends the run when it is to end."""
+
+    def __init__(self, session: Session, stop: Stop) -> None:
+        self.session, self.stop = session, stop
+        self.began: dict[str, float] = {}
+        self.stillborn = 0  # workers in a row
+
+    def on_step_begin(self, iteration: int, trials: Any, **_: Any) -> None:
+        self.stop.check()
+
+    def on_trial_start(self, iteration: int, trials: Any, trial: Any, **_: Any) -> None:
+        self.began[trial.trial_id] = time.monotonic()
+        self.stillborn = 0
+
+    def on_trial_result(
+        self, iteration: int, trials: Any, trial: Any, result: dict[str, Any], **_: Any
+    ) -> None:
+        # takes the rows out before Tune copies and stores the result
+        outcomes = result.pop("outcomes", None)
+        if outcomes is not None:
+            self.began.pop(trial.trial_id, None)
+            self.session.finish(result["pack"], outcomes.specs)
+
+    def on_trial_error(self, iteration: int, trials: Any, trial: Any, **_: Any) -> None:
+        began = self.began.pop(trial.trial_id, None)
+        pack, allowed = trial.config["pack"], trial.config["seconds"]
+        in_setup, why = _error(trial)
+        if began is None:
+            self.stillborn += 1
+            if in_setup or self.stillborn == STARTS:
+                raise _CannotBegin(f"no worker can begin: {why}; the same command continues")
+            self.session.put_back(pack)
+        elif allowed is not None and time.monotonic() - began >= allowed:
+            self.session.cut(pack, _where(Path(trial.config["trace"])))
+        else:
+            self.session.lose(pack, f"the worker process died: {why}")
+
+
+def _error(trial: Any) -> tuple[bool, str]:
+    """Whether the worker's own set-up raised what ended a Tune trial, and that in a few words."""
+    try:
+        text = re.sub(r"\x1b\[[0-9;]*m", "", Path(trial.error_file).read_text())
+    except (OSError, TypeError):
+        return False, "cause unknown"
+    lines = [line.strip() for line in text.splitlines()[1:] if line.strip()] or ["cause unknown"]
+    if any("error raised in its creation task" in line for line in lines):
+        return True, lines[-1]
+    detail = re.search(r"Worker exit detail: (.+?)(?:\. |$)", " ".join(lines))
+    return False, detail[1] if detail else lines[0]
+
+
+def _where(trace: Path) -> str:
+    """Where a worker that was ended hung, innermost first, if it could write it down."""
+    try:
+        stacks = trace.read_text().split("\n\n")
+    except OSError:
+        return ""
+    for stack in stacks:
+        if "in run_pack" in stack and (frame := re.search(r'File "(.*)", line (\d+) in', stack)):
+            return f", at {Path(frame[1]).name}:{frame[2]}"
+    return ""

@@ -18,9 +18,9 @@ from harness.progress import Meter
 from harness.results import Results
 from harness.run.beginning import check_data, info_of, now, open_ledger, work_of
 from harness.run.cluster import start_ray, stop_ray
+from harness.run.ending import Stop, Stopped
 from harness.run.recorded import results_of
 from harness.run.session import Session, inline, packer_for
-from harness.run.tuned import on_ray
 from harness.study import Source, Study
 
 T = TypeVar("T")
@@ -33,19 +33,26 @@ def execute(
     scale: str,
     root: Path,
     console: Console,
+    stop: Stop,
     *,
     use_ray: bool = True,
     fresh: bool = False,
     pack_size: int | None = None,
+    trial_limit: float | None = None,
 ) -> tuple[Results, Any]:
     """Run a study into the ledger.
 
+    Args:
+        stop: Entered by the caller; ends the run early.
+        trial_limit: Seconds that a trial may train, on Ray.
+
     Returns:
-        Its results and the recorder, still open: the caller attaches the report and ends it.
+        Its results and the recorder, still open: the caller attaches the report and ends it. A run
+        that was stopped gives the results so far, with `partial` and `stopped` in their info.
 
     Raises:
         BadInput: data, tracking store or study cannot be used; nothing has been written then.
-        KeyboardInterrupt: after what had ended was stored.
+        Stopped: before any trial had ended.
     """
     plan = Plan(study, source, scale)
     declared = check_data(study, plan)
@@ -76,26 +83,36 @@ def execute(
             stop_ray()
         raise
     clock = time.monotonic()
+    stopped: Stopped | None = None
     try:
         known = past.known()
         book = None if fresh or known.empty else rows.Recorded(study, known)
         own = past.of(recorder.run_id)
         mine = set(own.loc[own["status"] != "failed", "trial"])
         meter = Meter(plan.planned, work_of(study, source, scale), console)
-        with meter:
-            session = Session(
-                study, source, scale, plan, packer_for(study, pack_size), recorder, meter,
-                lambda key: book.get(key) if book else None,
-                lambda key: key in mine,
-            )  # fmt: skip
-            if not use_ray:
-                inline(session)
-            elif not session.done:
-                start_ray()
-                on_ray(session)
+        try:
+            with meter:
+                session = Session(
+                    study, source, scale, plan, packer_for(study, pack_size), recorder, meter,
+                    trial_limit,
+                    lambda key: book.get(key) if book else None,
+                    lambda key: key in mine,
+                )  # fmt: skip
+                if not use_ray:
+                    inline(session)
+                elif not session.done:
+                    start_ray()
+                    from harness.run.tuned import on_ray
+
+                    on_ray(session, stop)
+        except Stopped as why:
+            if recorder.frame().empty:
+                raise
+            stopped = why
+        stop.over()
         if use_ray:
             stop_ray()  # the recorder goes on meanwhile
-        recorder.wait()
+        recorder.wait(*([INTERRUPTED] if stopped else []))
     except BaseException as error:
         if use_ray:
             stop_ray()
@@ -106,20 +123,27 @@ def execute(
         else:
             recorder.end("FAILED")
         raise
-    if meter.reused == plan.planned and "finished_at" in earlier:
+    info["planned"] = plan.planned
+    seconds = round(time.monotonic() - clock + earlier.get("seconds", 0.0), 1)
+    if stopped:
+        info |= {"stopped": str(stopped), "seconds": seconds, "reused": meter.reused}
+    elif meter.reused == plan.planned and "finished_at" in earlier:
         info = earlier  # nothing was trained: the run is what it was
     else:
         info |= {
             "finished_at": now(),
-            "seconds": round(time.monotonic() - clock + earlier.get("seconds", 0.0), 1),
+            "seconds": seconds,
             "reused": meter.reused,
         }
     if "started_at" in earlier:
         info["started_at"] = earlier["started_at"]
-    info |= {"experiment_id": recorder.experiment, "run_id": recorder.run_id, "partial": False}
-    info["planned"] = plan.planned
+    info |= {"experiment_id": recorder.experiment, "run_id": recorder.run_id}
+    info["partial"] = stopped is not None
     info |= registration.summary(registered, entry)
-    recorder.consolidate(info)
+    if stopped:
+        recorder.remember(info)
+    else:
+        recorder.consolidate(info)
     return results_of(study, scale, recorder.frame(), recorder.run_ids, info), recorder
 
 

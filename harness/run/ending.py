@@ -1,0 +1,113 @@
+"""How a run ends before its time: interrupted, or at its limit; and how a hung trial does."""
+
+from __future__ import annotations
+
+import contextlib
+import faulthandler
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from types import FrameType
+from typing import IO, Any
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Stopped(KeyboardInterrupt):
+    """The run ends here, and what has ended is kept; the text says why."""
+
+
+class Stop:
+    """Ends a run early and in good order: used as a context, on the main thread.
+
+    The first SIGINT or SIGTERM, or the end of the limit, raises `Stopped` there. Any further
+    signal ends the process at once: what Ray has started ends with it, by the kernel's doing.
+
+    Args:
+        limit: Seconds that the run may take until training ends; None for no limit.
+    """
+
+    def __init__(self, limit: float | None = None) -> None:
+        self.limit = limit
+        self.why: str | None = None
+        self._reached = self._polled = False
+        self._timer: threading.Timer | None = None
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> Stop:
+        for number in SIGNALS:
+            self._before[number] = signal.getsignal(number)
+        self._listen()
+        if self.limit is not None:
+            self._timer = threading.Timer(self.limit, self._time_is_up)
+            self._timer.daemon = True
+            self._timer.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.over()
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _listen(self) -> None:
+        for number in SIGNALS:
+            if self._before[number] is not signal.SIG_IGN:  # as nohup and shells in scripts set it
+                signal.signal(number, self._signal)
+
+    def over(self) -> None:
+        """Training has ended: from now on the limit ends nothing."""
+        if self._timer:
+            self._timer.cancel()
+
+    def _time_is_up(self) -> None:
+        self._reached = True
+        signal.pthread_kill(threading.main_thread().ident or 0, SIGNALS[1])
+
+    def _signal(self, number: int, frame: FrameType | None) -> None:
+        if self._reached and self.why is None:
+            self.why = f"cut: its limit of {self.limit:g} s is over"
+        elif self._reached:  # the limit came while the run was ending already
+            self._reached = False
+            return
+        elif self.why is None:
+            self.why = "interrupted"
+        else:
+            os.write(2, b"ended at once; the same command continues\n")
+            os._exit(128 + number)  # as shells have it
+        self._reached = False
+        if not self._polled:
+            raise Stopped(self.why)
+
+    @contextlib.contextmanager
+    def polled(self) -> Iterator[None]:
+        """Within, `check` raises, and not the signal: for loops that an exception could break."""
+        self._listen()  # Ray has put a handler of its own in its place
+        self._polled = True
+        try:
+            yield
+        finally:
+            self._polled = False
+
+    def check(self) -> None:
+        """Raise `Stopped` if the run is to end."""
+        if self.why is not None:
+            raise Stopped(self.why)
+
+
+@contextlib.contextmanager
+def deadline(seconds: float | None, trace: IO[str]) -> Iterator[None]:
+    """End this process after so many seconds, whatever it does: Python's watchdog needs no GIL.
+
+    Args:
+        seconds: None for no limit.
+        trace: Where the stack of every thread goes then; a file with a descriptor.
+    """
+    if seconds is None:
+        yield
+        return
+    faulthandler.dump_traceback_later(max(seconds, 0.001), exit=True, file=trace)
+    try:
+        yield
+    finally:
+        faulthandler.cancel_dump_traceback_later()
