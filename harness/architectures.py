@@ -20,11 +20,10 @@ import numpy as np
 from harness.study import BadInput
 
 OPERATIONS = ("none", "skip", "pool", "conv1", "conv3")
+CONVOLUTIONS = {"conv1": 1, "conv3": 9}  # what has weights, and how many a pair of channels
 MAP = 4  # rows and columns of the maps that cells work on, whatever the images' size
+QUADRANTS = 4  # of the last cell's maps, whose means the read-out sees
 CLASSES = 10
-
-# Weights of an operation, in squares of the width.
-_WEIGHTS = {"none": 0, "skip": 0, "pool": 0, "conv1": 1, "conv3": 9}
 
 Edges = tuple[str, ...]
 
@@ -112,6 +111,11 @@ class Architecture:
             raise BadInput(f"depth {self.depth}, width {self.width}; allowed: at least 1")
 
     @property
+    def nodes(self) -> int:
+        """Nodes of the cell, its input and output among them."""
+        return _nodes(len(self.edges))
+
+    @property
     def name(self) -> str:
         """Depth, width, and a digit an edge, its operation's place in `OPERATIONS`."""
         return f"d{self.depth}w{self.width}-" + "".join(
@@ -147,7 +151,7 @@ class Architecture:
 
     def paths(self) -> list[Edges]:
         """The operations along each path from the cell's input to its output."""
-        last = _nodes(len(self.edges)) - 1
+        last = self.nodes - 1
         reached: list[list[Edges]] = [[] for _ in range(last + 1)]
         reached[0].append(())
         for (start, end), operation in zip(pairs(last + 1), self.edges, strict=True):
@@ -304,15 +308,15 @@ class Space:
     def params(self, a: Architecture) -> int:
         """Trained numbers of its network: stem, the convolutions that it has, read-out."""
         patch = (self.side // MAP) ** 2
-        return (patch + 1) * a.width + self._weights(a) + (a.width + 1) * CLASSES
+        return (patch + 1) * a.width + self._weights(a) + (QUADRANTS * a.width + 1) * CLASSES
 
     def madds(self, a: Architecture) -> int:
         """Multiply-adds for one image, of convolutions and read-out, padding counted as usual."""
         stem = self.side**2 * a.width  # MAP^2 patches of (side / MAP)^2 numbers
-        return stem + MAP**2 * self._weights(a) + a.width * CLASSES
+        return stem + MAP**2 * self._weights(a) + QUADRANTS * a.width * CLASSES
 
     def _weights(self, a: Architecture) -> int:
-        return a.depth * a.width**2 * sum(_WEIGHTS[operation] for operation in a.edges)
+        return a.depth * a.width**2 * sum(CONVOLUTIONS.get(operation, 0) for operation in a.edges)
 
     @property
     def _most(self) -> int:

@@ -74,7 +74,8 @@ class Training:
         epochs: Passes over the training split (with data), or
         steps: number of updates.
         batch_size: Examples an update (with data).
-        every: Updates between recorded rows; by default an epoch with data, else all steps.
+        every: Updates between recorded rows, by default an epoch with data, else all steps; or the
+            updates before which there is a row. The last row comes after the last update.
         probes: Measurements beyond losses and scores.
         noise: Standard deviation of Gaussian noise on the inputs in training.
         augment: How images are moved in training; its numbers may differ in a pack.
@@ -94,7 +95,7 @@ class Training:
     epochs: int | None = None
     steps: int | None = None
     batch_size: int | None = None
-    every: int | None = None
+    every: int | tuple[int, ...] | None = None
     probes: tuple[Probe, ...] = ()
     noise: float = 0.0
     augment: Augment | None = None
@@ -429,12 +430,12 @@ class PackInFlight:
 
     def run(self) -> None:
         """All updates, recording as declared."""
-        one, every = self.one, self.one.every or self.one.epoch
+        one = self.one
         started, counted = time.perf_counter(), 0
         for step in range(one.updates):
             self.gradient(step)
             self.losses[step] = self.loss
-            if step % every == 0:
+            if self._due(step):
                 self.record(step)
                 if step and (one.data is not None or one.stop is not None):
                     each = (time.perf_counter() - started) / max(1, step - counted)
@@ -444,6 +445,11 @@ class PackInFlight:
                         started, counted = time.perf_counter(), step
             self.move(step)
         self._close()
+
+    def _due(self, step: int) -> bool:
+        """Whether there is a row before this update."""
+        every = self.one.every or self.one.epoch
+        return step in every if isinstance(every, tuple) else step % every == 0
 
     def _close(self) -> None:
         """The loss after the last update, and the last row."""

@@ -167,8 +167,8 @@ def test_the_graph_of_a_known_cell() -> None:
 def test_parameters_and_multiply_adds_of_a_known_network() -> None:
     space = Space(OPERATIONS, 3, 3, (1, 2), (4,))
     a = Architecture(("conv3", "pool", "conv1"), 2, 4)
-    assert space.params(a) == (4 + 1) * 4 + 2 * (9 + 1) * 16 + (4 + 1) * 10
-    assert space.madds(a) == 64 * 4 + 2 * 16 * (9 + 1) * 16 + 4 * 10
+    assert space.params(a) == (4 + 1) * 4 + 2 * (9 + 1) * 16 + (4 * 4 + 1) * 10
+    assert space.madds(a) == 64 * 4 + 2 * 16 * (9 + 1) * 16 + 4 * 4 * 10
 
 
 def test_the_reference_setting_comes_first_and_none_twice() -> None:

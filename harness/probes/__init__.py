@@ -5,7 +5,8 @@ recorded step with the parameters as they are then, or once, where a trial ends,
 true. Probes never write to what they are shown: a trial trains the same with and without them.
 
     moment    what a probe is shown, and what a probe is
-    progress  how far a trial has come: Position, Gap, StepsTo, RecordTo, Best, EffectiveRate, Every
+    progress  how far a trial has come: Position, Gap, Kept, StepsTo, RecordTo, Best, EffectiveRate,
+              Every
     layers    the network itself: GradientNorms, WeightNorms, Activations, Backpropagated,
               Jacobians, Sharpness
 """
@@ -24,6 +25,7 @@ from harness.probes.progress import (
     EffectiveRate,
     Every,
     Gap,
+    Kept,
     Position,
     RecordTo,
     StepsTo,
@@ -31,5 +33,5 @@ from harness.probes.progress import (
 
 __all__ = [
     "Activations", "Backpropagated", "Best", "EffectiveRate", "Every", "Gap", "GradientNorms",
-    "Jacobians", "Moment", "Position", "Probe", "RecordTo", "Sharpness", "StepsTo", "WeightNorms",
+    "Jacobians", "Kept", "Moment", "Position", "Probe", "RecordTo", "Sharpness", "StepsTo", "WeightNorms",
 ]  # fmt: skip

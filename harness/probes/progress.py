@@ -23,6 +23,21 @@ class Position:
 
 
 @dataclass(frozen=True)
+class Kept:
+    """Numbers that the model keeps in buffers of its own, () each: metrics of the same names.
+
+    Args:
+        names: The buffers.
+    """
+
+    names: tuple[str, ...]
+    at_end: ClassVar[bool] = False
+
+    def read(self, pack: Moment) -> dict[str, Tensor]:
+        return {name: pack.buffers[name] for name in self.names}
+
+
+@dataclass(frozen=True)
 class Gap:
     """log10 of how far the loss is above its least value: metric ``gap``, in decades.
 
