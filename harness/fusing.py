@@ -293,17 +293,18 @@ class Program:
 
     def gradient(
         self, params: Tensors, buffers: Tensors, batch: tuple[Tensor, ...], numbers: Tensors,
-        seed: Callable[[int], None] = lambda lane: None,
-    ) -> tuple[Tensors, Tensor]:  # fmt: skip
-        """Gradients (K, ...) and losses (K,) in training mode; running statistics move.
+        into: Tensors, seed: Callable[[int], None] = lambda lane: None,
+    ) -> Tensor:  # fmt: skip
+        """Losses (K,) in training mode, with the gradients (K, ...) written to the tensors `into`;
+        running statistics move.
 
         `seed` is called before each lane where lanes are computed one after the other.
         """
         if not self.fused:
             self.module.train()
-            return self._one_by_one(params, buffers, batch, numbers, seed)
-        grads, losses = self._run("gradient", params, buffers, batch, numbers)
-        return grads, losses
+            return self._one_by_one(params, buffers, batch, numbers, into, seed)
+        losses: Tensor = self._run("gradient", params, buffers, batch, numbers, into)
+        return losses
 
     @torch.no_grad()
     def score(self, params: Tensors, buffers: Tensors, x: Tensor, y: Tensor) -> Tensors:
@@ -316,7 +317,7 @@ class Program:
                 own, kept = _lane(lane, params, buffers)
                 each.append(self.scores(own, kept, x, y))
             return {name: torch.stack([one[name] for one in each]) for name in each[0]}
-        found: Tensors = self._run("score", params, buffers, (x, y), {})
+        found: Tensors = self._run("score", params, buffers, (x, y), {}, {})
         return found
 
     @torch.no_grad()
@@ -329,14 +330,13 @@ class Program:
                 own, kept = _lane(lane, params, buffers)
                 each.append(self.scores(own, kept, x[lane], y[lane]))
             return {name: torch.stack([one[name] for one in each]) for name in each[0]}
-        found: Tensors = self._run("score_own", params, buffers, (x, y), {})
+        found: Tensors = self._run("score_own", params, buffers, (x, y), {}, {})
         return found
 
     def _one_by_one(
         self, params: Tensors, buffers: Tensors, batch: tuple[Tensor, ...], numbers: Tensors,
-        seed: Callable[[int], None],
-    ) -> tuple[Tensors, Tensor]:  # fmt: skip
-        grads: dict[str, list[Tensor]] = {name: [] for name in params}
+        into: Tensors, seed: Callable[[int], None],
+    ) -> Tensor:  # fmt: skip
         losses = []
         for lane in _lanes(params, buffers):
             seed(lane)
@@ -344,22 +344,24 @@ class Program:
             own = {name: w.detach().requires_grad_() for name, w in own.items()}
             loss = self.loss(own, kept, tuple(part[lane] for part in batch), given)
             found = torch.autograd.grad(loss, list(own.values()), allow_unused=True)
-            for (name, w), g in zip(own.items(), found, strict=True):
-                grads[name].append(torch.zeros_like(w) if g is None else g)
+            for name, g in zip(own, found, strict=True):
+                into[name][lane] = 0 if g is None else g
             losses.append(loss.detach())
-        return {name: torch.stack(parts) for name, parts in grads.items()}, torch.stack(losses)
+        return torch.stack(losses)
 
     def _run(
         self, what: str, params: Tensors, buffers: Tensors, batch: tuple[Tensor, ...],
-        numbers: Tensors,
+        numbers: Tensors, into: Tensors,
     ) -> Any:  # fmt: skip
         """Call a vmapped function by its traced code, made once for each set of shapes."""
         # as `tree_flatten` would, which for a small model takes longer than its arithmetic
-        leaves = [*params.values(), *buffers.values(), *batch, *numbers.values()]
+        leaves = [
+            *params.values(), *buffers.values(), *batch, *numbers.values(), *into.values(),
+        ]  # fmt: skip
         key = (what, *numbers, *((t.shape, t.stride(), t.dtype, t.device.type) for t in leaves))
         if key not in self._traced:
             started = time.perf_counter()
-            args = params, buffers, batch, numbers
+            args = params, buffers, batch, numbers, into
             fn = getattr(self, f"_vmapped_{what}")
             try:
                 self._traced[key], most = trace(fn, args)
@@ -371,19 +373,24 @@ class Program:
         return self._traced[key](leaves)
 
     def _vmapped_gradient(
-        self, params: Tensors, buffers: Tensors, batch: tuple[Tensor, ...], numbers: Tensors
-    ) -> Any:
+        self, params: Tensors, buffers: Tensors, batch: tuple[Tensor, ...], numbers: Tensors,
+        into: Tensors,
+    ) -> Tensor:  # fmt: skip
         self.module.train()
-        return vmap(grad_and_value(self.loss))(params, buffers, batch, numbers)
+        losses: Tensor
+        grads, losses = vmap(grad_and_value(self.loss))(params, buffers, batch, numbers)
+        for name, g in grads.items():
+            into[name].copy_(g)
+        return losses
 
     def _vmapped_score(
-        self, params: Tensors, buffers: Tensors, batch: tuple[Tensor, ...], numbers: Tensors
+        self, params: Tensors, buffers: Tensors, batch: tuple[Tensor, ...], *_: Tensors
     ) -> Any:
         self.module.eval()
         return vmap(self.scores, in_dims=(0, 0, None, None))(params, buffers, *batch)
 
     def _vmapped_score_own(
-        self, params: Tensors, buffers: Tensors, batch: tuple[Tensor, ...], numbers: Tensors
+        self, params: Tensors, buffers: Tensors, batch: tuple[Tensor, ...], *_: Tensors
     ) -> Any:
         self.module.eval()
         return vmap(self.scores)(params, buffers, *batch)
@@ -444,7 +451,7 @@ def _try(module: nn.Module, objective: Objective, batch: tuple[Tensor, ...]) -> 
         # its own faults show when it is trained; here only what vmap says of itself counts
         try:
             one.fused = False
-            one.gradient(params, buffers, batch, {})
+            one.gradient(params, buffers, batch, {}, {n: w.clone() for n, w in params.items()})
         except Exception:
             return ""
         said = str(error).strip().splitlines()[0]

@@ -362,10 +362,11 @@ class PackInFlight:
         )
 
     def _take_gradient(self) -> None:
-        grads, losses = self.program.gradient(
-            self.params.views, self.buffers, self.batch(), self.numbers, self._seed_lane
-        )
-        self.stepper.take(grads)
+        losses = self.program.gradient(
+            self.params.views, self.buffers, self.batch(), self.numbers, self.stepper.parts,
+            self._seed_lane,
+        )  # fmt: skip
+        self.stepper.taken()
         self.loss.copy_(losses)
 
     def _seed_lane(self, lane: int) -> None:
@@ -569,7 +570,7 @@ class PackInFlight:
         moment = Moment(
             step, self.params.views, loss, self.losses[: step + 1], metrics, self.recorded,
             self.first_rate, self.stepper.mean_rate,
-            self.params.cut(self.stepper.grads), self.buffers, self.program,
+            self.stepper.parts, self.buffers, self.program,
             None if self.splits is None else self.splits.train, self.stepper.mask,
             self.splits, self.subset,
         )  # fmt: skip

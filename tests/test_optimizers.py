@@ -9,6 +9,8 @@ import torch
 from torch.optim import lr_scheduler as scheduler
 
 from harness.optimizers import RULES, Flat, Optimizer, Stepper
+from harness.optimizers import stepper as stepping
+from harness.optimizers.rules import Adam
 from harness.schedules import Constant, Cosine, Inverse, Linear, Step, WarmUp
 
 TORCH = {
@@ -45,12 +47,16 @@ def test_every_rule_is_compared() -> None:
     assert set(TORCH) == set(RULES) - NO_PEER
 
 
-@pytest.mark.parametrize("rule", TORCH)
-@pytest.mark.parametrize("size", [1, 3])
-def test_holds_to_torch_over_50_steps(rule: str, size: int) -> None:
+KERNELS = [(rule, 2, 1200) for rule in RULES if "rows" in vars(RULES[rule])]  # for many weights
+
+
+@pytest.mark.parametrize(
+    ("rule", "size", "inputs"), [*((r, n, 3) for r in TORCH for n in (1, 3)), *KERNELS]
+)
+def test_holds_to_torch_over_50_steps(rule: str, size: int, inputs: int) -> None:
     generator = torch.Generator().manual_seed(1)
     start = {
-        "w": torch.randn(size, 4, 3, generator=generator),
+        "w": torch.randn(size, 4, inputs, generator=generator),
         "b": torch.randn(size, 4, generator=generator),
     }
     gradients = [
@@ -89,6 +95,47 @@ def test_holds_to_torch_over_50_steps(rule: str, size: int) -> None:
         for lane in range(size):
             for name, p in theirs[lane].items():
                 torch.testing.assert_close(ours[name][lane], p.detach(), rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("rule", ["adam", "adamw"])
+def test_kernels_move_each_trial_as_the_rule_does(monkeypatch, rule: str) -> None:
+    generator = torch.Generator().manual_seed(3)
+    numbers = [
+        {"lr": 0.01}, {"lr": 0.02, "beta1": 0.8}, {"lr": 0.01}, {"lr": 0.01, "corrected": 0.0},
+        {"lr": 0.01, "eps": 0.1, "beta2": 0.9},
+    ]  # fmt: skip
+    schedules = [Constant(), Cosine(), Constant(), Constant(), Linear(0.1)]
+    optimizers = [Optimizer(rule, s, **n) for s, n in zip(schedules, numbers, strict=True)]
+    start = {"w": torch.randn(5, 70, 61, generator=generator)}
+    gradients = [{"w": torch.randn(5, 70, 61, generator=generator)} for _ in range(20)]
+    ends = []
+    for row in (stepping.ROW, math.inf):
+        monkeypatch.setattr(stepping, "ROW", row)
+        flat = Flat(start)
+        stepper = Stepper(optimizers, flat, 20)
+        assert [one.lanes for one in stepper._alike] == (
+            [[0, 2], [1], [3], [4]] if row < 1e9 else []
+        )
+        for gradient in gradients[:10]:
+            stepper.step(gradient)
+        kept = torch.tensor([1, 2, 4])
+        flat.keep(kept)
+        stepper.keep(kept)
+        for gradient in gradients[10:]:
+            stepper.step({"w": gradient["w"][kept]})
+        ends.append(flat.all)
+    torch.testing.assert_close(*ends, rtol=1e-5, atol=1e-6)
+
+
+def test_a_rule_that_only_inherits_a_kernel_is_not_moved_by_it(monkeypatch) -> None:
+    class Backwards(Adam):
+        def update(self, w, g, s, c, free):
+            w.add_(1)
+
+    monkeypatch.setitem(RULES, "backwards", Backwards)
+    flat = Flat({"w": torch.zeros(2, 5000)})
+    Stepper([Optimizer("backwards")] * 2, flat, 1).step({"w": torch.ones(2, 5000)})
+    assert torch.equal(flat.all, torch.ones(2, 5000))
 
 
 def test_muon_holds_to_torch_for_matrices_and_to_adamw_for_the_rest() -> None:

@@ -17,7 +17,7 @@ from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from harness.tracing.code import compiled
 from harness.tracing.memory import accumulate, in_place, most_bytes
-from harness.tracing.operations import Op, Ref, Untraceable, refs
+from harness.tracing.operations import Op, Ref, Untraceable, mapped, refs
 from harness.tracing.recording import Recorder
 from harness.tracing.simplify import Simplified
 
@@ -53,8 +53,7 @@ def trace(
             result = fn(*tree_unflatten(copies, layout))
     finally:
         torch.set_autocast_cache_enabled(cached)
-    out, spec = tree_flatten(result)
-    returned = [recorder.look_up(one) for one in out]
+    returned = mapped(result, recorder.look_up)
     tensors, inputs = recorder.tensors, [Ref(n) for n in range(len(leaves))]
     less = Simplified(recorder.ops, returned, tensors, recorder.constants)
     kept = {*refs(less.returned), *recorder.constants, *inputs}
@@ -62,4 +61,4 @@ def trace(
     ops = accumulate(less.ops, kept, [t.shape for t in tensors])
     run = compiled(ops, less.returned, inputs, recorder.constants, tensors)
     sizes = [t.nbytes for t in tensors]
-    return lambda given: tree_unflatten(run(*given), spec), most_bytes(ops, sizes)
+    return lambda given: run(*given), most_bytes(ops, sizes)

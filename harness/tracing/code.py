@@ -14,11 +14,11 @@ from harness.tracing.operations import Op, Ref, last_uses, mapped, refs
 
 def compiled(
     ops: list[Op],
-    returned: list[Any],
+    returned: Any,
     inputs: list[Ref],
     constants: dict[Ref, Tensor],
     tensors: list[Tensor],
-) -> Callable[..., list[Tensor]]:
+) -> Callable[..., Any]:
     """One Python function: each operation bound beforehand, each value dropped after its last
     use."""
     last, lines = last_uses(ops), []
@@ -36,6 +36,9 @@ def compiled(
         if isinstance(value, tuple | list):
             inner = "".join(f"{told(one)}, " for one in value)
             return f"({inner})" if isinstance(value, tuple) else f"[{inner}]"
+        if isinstance(value, dict):
+            inner = "".join(f"{key!r}: {told(one)}, " for key, one in value.items())
+            return f"{{{inner}}}"
         if value is None or type(value) in (bool, int):
             return repr(value)
         bound[f"c{len(bound)}"] = value  # floats that may be infinite, types, devices
@@ -57,7 +60,7 @@ def compiled(
     lines.append(f"    return {told(returned)}")
     head = f"def run({', '.join(told(ref) for ref in inputs)}):"
     exec(compile("\n".join([head, *lines]), "<pack>", "exec"), bound)  # noqa: S102 - our own text
-    run: Callable[..., list[Tensor]] = bound["run"]
+    run: Callable[..., Any] = bound["run"]
     return run
 
 

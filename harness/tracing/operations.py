@@ -37,6 +37,16 @@ class Op:
         yield from refs(self.args)
         yield from refs(self.kwargs)
 
+    def written(self) -> Iterator[Ref]:
+        """The values that it writes to."""
+        schema = self.target._schema
+        if schema.is_mutable:
+            names = [one.name for one in schema.arguments]
+            given = {**dict(zip(names, self.args, strict=False)), **self.kwargs}
+            for one in schema.arguments:
+                if one.alias_info is not None and one.alias_info.is_write:
+                    yield from refs(given.get(one.name))
+
 
 def refs(value: Any) -> Iterator[Ref]:
     if isinstance(value, Ref):

@@ -32,7 +32,7 @@ class Simplified:
 
     Args:
         ops: As recorded; changed.
-        returned: Which values are returned.
+        returned: The values that are returned, nested as they are.
         tensors: A tensor of each value, as it was when recorded; values are added.
         constants: Values from outside; those that follow from them are added.
 
@@ -43,7 +43,7 @@ class Simplified:
     def __init__(
         self,
         ops: list[Op],
-        returned: list[Any],
+        returned: Any,
         tensors: list[Tensor],
         constants: dict[Ref, Tensor],
     ) -> None:
@@ -52,13 +52,10 @@ class Simplified:
         self._made: dict[Ref, Op] = {}
         self._seen: dict[Any, Op] = {}
         self._changing = {  # memory that some operation writes to
-            tensors[ref.number].untyped_storage().data_ptr()
-            for op in ops
-            if op.target._schema.is_mutable
-            for ref in op.inputs()
+            tensors[ref.number].untyped_storage().data_ptr() for op in ops for ref in op.written()
         }
         kept = [op for op in ops if not self._known(op)]
-        self.returned = [self._earliest(value) for value in returned]
+        self.returned = mapped(returned, self._earliest)
         self.ops = _used(kept, self.returned)
 
     def _earliest(self, value: Any) -> Any:
@@ -185,7 +182,7 @@ class Simplified:
         return True
 
 
-def _used(ops: list[Op], returned: list[Any]) -> list[Op]:
+def _used(ops: list[Op], returned: Any) -> list[Op]:
     """Without what nothing uses."""
     needed, alive = set(refs(returned)), []
     for op in reversed(ops):

@@ -1,63 +1,17 @@
-"""Optimizers as batched update rules. Layer 2.
-
-A rule updates K trials at once: all parameters of a trial lie in one row of a (K, P) tensor, and
-every hyperparameter is a number for each trial. Each rule holds to its `torch.optim` namesake step
-by step (see tests/test_optimizers.py); formulas and defaults are those of the papers cited, and the
-lectures' are the same unless a docstring says otherwise (Overview, "Optimizer").
-
-An `Optimizer` names a rule, its numbers and a schedule; numbers and schedules may differ between
-trials of a pack, the rule may not.
-"""
+"""The update rules: what each keeps, and how it moves."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from types import MappingProxyType
+from collections.abc import Callable, Mapping
 from typing import ClassVar
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from harness.schedules import Constant, Schedule
-
 State = dict[str, Tensor]
 Numbers = Mapping[str, Tensor]
-
-
-class Flat:
-    """Named tensors (K, ...) of K trials side by side in one (K, P) tensor.
-
-    Args:
-        tensors: name to (K, ...) tensor; copied. `views` are windows into the one tensor `all`.
-    """
-
-    def __init__(self, tensors: Mapping[str, Tensor]) -> None:
-        self.shapes = {name: t.shape[1:] for name, t in tensors.items()}
-        parts = [t.detach().flatten(1) for t in tensors.values()]  # (K, ...) -> (K, p)
-        self.all = torch.cat(parts, 1) if parts else torch.zeros(0, 0)
-        self.views = self.cut(self.all)
-
-    def cut(self, flat: Tensor) -> dict[str, Tensor]:
-        """(K, P) as named windows (K, ...)."""
-        sizes = [math.prod(shape) for shape in self.shapes.values()]
-        return {
-            name: part.view(len(flat), *shape)  # (K, p) -> (K, ...)
-            for (name, shape), part in zip(
-                self.shapes.items(), torch.split(flat, sizes, 1), strict=True
-            )
-        }
-
-    def gather(self, tensors: Mapping[str, Tensor], out: Tensor) -> None:
-        """Copy named tensors (K, ...) into a (K, P) tensor."""
-        torch.cat([tensors[name].flatten(1) for name in self.shapes], 1, out=out)
-
-    def keep(self, lanes: Tensor) -> None:
-        """Keep only these trials, in this order."""
-        self.all = self.all[lanes].contiguous()
-        self.views = self.cut(self.all)
+Rows = list[Tensor]  # a (P,) tensor of each of some trials
 
 
 class Rule:
@@ -65,6 +19,8 @@ class Rule:
 
     `scalars` turns the numbers into what `update` needs, in float64 and for many steps at once;
     `update` gets them as (K, 1) float32 and works in place. `free` is scratch memory shaped like w.
+    A rule that torch has a kernel of for the CPU may also say how trials of equal numbers are moved
+    by it (`rows`): in one pass through memory in place of one an operation.
     """
 
     defaults: ClassVar[Mapping[str, float]] = {}
@@ -81,6 +37,10 @@ class Rule:
 
     def update(self, w: Tensor, g: Tensor, s: State, c: Numbers, free: Tensor) -> None:
         """Move w (K, P) along g in place; s holds the slots, c what `scalars` returned."""
+        raise NotImplementedError
+
+    def rows(self, w: Rows, g: Rows, s: Mapping[str, Rows], n: Mapping[str, float], t: int) -> None:
+        """The t-th step, counted from 1, of trials that share the numbers n, in place."""
         raise NotImplementedError
 
     def rate(self, s: State, c: Numbers) -> Tensor:
@@ -201,6 +161,21 @@ class Adam(Rule):
         torch.sqrt(s["v"], out=free).add_(c["eps"])
         w.sub_(torch.div(s["m"], free, out=free).mul_(c["step"]))
 
+    def rows(self, w: Rows, g: Rows, s: Mapping[str, Rows], n: Mapping[str, float], t: int) -> None:
+        self._kernel(torch._fused_adam_, w, g, s, n, t, 0.0)
+
+    @staticmethod
+    def _kernel(
+        kernel: Callable[..., None], w: Rows, g: Rows, s: Mapping[str, Rows],
+        n: Mapping[str, float], t: int, decay: float,
+    ) -> None:  # fmt: skip
+        # without the correction as after infinitely many steps, when it is one
+        steps = torch.tensor(float(t) if n["corrected"] else math.inf)
+        kernel(
+            w, g, s["m"], s["v"], [], [steps] * len(w), lr=n["lr"], beta1=n["beta1"],
+            beta2=n["beta2"], weight_decay=decay, eps=n["eps"], amsgrad=False, maximize=False,
+        )  # fmt: skip
+
     def rate(self, s: State, c: Numbers) -> Tensor:
         return c["step"] / (s["v"].sqrt() + c["eps"])
 
@@ -218,6 +193,9 @@ class AdamW(Adam):
     def update(self, w: Tensor, g: Tensor, s: State, c: Numbers, free: Tensor) -> None:
         w.mul_(c["keep"])
         super().update(w, g, s, c, free)
+
+    def rows(self, w: Rows, g: Rows, s: Mapping[str, Rows], n: Mapping[str, float], t: int) -> None:
+        self._kernel(torch._fused_adamw_, w, g, s, n, t, n["weight_decay"])
 
 
 class AdaMax(Rule):
@@ -355,188 +333,3 @@ COMMON: Mapping[str, float] = {
     "clip": math.inf,  # the gradient's norm, over all parameters, is cut to this
     "max_norm": math.inf,  # each unit's incoming weights are scaled back to this norm
 }
-
-
-CONSTANT = Constant()
-
-
-@dataclass(frozen=True)
-class Optimizer:
-    """A rule by name, its numbers and a schedule: ``Optimizer("adam", lr=1e-3, clip=1.0)``.
-
-    Args:
-        rule: A key of `RULES`.
-        schedule: What multiplies the rate through training (`harness.schedules`).
-        numbers: The rule's own (see its `defaults`), and any of `COMMON`.
-
-    Raises:
-        ValueError: an unknown rule, or a number that the rule does not take.
-    """
-
-    rule: str
-    schedule: Schedule = CONSTANT
-    numbers: Mapping[str, float] = field(default_factory=dict)
-
-    def __init__(self, rule: str, schedule: Schedule = CONSTANT, **numbers: float) -> None:
-        if rule not in RULES:
-            raise ValueError(f"optimizer is {rule!r}; allowed: {', '.join(RULES)}")
-        defaults = {**COMMON, **RULES[rule].defaults}
-        for name in numbers:
-            if name not in defaults:
-                raise ValueError(f"{rule} takes no {name!r}; allowed: {', '.join(defaults)}")
-        full = {**defaults, **{name: float(value) for name, value in numbers.items()}}
-        object.__setattr__(self, "rule", rule)
-        object.__setattr__(self, "schedule", schedule)
-        object.__setattr__(self, "numbers", MappingProxyType(full))
-
-
-STRETCH = 256  # steps whose scalars are worked out at once
-
-
-class Stepper:
-    """One rule applied to K trials: holds the slots, looks the numbers up, counts the steps.
-
-    Args:
-        optimizers: K optimizers of the same rule.
-        params: The parameters of K trials; updated in place by `step`.
-        updates: Steps in all, which schedules refer to.
-        mask: (K, P) of ones, and zeros where a parameter is padding; None without padding.
-    """
-
-    def __init__(
-        self, optimizers: Sequence[Optimizer], params: Flat, updates: int,
-        mask: Tensor | None = None,
-    ) -> None:  # fmt: skip
-        rules = {o.rule for o in optimizers}
-        if len(rules) != 1:
-            raise ValueError(f"a pack has one rule; received {', '.join(sorted(rules))}")
-        self.rule = RULES[rules.pop()]()
-        self.optimizers = list(optimizers)
-        self.params, self.updates, self.mask = params, updates, mask
-        self.grads = torch.zeros_like(params.all)
-        self._free = torch.empty_like(params.all)
-        self.slots = {name: torch.zeros_like(params.all) for name in self.rule.slots}
-        self.carry: State = {}
-        self.t = 0
-        self._numbers = {
-            # float64: 1 - beta^t loses three digits in float32 when beta is near 1
-            name: torch.tensor([o.numbers[name] for o in optimizers], dtype=torch.float64)
-            for name in {**COMMON, **self.rule.defaults}
-        }
-        # Extras that no trial uses are not computed; for a trial beside them they change nothing.
-        used = {n for n, v in COMMON.items() if bool((self._numbers[n] != v).any())}
-        self.extras = used if self.rule.coupled else used - {"weight_decay"}
-        self._start, self._table = 0, torch.zeros(0)
-        self._names: list[str] = []
-        self._now: Tensor | None = None  # (S, K, 1), the row of the table that holds now
-        self.scalars: dict[str, Tensor] = {}  # name to (K, 1), windows into it
-
-    def _hold(self, now: Tensor) -> None:
-        self._now = now
-        self.scalars = dict(zip(self._names, now.unbind(0), strict=True))
-
-    def _work_out(self) -> None:
-        """The scalars of the next stretch of steps, (T, S, K, 1), in one go."""
-        self._start = self.t
-        t = np.arange(self.t, min(self.t + STRETCH, max(self.updates, self.t + 1)))
-        factors = {o.schedule: o.schedule.factor(t, self.updates) for o in self.optimizers}
-        factor = np.stack([factors[o.schedule] for o in self.optimizers], 1)  # (T, K)
-        numbers = {**self._numbers, "lr": self._numbers["lr"] * torch.from_numpy(factor)}
-        steps = torch.from_numpy(t + 1.0).unsqueeze(1)  # (T, 1)
-        own = {name: numbers[name] for name in self.rule.defaults}
-        found = self.rule.scalars(own, steps, self.carry)
-        found |= {name: numbers[name] for name in sorted(self.extras)}
-        self._names = list(found)
-        shape = (len(t), len(self.optimizers))
-        rows = [found[name].expand(shape) for name in self._names]
-        table = torch.stack(rows, 1).float().unsqueeze(-1)  # (T, S, K, 1)
-        self._table = table.to(self.params.all.device)
-        if self._now is None:
-            self._hold(self._table[0].clone())
-
-    def advance(self) -> None:
-        """Look up the numbers of the next step: apart from `apply`, which a CUDA graph repeats."""
-        if self.t >= self._start + len(self._table):
-            self._work_out()
-        assert self._now is not None
-        self._now.copy_(self._table[self.t - self._start])
-        self.t += 1
-
-    def take(self, grads: Mapping[str, Tensor]) -> None:
-        """Copy the gradients, name to (K, ...), to `grads`, where they stay until the next."""
-        self.params.gather(grads, self.grads)
-        if self.mask is not None:
-            self.grads.mul_(self.mask)
-
-    def apply(self) -> None:
-        """Move the parameters along `grads`."""
-        w, g, c = self.params.all, self.grads, self.scalars
-        if self.extras:
-            g = self._regularized(w, g, c)  # and `grads` stays the gradient, which probes read
-        if isinstance(self.rule, Muon):
-            self._muon(self.rule, w, g)
-        else:
-            self.rule.update(w, g, self.slots, c, self._free)
-        if "max_norm" in self.extras:
-            self._bound(c["max_norm"])
-
-    def step(self, grads: Mapping[str, Tensor]) -> None:
-        """One update of every trial."""
-        self.take(grads)
-        self.advance()
-        self.apply()
-
-    def _regularized(self, w: Tensor, g: Tensor, c: Numbers) -> Tensor:
-        if "clip" in self.extras:
-            norm = (g * g).sum(1, keepdim=True).sqrt()  # (K, 1)
-            g = g * (c["clip"] / (norm + 1e-6)).clamp(max=1)
-        if "weight_decay" in self.extras:
-            g = g + w * c["weight_decay"]
-        if "l1" in self.extras:
-            g = g + w.sign() * c["l1"]
-        return g
-
-    def _bound(self, most: Tensor) -> None:
-        for w in self.params.views.values():
-            if w.dim() > 2:
-                norm = (w * w).flatten(2).sum(2).sqrt()  # (K, out, ...) -> (K, out)
-                factor = (most / (norm + 1e-12)).clamp(max=1)
-                w.mul_(factor.view(*factor.shape, *(1,) * (w.dim() - 2)))
-
-    def _muon(self, rule: Muon, w: Tensor, g: Tensor) -> None:
-        s, c = self.slots, self.scalars
-        s["b"].lerp_(g, c["rest"])
-        matrix = {name: shape for name, shape in self.params.shapes.items() if len(shape) > 1}
-        pieces = {key: self.params.cut(t) for key, t in {"w": w, "g": g, **s}.items()}
-        wide = {name: number.unsqueeze(-1) for name, number in c.items()}  # (K, 1) -> (K, 1, 1)
-        for name in self.params.shapes:
-            piece = {key: cut[name] for key, cut in pieces.items()}
-            if name in matrix:
-                rule.matrices(piece["w"], piece["g"], piece["b"], wide)
-            else:
-                part = {
-                    key: p.flatten(1) if p.dim() > 1 else p.unsqueeze(1) for key, p in piece.items()
-                }
-                rule.update(part["w"], part["g"], part, c, torch.empty_like(part["w"]))
-
-    def keep(self, lanes: Tensor) -> None:
-        """Go on with only these trials; `params` keeps the same ones by itself."""
-        self.optimizers = [self.optimizers[i] for i in lanes.tolist()]
-        self.slots = {name: slot[lanes].contiguous() for name, slot in self.slots.items()}
-        self.grads = self.grads[lanes].contiguous()
-        self.mask = None if self.mask is None else self.mask[lanes].contiguous()
-        self._free = torch.empty_like(self.grads)
-        here = lanes.cpu()
-        self.carry = {name: value[here] for name, value in self.carry.items()}
-        self._numbers = {name: value[here] for name, value in self._numbers.items()}
-        self._table = self._table[:, :, lanes].contiguous()
-        self._hold(self._table[self.t - 1 - self._start].clone())
-
-    def mean_rate(self) -> Tensor:
-        """(K,) what multiplied the gradient in the latest step, averaged with weights |g|.
-
-        The weights leave out parameters that have no gradient (a pixel that is always blank),
-        whose rate is a division by epsilon and moves nothing.
-        """
-        size = self.grads.abs()
-        return (self.rule.rate(self.slots, self.scalars) * size).sum(1) / size.sum(1)
