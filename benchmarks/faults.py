@@ -177,7 +177,11 @@ class Life:
     def orphans(self) -> list[str]:
         """The names of descendants that outlived the command by more than the grace; they are
         ended."""
-        left = psutil.wait_procs(list(self.descendants.values()), timeout=GRACE)[1]
+        deadline = time.monotonic() + GRACE
+        while (left := [p for p in self.descendants.values() if _runs(p)]) and (
+            time.monotonic() < deadline
+        ):
+            time.sleep(0.1)
         self.descendants.clear()
         names = []
         for one in left:
@@ -193,6 +197,14 @@ def children(pid: int) -> list[psutil.Process]:
         return psutil.Process(pid).children(recursive=True)
     except psutil.NoSuchProcess:
         return []
+
+
+def _runs(process: psutil.Process) -> bool:
+    """Whether it is there and not just unburied: not every first process of a container buries."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def kill(processes: list[psutil.Process]) -> None:
@@ -221,7 +233,8 @@ def kill_worker(life: Life) -> bool:
     def there() -> bool:
         for one in life.watch():
             with contextlib.suppress(psutil.Error):
-                if one.cmdline()[:1] and one.cmdline()[0].startswith("ray::PackWorker"):
+                title = " ".join(one.cmdline())
+                if title.startswith("ray::") and "train" in title:  # at work, not idle
                     workers.append(one)
         return bool(workers)
 
