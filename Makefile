@@ -49,14 +49,21 @@ list: $(VENV)/.run ## list the studies
 ui: $(VENV)/.run ## open MLflow's UI on 127.0.0.1:5000
 	@$(HARNESS) ui
 
+licences: $(VENV)/.run ## list the licence of every package that is used
+	@$(HARNESS) doctor --licences
+
 test: $(VENV)/.dev ## run all tests, on up to four cores
 	@$(VENV)/bin/python -m pytest -n auto --maxprocesses 4 --dist worksteal
 
-check: $(VENV)/.dev ## ruff, mypy and the layers
+check: $(VENV)/.dev ## ruff, mypy, the layers, and known vulnerabilities of packages
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/ruff format --check .
 	@$(VENV)/bin/mypy
 	@$(VENV)/bin/python -m pytest tests/test_layers.py
+	@.ci/audit $(VENV)/bin/pip-audit
+
+faults: $(VENV)/.dev ## interrupt a study at random moments in every way, and see that nothing is lost
+	@$(VENV)/bin/python -m benchmarks.faults
 
 bench: $(VENV)/.run ## measure speed beside plain loops, Ray Tune and Optuna
 	@$(VENV)/bin/python -m benchmarks

@@ -525,10 +525,24 @@ def replay(
 
 
 @app.command()
-def doctor(as_json: Json = False) -> None:
+def doctor(
+    as_json: Json = False,
+    list_licences: Annotated[
+        bool, typer.Option("--licences", help="Only list the licence of every package it needs.")
+    ] = False,
+) -> None:
     """Try everything that a study needs here, and say how to mend what does not work."""
-    from harness.doctor import examine
+    from harness.doctor import examine, licences
 
+    if list_licences:
+        if as_json:
+            _say([vars(one) for one in licences()])
+            return
+        listed = Table("package", "version", "licence")
+        for each in licences():
+            listed.add_row(each.name, each.version, escape(each.licence))
+        out.print(listed)
+        return
     found = examine(catalog.root())
     if as_json:
         _say([vars(one) for one in found])

@@ -15,7 +15,7 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from harness.provenance import PACKAGES
 
@@ -46,6 +46,45 @@ def examine(root: Path) -> list[Finding]:
         _python, _packages, _torch, _gpu, _ray, _mlflow, _pdf, _data, _disk,
     )  # fmt: skip
     return [_safely(check, root) for check in checks]
+
+
+@dataclass(frozen=True)
+class Licence:
+    """Under what licence an installed package says that it is."""
+
+    name: str
+    version: str
+    licence: str
+
+
+def licences(package: str = "textbook-harness") -> list[Licence]:
+    """The licence of everything that a package needs, directly or not, by what is installed."""
+    found: dict[str, Licence] = {}
+    left = [package]
+    while left:
+        name = re.split(r"[^A-Za-z0-9_.-]", left.pop())[0]
+        plain = re.sub(r"[-_.]+", "-", name).lower()
+        try:
+            one = importlib.metadata.distribution(name)
+        except importlib.metadata.PackageNotFoundError:  # of another system or Python
+            continue
+        if plain in found:
+            continue
+        found[plain] = Licence(one.name, one.version, _licence(one.metadata))
+        needed = one.requires or []
+        left += [words for words in needed if "extra ==" not in words]
+    return [found[name] for name in sorted(found)]
+
+
+def _licence(about: Any) -> str:
+    kinds = [
+        words.rpartition(" :: ")[2]
+        for words in about.get_all("Classifier") or []
+        if words.startswith("License ::")
+    ]
+    written = (about.get("License") or "").strip().splitlines()
+    stated = about.get("License-Expression") or ", ".join(kinds) or (written or [""])[0]
+    return str(stated)[:80] or "not stated"
 
 
 def _safely(check: Callable[[Path], Finding], root: Path) -> Finding:
