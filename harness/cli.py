@@ -118,7 +118,7 @@ def list_(as_json: Json = False) -> None:
         seconds = one["seconds"].get("default")
         when = f"{seconds:.0f} s" if seconds else "not yet"
         table.add_row(
-            one["name"], one["question"], str(one["claims"]),
+            one["name"], escape(one["question"]), str(one["claims"]),
             f"{one['trials'].get('default', 0):,}", when,
         )  # fmt: skip
     out.print(table)
@@ -201,22 +201,22 @@ def show(name: Name, as_json: Json = False) -> None:
         own = [f"{k}={v}" for k, v in one.settings.items()]
         tuned = [f"{k} {_range(d)}" for k, d in study.space(arm).items()]
         arms.add_row(
-            escape(study.label(arm)), ", ".join(own + held), escape(", ".join(tuned)) or "–"
+            escape(study.label(arm)), escape(", ".join(own + held)), escape(", ".join(tuned)) or "–"
         )
     out.print(arms)
-    out.print(
-        "vary:  " + "; ".join(f"{k} = {', '.join(map(str, v))}" for k, v in study.vary.items())
-    )
-    out.print("fixed: " + ", ".join(f"{k} = {v}" for k, v in study.fixed.items()) + "\n")
+    vary = "; ".join(f"{k} = {', '.join(map(str, v))}" for k, v in study.vary.items())
+    out.print(f"vary:  {vary}", markup=False)
+    fixed = ", ".join(f"{k} = {v}" for k, v in study.fixed.items())
+    out.print(f"fixed: {fixed}\n", markup=False)
     metrics = Table("metric", "unit", "better", title="Metrics", title_justify="left")
     for metric, m in study.metrics.items():
-        metrics.add_row(metric, m.unit, m.better or "–")
+        metrics.add_row(metric, escape(m.unit), m.better or "–")
     out.print(metrics)
     listed = Table("claim", "margin", "source", title="Claims, with margins set before any trial",
                    title_justify="left", show_lines=True)  # fmt: skip
     for c in claims:
         listed.add_row(
-            escape(str(c["statement"])), f"{c['direction']} {c['margin']:.3g} {c['unit']}",
+            escape(str(c["statement"])), escape(f"{c['direction']} {c['margin']:.3g} {c['unit']}"),
             escape(str(c["source"])),
         )  # fmt: skip
     out.print(listed)
@@ -225,7 +225,9 @@ def show(name: Name, as_json: Json = False) -> None:
     )
     for scale, b in study.budgets.items():
         more = ", ".join(f"{k}={v}" for k, v in b.settings.items())
-        budgets.add_row(scale, str(b.draws), str(b.seeds), f"{_count(study, scale):,}", more)
+        budgets.add_row(
+            scale, str(b.draws), str(b.seeds), f"{_count(study, scale):,}", escape(more)
+        )
     out.print(budgets)
 
 
@@ -326,7 +328,7 @@ def run(
     with run_.Stop(limit) as stop:
         if rows is not None:
             run_.execute_to_file(study, source, scale, rows, out, pack_size, fresh)
-            out.print(f"rows: {rows}\nLoad them with: harness import {rows}")
+            out.print(f"rows: {rows}\nLoad them with: harness import {rows}", markup=False)
             return
         root = catalog.root()
         folder = _report_folder(root, study.name, scale)
@@ -342,7 +344,7 @@ def run(
                 f"{error}. Nothing is lost; this finishes: {shlex.join(words)}"
             ) from None
     if results.info["partial"]:
-        out.print(f"partial: {results.info['stopped']}")
+        out.print(f"partial: {results.info['stopped']}", markup=False)
         raise typer.Exit(INTERRUPTED)
 
 
@@ -383,8 +385,9 @@ def _conclude(results: Results, folder: Path, recorder: Any = None) -> None:
     )
     for label, path in (("report", paths["report.html"]), ("pdf", paths["report.pdf"]),
                         ("verdicts", paths["verdicts.json"]), ("all studies", index)):  # fmt: skip
-        out.print(f"{label + ':':13}{path}", soft_wrap=True)
-    out.print(f"{'tracking:':13}{results.info['tracking_uri']}  (make ui)", soft_wrap=True)
+        out.print(f"{label + ':':13}{path}", soft_wrap=True, markup=False)
+    where = results.info["tracking_uri"]
+    out.print(f"{'tracking:':13}{where}  (make ui)", soft_wrap=True, markup=False)
     if recorder:
         tally: Counter[str] = Counter(v.verdict for v in verdicts)
         numbers: dict[str, int] = {f"trials_{k}": v for k, v in counts.items()}
@@ -401,7 +404,7 @@ def _print_verdicts(study: Study, verdicts: list[Verdict]) -> None:
         why = f"\n[dim]{escape(v.reason)}[/]" if v.verdict == "inconclusive" and v.reason else ""
         table.add_row(
             f"[{COLOURS[v.verdict]}]{v.verdict}[/]", escape(v.statement) + why, escape(effect),
-            interval, claimed, str(v.n),
+            escape(interval), escape(claimed), str(v.n),
         )  # fmt: skip
     out.print(table)
 
@@ -487,12 +490,15 @@ def compare(
 def _print_comparison(study: Study, made: Any, names: list[str]) -> None:
     from harness.report import in_words
 
+    names = [escape(name) for name in names]
     table = Table("claim", *names, show_lines=True)
     for pair in made.verdicts:
         cells = []
         for v in pair:
             effect, interval, _ = in_words(v, study)
-            cells.append(f"[{COLOURS[v.verdict]}]{v.verdict}[/]\n{escape(effect)}  {interval}")
+            cells.append(
+                f"[{COLOURS[v.verdict]}]{v.verdict}[/]\n{escape(effect)}  {escape(interval)}"
+            )
         mark = "" if pair[0].verdict == pair[1].verdict else "[bold]changed:[/] "
         table.add_row(mark + escape(pair[0].statement), *cells)
     out.print(table)
@@ -519,7 +525,7 @@ def replay(
 
     same, lines = run_.replay(trial, catalog.root())
     for line in lines:
-        out.print(line)
+        out.print(line, markup=False)
     if not same:
         raise typer.Exit(1)
 
@@ -567,7 +573,7 @@ def ui(
     root = catalog.root()
     uri = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{root / 'mlflow.db'}"
     if uri.startswith("http"):
-        out.print(f"The tracking server's own UI is at {uri}")
+        out.print(f"The tracking server's own UI is at {uri}", markup=False)
         return
     with socket.socket() as probe:
         if probe.connect_ex(("127.0.0.1", port)) == 0:

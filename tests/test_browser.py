@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import shutil
@@ -14,8 +15,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
+from harness import report
 from tests import synthetic
 from tests.conftest import HARNESS, TINY, harness
 
@@ -306,6 +309,22 @@ def test_the_board_filters_by_verdict_study_and_deck(page: Page, board: Path) ->
     assert page.complaints() == []
 
 
+def test_what_others_wrote_is_shown_and_not_run(page: Page, tmp_path: Path) -> None:
+    bad = '<img src=x onerror="window.hacked=1"><script>window.hacked=1</script>'
+    some, verdicts = synthetic.small()
+    study = dataclasses.replace(some.study, title=bad, question=bad, fixed={"note": bad})
+    trials = some.trials.assign(error=bad, status="failed")
+    results = dataclasses.replace(some, study=study, trials=trials)
+    said = [dataclasses.replace(v, statement=bad, reason=bad, source=bad) for v in verdicts]
+    path = tmp_path / "report.html"
+    path.write_text(report.html(results, said, {f.name: "<svg></svg>" for f in study.figures}))
+    page.set()
+    page.open(path)
+    page.until(f"document.body.innerText.includes({json.dumps(bad)})")
+    page.until("document.querySelector('#explore:not([hidden])')")  # the scripts of ours have run
+    assert not page.js("return window.hacked || document.querySelectorAll('img').length")
+
+
 @pytest.fixture(scope="module")
 def axe(request: pytest.FixtureRequest) -> str:
     """axe-core's source from the npm registry, kept in pytest's cache."""
@@ -376,8 +395,8 @@ def test_a_report_from_the_ledger_alone_has_the_same_bytes_each_time(reported: P
 
 
 @contextmanager
-def served() -> Iterator[int]:
-    """MLflow's UI as `harness ui` starts it; yields its port."""
+def served() -> Iterator[tuple[int, psutil.Process]]:
+    """MLflow's UI as `harness ui` starts it; yields its port and process."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -392,7 +411,7 @@ def served() -> Iterator[int]:
                 if probe.connect_ex(("127.0.0.1", port)) == 0:
                     break
             time.sleep(0.3)
-        yield port
+        yield port, psutil.Process(server.pid)
     finally:
         os.killpg(server.pid, signal.SIGTERM)
         server.wait(30)
@@ -410,7 +429,11 @@ def test_the_mlflow_ui_shows_the_run_and_the_report_works_in_its_viewer(
     run, experiment = parent.info.run_id, parent.info.experiment_id
     ledger.client.log_artifact(run, str(paper), "large")  # one with a player
     page.set()
-    with served() as port:
+    with served() as (port, server):
+        ours = [server, *server.children(recursive=True)]
+        sockets = [s for process in ours for s in process.net_connections("inet")]
+        heard = {s.laddr.ip for s in sockets if s.status == psutil.CONN_LISTEN}
+        assert heard == {"127.0.0.1"}
         home = f"http://127.0.0.1:{port}/#/experiments"
         page.driver.get(home)
         page.until("document.body.innerText.includes('tiny')")

@@ -165,12 +165,37 @@ def test_make_passes_arguments(made: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["a; touch hacked", "$(touch hacked)", "`touch hacked`", "$(shell touch hacked)", "'\"", "a b", "$HOME", "-x"]
+    "name", [
+        "a; touch hacked", "$(touch hacked)", "`touch hacked`", "$(shell touch hacked)", "'\"", "a b", "$HOME",
+        "-x", "--help", "a\ntouch hacked", "a\n\ttouch hacked", "a && touch hacked", "$$(touch hacked)", "%#\\",
+        "${HARNESS}", "../x", "x" * 5000, "é",
+    ],
 )  # fmt: skip
 def test_make_runs_nothing_of_a_name(made: Path, name: str) -> None:
     done = make(made, "study", f"NAME={name}")
     assert json.loads(done.stdout)[-1] == name
+    done = make(made, "report", "NAME=a", f"SCALE={name}")
+    assert json.loads(done.stdout) == ["report", "--scale", name, "--", "a"]
     assert not (made / "hacked").exists()
+
+
+@pytest.mark.parametrize(
+    ("script", "code", "words"),
+    [
+        ("exit 0", 0, "no known vulnerabilities"),
+        ("echo 'Found 2 known vulnerabilities in 1 package' >&2; exit 1", 1, "Found 2 known"),
+        ("echo 'ConnectionError: no route' >&2; exit 1", 0, "skipped, the database cannot be rea"),
+    ],
+)
+def test_an_audit_fails_for_what_is_known_and_not_for_want_of_a_network(
+    tmp_path: Path, script: str, code: int, words: str
+) -> None:
+    (tmp_path / "pip-audit").write_text(f"#!/bin/sh\n{script}\n")
+    (tmp_path / "pip-audit").chmod(0o755)
+    command = [str(ROOT / ".ci" / "audit"), str(tmp_path / "pip-audit")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == code
+    assert words in done.stdout + done.stderr
 
 
 def test_make_study_needs_a_name(made: Path) -> None:

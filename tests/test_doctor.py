@@ -35,6 +35,23 @@ def test_a_sound_machine_and_then_a_broken_one(project: Path) -> None:
     assert all(one["fix"] for one in json.loads(ill.stdout) if one["state"] == "broken")
 
 
+def test_licences_of_everything_that_is_needed_are_listed() -> None:
+    listed = {one.name.lower(): one for one in doctor.licences()}
+    needed = {
+        "torch",
+        "ray",
+        "mlflow",
+        "optuna",
+        "numpy",
+        "click",
+        "alembic",
+    }  # the last two indirectly
+    assert needed <= set(listed)
+    assert "pytest" not in listed
+    assert "Apache" in listed["ray"].licence
+    assert all(one.licence and one.version for one in listed.values())
+
+
 def test_versions_are_held_against_the_tested_ones(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -445,7 +445,7 @@ def test_generator_trials_run_alone_and_are_checked(project: Path) -> None:
     assert all(math.isfinite(v) for v in frame["loss"])
 
 
-def test_a_private_cluster_answers_only_who_has_its_token(project: Path) -> None:
+def test_a_private_cluster_is_on_loopback_and_answers_only_who_has_its_token(project: Path) -> None:
     stranger = (
         "import os, sys, ray\n"
         "os.environ.pop('RAY_AUTH_TOKEN'); os.environ.pop('RAY_AUTH_MODE')\n"
@@ -457,6 +457,11 @@ def test_a_private_cluster_answers_only_who_has_its_token(project: Path) -> None
         "start_ray()\n"
         "import ray\n"
         "where = ray.get_runtime_context().gcs_address\n"
+        "import psutil\n"
+        "me = psutil.Process()\n"
+        "sockets = [s for p in (me, *me.children(True)) for s in p.net_connections('inet')]\n"
+        "heard = {s.laddr.ip for s in sockets if s.status == psutil.CONN_LISTEN}\n"
+        "assert heard and heard <= {'127.0.0.1', '::1', '::ffff:127.0.0.1'}, heard\n"
         f"done = subprocess.run([sys.executable, '-c', {stranger!r}, where], capture_output=True)\n"
         "stop_ray()\n"
         "sys.exit(done.returncode != 1 or b'AuthenticationError' not in done.stderr and b'ConnectionError' not in done.stderr)\n"

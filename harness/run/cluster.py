@@ -36,7 +36,10 @@ def start_ray() -> None:
     if address:
         _knock(address)
     elif "ray" not in sys.modules:  # it reads these when it is imported
-        # Ray listens on every interface: only who knows this run's token may ask it anything.
+        # Of its own it would listen on every interface, so that other machines can join; this, its
+        # name notwithstanding, is what keeps it to loopback. And only who knows this run's token
+        # may ask it anything: others have accounts on this machine, too.
+        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
         os.environ.setdefault("RAY_AUTH_MODE", "token")
         os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
     import ray

@@ -1,0 +1,158 @@
+"""Nobody is let in, and nothing that comes from outside is run."""
+
+from __future__ import annotations
+
+import ast
+import os
+from html.parser import HTMLParser
+from pathlib import Path
+
+from tests.conftest import TINY, harness
+
+ROOT = Path(__file__).parent.parent
+
+# --- code that could run what others wrote -------------------------------------------------------
+
+BANNED_MODULES = {
+    "pickle", "cPickle", "_pickle", "cloudpickle", "dill", "shelve", "marshal", "joblib", "yaml", "ctypes",
+    "tarfile", "zipfile", "xmlrpc", "telnetlib", "ftplib",
+}  # fmt: skip
+BANNED_CALLS = {
+    "eval", "exec", "compile", "__import__", "torch.load", "torch.save", "torch.hub.load", "np.load", "numpy.load",
+    "pd.read_pickle", "pandas.read_pickle", "shutil.unpack_archive", "os.system", "os.popen", "os.execv",
+    "subprocess.getoutput", "subprocess.getstatusoutput", "importlib.import_module", "pd.eval", "ray.cloudpickle",
+    "re.template", "jinja2.Template", "markupsafe.Markup",
+}  # fmt: skip
+# Where each of them may stand, and why.
+ALLOWED = {
+    ("harness/catalog.py", "exec"): "a study is code, which its user asks to be run",
+    ("harness/catalog.py", "compile"): "the same",
+    ("harness/tracing/code.py", "exec"): "text of our own, written from a traced program",
+    ("harness/tracing/code.py", "compile"): "the same",
+    ("harness/fingerprint.py", "importlib.import_module"): "this package, by a constant",
+    ("harness/__init__.py", "importlib.import_module"): "our own modules, from a table of ours",
+    ("harness/cli.py", "os.execv"): "MLflow's server, by fixed words",
+}
+
+
+def sources() -> list[Path]:
+    return sorted([*(ROOT / "harness").rglob("*.py"), *(ROOT / "studies").glob("*.py")])
+
+
+def found_in(path: Path) -> set[str]:
+    """What a file imports or calls of the above, and calls of a shell."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.split(".")[0] for alias in node.names} & BANNED_MODULES
+        elif isinstance(node, ast.ImportFrom):
+            module = node.module or ""
+            found |= {module.split(".")[0]} & BANNED_MODULES
+            found |= {f"{module}.{alias.name}" for alias in node.names} & BANNED_CALLS
+        elif isinstance(node, ast.Call):
+            found |= {ast.unparse(node.func)} & BANNED_CALLS
+            for word in node.keywords:
+                if word.arg in ("shell", "allow_pickle") and ast.unparse(word.value) != "False":
+                    found.add(word.arg)
+                if word.arg == "weights_only" and ast.unparse(word.value) != "True":
+                    found.add("weights_only")
+    return found
+
+
+def test_nothing_from_outside_is_run_or_unpickled() -> None:
+    found = {
+        (path.relative_to(ROOT).as_posix(), what) for path in sources() for what in found_in(path)
+    }
+    assert found == set(ALLOWED)
+
+
+def test_what_is_looked_for_would_be_found(tmp_path: Path) -> None:
+    path = tmp_path / "bad.py"
+    path.write_text(
+        "import pickle\nfrom torch import load\nimport torch\ntorch.load('x', weights_only=False)\n"
+        "import subprocess\nsubprocess.run('x', shell=True)\neval('1')\n"
+    )
+    assert found_in(path) == {"pickle", "torch.load", "weights_only", "shell", "eval"}
+
+
+def test_no_server_is_told_to_listen_elsewhere(project: Path, monkeypatch) -> None:
+    started: list[str] = []
+
+    def execv(path: str, words: list[str]) -> None:
+        started.extend(words)
+
+    monkeypatch.setattr(os, "execv", execv)
+    assert harness("ui", "--port", "5999").returncode == 0
+    assert started[started.index("--host") + 1] == "127.0.0.1"
+    for path in sources():
+        assert "0.0.0.0" not in path.read_text(), path
+
+
+# --- paths ---------------------------------------------------------------------------------------
+
+
+def test_links_in_the_report_folder_are_replaced_and_not_followed(project: Path) -> None:
+    mine = project.parent / "mine.txt"
+    mine.write_text("mine")
+    folder = project / "reports" / "tiny" / "smoke"
+    folder.mkdir(parents=True)
+    for name in ("report.html", "verdicts.json", "rows.parquet", "trials.csv", ".writable"):
+        (folder / name).symlink_to(mine)
+    (project / "reports" / "index.html").symlink_to(mine)
+    done = harness("run", "tiny", "--scale", "smoke", "--inline")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert mine.read_text() == "mine"
+    assert not (folder / "report.html").is_symlink()
+
+
+# --- words of others -----------------------------------------------------------------------------
+
+BAD = '<img src=x onerror="hacked=1"><script>hacked=1</script>[/][bold red]&\'{{7*7}}'
+
+
+class Elements(HTMLParser):
+    """Names of elements and attributes that a page has."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.found: set[str] = set()
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found |= {tag, *(f"{tag} {name}" for name, _ in attrs)}
+
+
+HOSTILE = {  # in the tiny study: words of others, for ours
+    '"Is momentum faster in the valley?"': "BAD",
+    '"Momentum needs fewer steps."': "BAD",
+    '"planned <b>failure</b>"': "BAD",
+    '"A deck"': "BAD",
+    '"[1] Heading"': '"[1] " + BAD',
+    '"Steps to the target."': "BAD",
+    'Metric("height"': "Metric(BAD",
+    '{"rule": "sgd"}': 'Arm({"rule": "sgd"}, label=BAD)',
+    '"break_it": False': '"break_it": True, "note": BAD',
+    "STUDY = Study(": "STUDY = Study(title=BAD, ",
+    "def trial(": f"BAD = {BAD!r}\n\n\ndef trial(",
+}
+
+
+def test_a_study_called_script_is_shown_and_not_run(project: Path) -> None:
+    text = TINY
+    for ours, theirs in HOSTILE.items():
+        assert text.count(ours) == 1, ours
+        text = text.replace(ours, theirs)
+    (project / "studies" / "tiny.py").write_text(text)
+    for words in (("list",), ("show", "tiny"), ("run", "tiny", "--scale", "smoke", "--inline")):
+        done = harness(*words)
+        assert done.returncode == 0, (words, done.stdout, done.stderr)
+        assert "[/]" in done.stdout and "onerror=" in done.stdout, words
+    for name in ("tiny/smoke/report.html", "index.html"):
+        page = (project / "reports" / name).read_text()
+        elements = Elements(page).found
+        assert "img" not in elements
+        assert not {one for one in elements if " on" in one}
+        assert "<script>hacked" not in page
+        assert "{{7*7}}" in page
+    figure = (project / "reports" / "tiny" / "smoke" / "figures" / "steps.svg").read_text()
+    assert not {"img", "script"} & Elements(figure).found
