@@ -325,12 +325,14 @@ def run(
             "--trial-limit was given with --inline; allowed: either, for only a worker process can "
             "be ended while it trains"
         )
-    with run_.Stop(limit) as stop:
-        if rows is not None:
+    if rows is not None:
+        with run_.Stop(limit):
             run_.execute_to_file(study, source, scale, rows, out, pack_size, fresh)
-            out.print(f"rows: {rows}\nLoad them with: harness import {rows}", markup=False)
-            return
-        root = catalog.root()
+        out.print(f"rows: {rows}\nLoad them with: harness import {rows}", markup=False)
+        return
+    root = catalog.root()
+    lock = root / ".harness" / f"{study.name}.lock"
+    with run_.sole(lock, f"study {study.name} in {root}"), run_.Stop(limit) as stop:
         folder = _report_folder(root, study.name, scale)
         results, recorder = run_.execute(
             study, source, scale, root, out, stop, use_ray=not inline, fresh=fresh,

@@ -7,6 +7,7 @@ executors are Ray Tune, with packs as its trials, and a plain loop in this proce
 from harness.run.beginning import check_data
 from harness.run.cluster import start_ray, stop_ray, try_ray
 from harness.run.ending import Stop, Stopped
+from harness.run.lock import sole
 from harness.run.recorded import find_run, recall, replay, results_of
 from harness.run.rowsfile import RowsFile, execute_to_file, import_rows, read_rows
 from harness.run.session import Keeper, Session, inline
@@ -28,6 +29,7 @@ __all__ = [
     "recall",
     "replay",
     "results_of",
+    "sole",
     "start_ray",
     "stop_ray",
     "try_ray",

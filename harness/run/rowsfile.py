@@ -19,6 +19,7 @@ from harness.plan import Plan
 from harness.progress import Meter
 from harness.results import STATUSES, Results
 from harness.run.beginning import check_data, info_of, now, open_ledger, work_of
+from harness.run.lock import sole
 from harness.run.recorded import results_of
 from harness.run.session import Session, inline, packer_for
 from harness.study import PHASES, BadInput, Source, Study, Trial
@@ -74,7 +75,8 @@ def execute_to_file(
     A file of an interrupted run is gone on with, unless `fresh`.
 
     Raises:
-        BadInput: the folder cannot be written, or the file is another study's.
+        BadInput: the folder cannot be written, another process writes the file, or it is another
+            study's.
     """
     try:
         mine = path.parent.is_dir() and os.access(path.parent, os.W_OK)
@@ -86,6 +88,14 @@ def execute_to_file(
             f"--rows {str(path)!r} cannot be written; allowed: a new file, or one written by "
             "--rows, in a folder that can be written"
         )
+    with sole(path.with_name(f".{path.name}.lock"), f"--rows {str(path)!r}"):
+        _train_to_file(study, source, scale, path, console, pack_size, fresh)
+
+
+def _train_to_file(
+    study: Study, source: Source, scale: str, path: Path, console: Console,
+    pack_size: int | None, fresh: bool,
+) -> None:  # fmt: skip
     plan = Plan(study, source, scale)
     info = info_of(catalog.root(), plan, "", check_data(study, plan))
     earlier = None
