@@ -28,8 +28,17 @@ from typing import Any
 import numpy as np
 
 from harness.architectures import HYPERPARAMETERS, Architecture, Space
-from harness.study import BadInput
+from harness.study import BadInput, Metric
 
+METRICS = {  # what `search` reports
+    "regret": Metric("points", better="low", worst=100.0),
+    "evaluations": Metric("trainings", label="trainings, short ones among them"),
+    "hypervolume": Metric(
+        "share", better="high", worst=0.0, label="hypervolume, share of the whole space's"
+    ),
+    "front_params": Metric("trained numbers", log=True),
+    "front_accuracy": Metric("fraction", better="high"),
+}
 EPSILON = 1e-9  # of a full training: sums of shares are not exact
 REFERENCE = "reference"  # the setting of an architecture alone
 
@@ -202,6 +211,15 @@ class Scores:
         """(N,) mean test accuracy of full trainings, over seeds."""
         mean: np.ndarray = self.test[:, -1].mean(axis=1)
         return mean
+
+
+def joint(space: Space, scores: Scores) -> JointSpace:
+    """The architectures of a space that a table holds at every setting, with these settings."""
+    settings = tuple(s for s in HYPERPARAMETERS if any(arm == s for arm, _ in scores.places))
+    architectures = tuple(
+        a for a in space.architectures if all((s, a.name) in scores.places for s in settings)
+    )
+    return JointSpace(space, architectures, settings)
 
 
 def _parts(candidate: Candidate) -> tuple[str, Architecture]:

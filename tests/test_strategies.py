@@ -16,7 +16,7 @@ from harness.strategies.comparator import _graphs, fit
 from harness.strategies.regression import codes
 from harness.tabular import JointSpace
 
-torch.set_num_threads(1)  # as in a worker
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 SPACE = Space(("none", "skip", "pool", "conv3"), 4, 4, depths=(1,), widths=(4,))
 WORTH = {"none": 0, "skip": 1, "pool": 2, "conv3": 4}

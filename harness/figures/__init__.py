@@ -13,6 +13,8 @@ A study lists specs; the report calls ``spec.draw(study, frame)`` and `svg`.
 | `scatter` | one metric against another, a dot a trial |
 | `sensitivity` | a metric against a nuisance |
 | `trajectories` | paths over the contours of a surface |
+| `space` | architectures, a dot each, against their size |
+| `cells` | the best architectures' cells as graphs |
 | `custom` | what the study's own function draws |
 
 Drawing is a pure function of the study and the frame: the same rows give the same bytes. Every spec
@@ -24,6 +26,7 @@ matplotlib and seaborn are imported where they are used, so that study files sta
 
 from harness.figures.axes import words
 from harness.figures.base import Figure_, custom
+from harness.figures.cells import cells, space
 from harness.figures.depth import layers
 from harness.figures.dots import intervals
 from harness.figures.export import standalone, svg
@@ -46,7 +49,7 @@ from harness.figures.theme import (
 from harness.figures.trials import boxes, scatter
 
 __all__ = [
-    "COLOURS", "INK", "PAPER", "Figure_", "across", "blank", "boxes", "curves", "custom", "dashes",
+    "COLOURS", "INK", "PAPER", "Figure_", "across", "blank", "boxes", "cells", "curves", "custom", "dashes",
     "final", "font_folder", "heat", "intervals", "layers", "palette", "panels", "scatter",
-    "sensitivity", "standalone", "style", "svg", "trajectories", "words",
+    "sensitivity", "space", "standalone", "style", "svg", "trajectories", "words",
 ]  # fmt: skip
