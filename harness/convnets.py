@@ -36,6 +36,12 @@ def pooling(side: int) -> Tensor:
     return near / near.sum(0)
 
 
+def quadrants(z: Tensor) -> Tensor:
+    """The mean over each quadrant of maps (B, width, `MAP`, `MAP`): (B, `QUADRANTS` width)."""
+    half = MAP // 2
+    return z.view(*z.shape[:2], 2, half, 2, half).mean((3, 5)).flatten(1)
+
+
 class Convolutions(nn.Module):
     """The convolutions that leave one node, as one: 3x3, or 3x3 with all but the centre masked,
     which is 1x1. No bias. Drawn from N(0, 2 / fan-in) (He et al. 2015, eq. 10).
@@ -136,8 +142,5 @@ class ConvNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         z = normalised(self.stem(x.view(-1, 1, self.side, self.side)))  # (B, width, MAP, MAP)
-        z = self.cells(z)
-        half = MAP // 2
-        quadrants = z.view(*z.shape[:2], 2, half, 2, half).mean((3, 5))  # (B, width, 2, 2)
-        out: Tensor = self.out(quadrants.flatten(1))
+        out: Tensor = self.out(quadrants(self.cells(z)))
         return out

@@ -22,8 +22,16 @@ from torch.func import functional_call
 from torch.nn import functional
 
 from harness import data, random
-from harness.architectures import CLASSES, MAP, Architecture, Hyperparameters, Space, pairs
-from harness.convnets import Convolutions, normalised, pooling
+from harness.architectures import (
+    CLASSES,
+    MAP,
+    QUADRANTS,
+    Architecture,
+    Hyperparameters,
+    Space,
+    pairs,
+)
+from harness.convnets import Convolutions, normalised, pooling, quadrants
 from harness.study import BadInput
 
 ORDERS = ("first", "second", "joint")
@@ -104,14 +112,14 @@ class Supernet(nn.Module):
         self.side, patch = space.side, space.side // MAP
         self.stem = nn.Conv2d(1, width, patch, stride=patch)
         self.cells = nn.ModuleList([MixedCell(space, width) for _ in range(depth)])
-        self.out = nn.Linear(width, CLASSES)
+        self.out = nn.Linear(QUADRANTS * width, CLASSES)
 
     def forward(self, x: Tensor, alpha: Tensor) -> Tensor:
         z = normalised(self.stem(x.view(-1, 1, self.side, self.side)))
         weights = alpha.softmax(1)
         for cell in self.cells:
             z = cell(z, weights)
-        out: Tensor = self.out(z.mean((2, 3)))
+        out: Tensor = self.out(quadrants(z))
         return out
 
 

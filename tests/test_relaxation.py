@@ -36,7 +36,7 @@ def certain(operations: tuple[str, ...]) -> torch.Tensor:
 )
 def test_a_certain_supernet_is_the_network_itself(edges: tuple[str, ...]) -> None:
     torch.manual_seed(0)
-    supernet, network = Supernet(SPACE), ConvNet(Architecture(edges, 2, 4), SPACE.side)
+    supernet, network = Supernet(SPACE), ConvNet(SPACE, Architecture(edges, 2, 4))
     network.stem.load_state_dict(supernet.stem.state_dict())
     network.out.load_state_dict(supernet.out.state_dict())
     for mixed, cell in zip(supernet.cells, network.cells, strict=True):
