@@ -186,7 +186,7 @@ def trials_of(study: Study, frame: pd.DataFrame, run_ids: dict[str, str]) -> pd.
         return pd.DataFrame(columns=columns)
     ordered = frame.sort_values("step", kind="stable")
     last = ordered.groupby("trial", sort=False).last().reset_index()  # skips NaN: a metric's last
-    last["run_id"] = last["trial"].map(run_ids).fillna("")
+    last["run_id"] = [run_ids.get(key, "") for key in last["trial"]]
     return last[columns].sort_values(["phase", "arm", *study.vary, "seed"], kind="stable")
 
 

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
 import torch
 
 from harness import catalog
-from harness.ledger import HISTORY, Ledger
+from harness.ledger import HISTORY, Ledger, Recorder
 from tests.conftest import HARNESS, TINY, apart, harness
 
 
@@ -400,37 +403,82 @@ def test_workers_get_data_through_the_object_store(project: Path) -> None:
     assert frame.loc[frame["arm"] == "asked", "writable"].tolist() == [0.0, 0.0]
 
 
-def test_a_tracking_server(project: Path) -> None:
-    import socket
+def served(project: Path, port: int) -> subprocess.Popen[bytes]:
+    """A tracking server that answers on a port of this machine."""
+    server = subprocess.Popen(
+        [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", f"sqlite:///{project}/served.db",
+         "--artifacts-destination", str(project / "served"), "--host", "127.0.0.1", "--port", str(port),
+         "--workers", "1"],
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+    )  # fmt: skip
+    deadline = time.time() + 120
+    while time.time() < deadline:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                break
+        time.sleep(0.3)
+    return server
+
+
+def test_a_tracking_server_that_is_killed_and_comes_back(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from harness.run import session
 
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     uri = f"http://127.0.0.1:{port}"
-    server = subprocess.Popen(
-        [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", f"sqlite:///{project}/served.db",
-         "--artifacts-destination", str(project / "served"), "--host", "127.0.0.1", "--port", str(port),
-         "--workers", "1"],
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
+    words = ("run", "tiny", "--scale", "smoke", "--inline")
+    servers = [served(project, port)]
+    real, calls = session.run_pack, []
+
+    def killing(*given: Any) -> Any:
+        calls.append(given)
+        if len(calls) == 2:
+            os.killpg(servers[0].pid, signal.SIGKILL)
+            servers[0].wait(30)
+        return real(*given)
+
+    monkeypatch.setattr(session, "run_pack", killing)
+    monkeypatch.setattr(Recorder, "patience", 1.0)
     try:
-        deadline = time.time() + 120
-        while time.time() < deadline:
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", port)) == 0:
-                    break
-            time.sleep(0.3)
-        done = harness("run", "tiny", "--scale", "smoke", "--inline", MLFLOW_TRACKING_URI=uri)
+        done = harness(*words, MLFLOW_TRACKING_URI=uri)
+        assert done.returncode == 1, done.stdout + done.stderr
+        said = " ".join(done.stdout.split())
+        assert "the tracking store takes no records: no answer (ConnectionError); training" in said
+        assert "20/20 trials" in said
+        assert "Momentum needs fewer steps." in said  # judged all the same
+        assert (
+            f"error: tracking store {uri} takes no records, no answer (ConnectionError); 6"
+            in done.stderr
+        )
+        assert f"this finishes: harness {' '.join(words)}" in done.stderr
+        before, trained = rows(project), len(calls)
+        monkeypatch.undo()
+        monkeypatch.chdir(project)
+        monkeypatch.setattr(session, "run_pack", killing)
+        servers.append(served(project, port))
+        done = harness(*words, MLFLOW_TRACKING_URI=uri)
         assert done.returncode == 0, done.stdout + done.stderr
+        assert len(calls) == trained
+        assert "View run" not in done.stdout
+        pd.testing.assert_frame_equal(rows(project), before)
         assert not (project / "mlflow.db").exists()
-        before = rows(project)
+        assert not list((project / ".harness").rglob("*.parquet"))
+        ledger = Ledger(project, uri)
+        (parent,) = ledger.parents("tiny", "smoke")
+        assert parent.info.status == "FINISHED"
+        assert len(ledger.children(parent.info.experiment_id, parent.info.run_id)) == 20
         (project / "reports" / "tiny" / "smoke" / "rows.parquet").unlink()
         done = harness("report", "tiny", "--scale", "smoke", MLFLOW_TRACKING_URI=uri)
         assert done.returncode == 0, done.stdout + done.stderr
         pd.testing.assert_frame_equal(rows(project), before)
     finally:
-        server.terminate()
-        server.wait(30)
+        for server in servers:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(server.pid, signal.SIGKILL)
+            server.wait(30)
 
 
 def test_generator_trials_run_alone_and_are_checked(project: Path) -> None:

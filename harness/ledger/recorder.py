@@ -37,11 +37,15 @@ NOTE_LENGTH = 8000
 # What a store that is away, locked or full meets us with; anything else is a fault of ours.
 AWAY = (OSError, MlflowException, SQLAlchemyError, sqlite3.Error)
 FIRST_DELAY, LONGEST_DELAY = 0.5, 10.0  # seconds between attempts
-PATIENCE = 60.0  # seconds without progress after which a finished study ends without the store
 
 
 def one_line(error: BaseException) -> str:
-    """An error's first line, or its kind where it says nothing."""
+    """An error's first line, or its kind where it says nothing.
+
+    MLflow repeats address and retries of a server that cannot be reached, over half a page.
+    """
+    if isinstance(error, MlflowException) and isinstance(error.__context__, OSError):
+        return f"no answer ({type(error.__context__).__name__})"
     lines = str(error).strip().splitlines()
     return lines[0][:300] if lines else type(error).__name__
 
@@ -76,6 +80,8 @@ class Recorder:
         continued: Whether the run was there before.
         say: Where to tell a user that the store is away, or is back.
     """
+
+    patience = 60.0  # seconds without progress after which a finished study ends without the store
 
     def __init__(
         self, ledger: Ledger, study: Study, experiment: str, run_id: str, continued: bool,
@@ -141,11 +147,11 @@ class Recorder:
         self.remember(info)
         return self.wait()
 
-    def wait(self, patience: float = PATIENCE) -> bool:
+    def wait(self, patience: float | None = None) -> bool:
         """Wait until the store has all that was added.
 
         Args:
-            patience: Seconds without progress after which to give up.
+            patience: Seconds without progress after which to give up, other than the usual.
 
         Returns:
             Whether it has. What it has not waits in the spool.
@@ -153,7 +159,7 @@ class Recorder:
         self._progress = time.monotonic()
         with self._changed:
             while self._entries and not self.error:
-                left = self._progress + patience - time.monotonic()
+                left = self._progress + (patience or self.patience) - time.monotonic()
                 if left <= 0 or self._given_up:
                     self._given_up = True
                     return False
@@ -168,7 +174,7 @@ class Recorder:
         unsaved = sum(entry.fill is not None for entry in entries)
         lost = f" ({unsaved} of them in memory only)" if unsaved else ""
         return (
-            f"tracking store {self.ledger.uri} takes no records: {self._trouble or 'no answer'}; "
+            f"tracking store {self.ledger.uri} takes no records, {self._trouble or 'no answer'}; "
             f"{len(entries)} wait in {self.spool}{lost}"
         )
 
@@ -207,15 +213,15 @@ class Recorder:
 
         if not self.wait():
             raise Unfinished(self.missing())
-        self._insist(finish, time.monotonic() + (0.0 if partial else PATIENCE))
+        self._insist(finish, time.monotonic() + (0.0 if partial else self.patience))
 
-    def end(self, status: str, patience: float = PATIENCE) -> None:
+    def end(self, status: str, patience: float | None = None) -> None:
         """Close the parent run without a report, as FAILED or KILLED, if the store takes it."""
         client = self.ledger.client
         with contextlib.suppress(Exception):  # another error is on its way, or the user's Ctrl-C
             if self.wait(patience):
                 step = functools.partial(client.set_terminated, self.run_id, status)
-                self._insist(step, time.monotonic() + patience)
+                self._insist(step, time.monotonic() + (patience or self.patience))
 
     # --- the thread that records -----------------------------------------------------------------
 
@@ -229,12 +235,14 @@ class Recorder:
             self._changed.notify_all()
 
     def _drain(self) -> None:
-        while not self.error:
+        while not self.error and not self._given_up:
             with self._changed:
                 self._changed.wait_for(lambda: len(self._entries) > 0)
                 entry = self._entries[0]
             try:
                 self._insist(functools.partial(self._record, entry))
+            except Unfinished:
+                return
             except Exception as error:  # handed to the driver by `add` and `wait`
                 self.error = error
             with self._changed:
@@ -260,7 +268,7 @@ class Recorder:
             except AWAY as error:
                 self._unsure = True
                 self._away(error)
-                if time.monotonic() + delay > until:
+                if self._given_up or time.monotonic() + delay > until:
                     raise Unfinished(self.missing()) from None
                 time.sleep(delay)
                 delay = min(2 * delay, LONGEST_DELAY)
@@ -274,8 +282,8 @@ class Recorder:
         first, self._trouble = not self._trouble, one_line(error)
         if first:
             self.say(
-                f"the tracking store takes no records ({self._trouble}); training goes on, and they "
-                f"wait in {self.spool}"
+                f"the tracking store takes no records: {self._trouble}; training goes on, and they wait "
+                f"in {self.spool}"
             )
 
     def _save(self, entry: _Entry) -> None:
