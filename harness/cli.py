@@ -521,11 +521,15 @@ def _print_comparison(study: Study, made: Any, names: list[str]) -> None:
 @app.command()
 def replay(
     trial: Annotated[str, typer.Argument(help="A trial's key, from trials.csv or MLflow's tags.")],
+    study: Annotated[
+        Path | None,
+        typer.Option(help="The study file to train it from, instead of the recorded one."),
+    ] = None,
 ) -> None:
     """Train one finished trial again and compare it with its recorded rows."""
     from harness import run as run_
 
-    same, lines = run_.replay(trial, catalog.root())
+    same, lines = run_.replay(trial, catalog.root(), study)
     for line in lines:
         out.print(line, markup=False)
     if not same:

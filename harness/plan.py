@@ -76,10 +76,9 @@ class Plan:
         self._cells: list[_Cell] = []
         self.planned = 0
         for arm, cell in study.cells(scale):
-            settings = study.settings(scale, arm, cell)
-            words = frozenset([arm, *(v for v in settings.values() if isinstance(v, str))])
+            words = _words(study, scale, arm, cell)
             if words not in hashes:
-                hashes[words] = fingerprint.code_hash(source.text, _name(study.trial), words)
+                hashes[words] = _code(study, source, words)
             space = study.space(arm)
             draws = study.draws(scale, arm, cell)
             search = Search(space, draws, study.sampler)
@@ -152,9 +151,7 @@ class Plan:
 
     def _trial(self, cell: _Cell, phase: str, nuisance: Mapping[str, Any], seed: int) -> Trial:
         bare = make_trial(self.study, self.scale, phase, cell.arm, cell.cell, nuisance, seed, "")
-        reported = sorted(self.study.metrics)  # rows keep what is declared, and nothing else
-        key = _digest([self.study.name, phase, cell.arm, bare.settings, seed, cell.code, reported])
-        return dataclasses.replace(bare, key=key)
+        return dataclasses.replace(bare, key=_key(self.study, bare, cell.code))
 
     def _winner(self, cell: _Cell) -> Mapping[str, Any]:
         if not cell.draws:
@@ -193,6 +190,28 @@ class Plan:
     def done(self) -> bool:
         """Whether every trial of the plan has been told."""
         return self.told >= self.planned
+
+
+def current_key(study: Study, source: Source, scale: str, trial: Trial) -> str:
+    """The key that a trial would get now; another than `trial.key` says that its code changed."""
+    words = _words(study, scale, trial.arm, trial.cell)
+    return _key(study, trial, _code(study, source, words))
+
+
+def _key(study: Study, trial: Trial, code: str) -> str:
+    reported = sorted(study.metrics)  # rows keep what is declared, and nothing else
+    about = [study.name, trial.phase, trial.arm, trial.settings, trial.seed, code, reported]
+    return _digest(about)
+
+
+def _words(study: Study, scale: str, arm: str, cell: Mapping[str, Any]) -> frozenset[str]:
+    """What may name a part that a cell trains."""
+    settings = study.settings(scale, arm, cell)
+    return frozenset([arm, *(v for v in settings.values() if isinstance(v, str))])
+
+
+def _code(study: Study, source: Source, words: frozenset[str]) -> str:
+    return fingerprint.code_hash(source.text, _name(study.trial), words)
 
 
 def _name(trial: Any) -> str:

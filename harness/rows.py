@@ -165,6 +165,7 @@ def trial_of(study: Study, scale: str, rows: pd.DataFrame) -> Trial:
     nuisance = {
         name: int(first[name]) if isinstance(dist, Int) else first[name]
         for name, dist in study.space(arm).items()
+        if not pd.isna(first[name])  # nothing was drawn, where draws are 0
     }
     return make_trial(
         study,

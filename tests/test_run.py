@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pandas as pd
 import pytest
@@ -237,6 +238,42 @@ def test_replay_is_bitwise(finished: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     assert "bitwise the same" in done.stdout
     assert harness("replay", "nothing").returncode == 2
+    assert harness("replay", "0" * 16).returncode == 2
+
+
+def test_replay_is_of_the_study_that_was_recorded_and_says_what_differs(project: Path) -> None:
+    # a study of one's own, outside studies/, that is gone by then
+    own = project / "elsewhere" / "mine.py"
+    own.parent.mkdir()
+    own.write_text(TINY.replace("draws=4, seeds=6", "draws=1, seeds=2"))
+    assert harness("run", str(own), "--scale", "smoke", "--inline").returncode == 0
+    frame = pd.read_parquet(project / "reports" / "mine" / "smoke" / "rows.parquet")
+    key = frame["trial"].iloc[0]
+    text = own.read_text()
+    own.unlink()
+    done = harness("replay", key)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "bitwise the same" in done.stdout
+    assert "changed" not in done.stdout
+    own.write_text(text.replace("StepsTo(1.0)", "StepsTo(1e-9)"))
+    done = harness("replay", key, "--study", str(own))
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "steps_to_target: 1 rows differ" in done.stdout
+    assert "the code that trains has changed since" in done.stdout
+    assert "is not the text that was recorded" in done.stdout.replace("\n", " ")
+    with mock.patch.object(Ledger, "own", return_value=False):  # as a server's would be
+        done = harness("replay", key)
+    assert done.returncode == 2
+    assert "what a server holds is not run" in done.stderr
+    path = next((project / "mlruns").rglob("all.parquet"))
+    mended = pd.read_parquet(path)
+    for old in path.parent.glob("p0*"):
+        old.unlink()
+    mended.loc[mended["trial"] == key, "loss"] += 1e-15
+    mended.to_parquet(path, index=False)
+    done = harness("replay", key)
+    assert done.returncode == 1
+    assert "loss:" in done.stdout
 
 
 def test_more_seeds_reuse_what_is_there(project: Path) -> None:

@@ -159,6 +159,10 @@ class Ledger:
             self._homes[run_id] = Path(urllib.parse.unquote(place.path)) if local else None
         return self._homes[run_id]
 
+    def own(self, run_id: str) -> bool:
+        """Whether a run's record is files of this machine alone, and no server's."""
+        return self._local and self._home(run_id) is not None
+
     def keep(self, run_id: str, path: Path, folder: str = "") -> None:
         """Move a file into a run's artifacts; doing it again after it was done changes nothing."""
         home = self._home(run_id)

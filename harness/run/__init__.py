@@ -8,7 +8,8 @@ from harness.run.beginning import check_data
 from harness.run.cluster import start_ray, stop_ray, try_ray
 from harness.run.ending import Stop, Stopped
 from harness.run.lock import sole
-from harness.run.recorded import find_run, recall, replay, results_of
+from harness.run.recorded import find_run, recall, results_of
+from harness.run.replayed import replay
 from harness.run.rowsfile import RowsFile, execute_to_file, import_rows, read_rows
 from harness.run.session import Keeper, Session, inline
 from harness.run.whole import execute

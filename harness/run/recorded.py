@@ -1,4 +1,4 @@
-"""Runs that the ledger holds: recalled, found by a user's words, replayed."""
+"""Runs that the ledger holds: recalled, and found by a user's words."""
 
 from __future__ import annotations
 
@@ -8,14 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import torch
 
-from harness import catalog, provenance, rows
+from harness import rows
 from harness.claims import registration
 from harness.results import Results
 from harness.run.beginning import open_ledger
 from harness.study import SCALES, BadInput, Source, Study
-from harness.work import run_pack
 
 
 def recall(
@@ -72,58 +70,6 @@ def find_run(words: str, root: Path) -> tuple[str, str, str]:
         )
     tags = found[int(back or 0)].data.tags
     return tags["harness.study"], tags["harness.scale"], found[int(back or 0)].info.run_id
-
-
-def replay(key: str, root: Path) -> tuple[bool, list[str]]:
-    """Train a recorded trial again, here and alone, and compare it row by row.
-
-    Returns:
-        Whether every row is bitwise the same, and lines that say what was compared.
-
-    Raises:
-        BadInput: no ledger run holds a trial of that key.
-    """
-    ledger = open_ledger(root)
-    for name in catalog.names():
-        source = catalog.find(name)
-        study = catalog.load(source)
-        for parent in ledger.parents(name):
-            frame = ledger.rows_of(study, parent)
-            recorded = frame[frame["trial"] == key]
-            if recorded.empty:
-                continue
-            scale = parent.data.tags["harness.scale"]
-            trial = rows.trial_of(study, scale, recorded)
-            device = "cuda" if torch.cuda.is_available() else "cpu"
-            again = rows.frame_of(study, "replay", [trial], run_pack(study, [trial], device))
-            return _compare(study, ledger.info_of(parent.info.run_id), recorded, again)
-    raise BadInput(f"no trial {key!r} in {ledger.uri}; allowed: a key from trials.csv")
-
-
-def _compare(
-    study: Study, info: Mapping[str, Any], recorded: pd.DataFrame, again: pd.DataFrame
-) -> tuple[bool, list[str]]:
-    columns = ["step", "status", *study.metrics]
-    old = recorded.sort_values("step")[columns].reset_index(drop=True)
-    new = again.sort_values("step")[columns].reset_index(drop=True)
-    first = recorded.iloc[0]
-    lines = [
-        f"{first['study']} {first['arm']}, {first['phase']} seed {first['seed']}: {len(old)} rows"
-    ]
-    if old.equals(new):
-        return True, [*lines, "every row is bitwise the same"]
-    if len(old) != len(new):
-        lines.append(f"{len(old)} rows recorded, {len(new)} rows now")
-    else:
-        differ = (old != new) & ~(old.isna() & new.isna())
-        lines += [f"{name}: {count} rows differ" for name, count in differ.sum().items() if count]
-    then, today = info.get("provenance", {}), provenance.describe()
-    lines += [
-        f"{what}: {then.get(what)} then, {value} now"
-        for what, value in today.items()
-        if what != "command" and then.get(what) != value
-    ]
-    return False, lines
 
 
 def results_of(
