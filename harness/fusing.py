@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, grad_and_value, stack_module_state, vmap
+from torch.func import functional_call, stack_module_state, vmap
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from harness import random
@@ -376,12 +376,29 @@ class Program:
         self, params: Tensors, buffers: Tensors, batch: tuple[Tensor, ...], numbers: Tensors,
         into: Tensors,
     ) -> Tensor:  # fmt: skip
-        self.module.train()
-        losses: Tensor
-        grads, losses = vmap(grad_and_value(self.loss))(params, buffers, batch, numbers)
+        losses, grads = self._forward_and_back(params, buffers, batch, numbers)
         for name, g in grads.items():
             into[name].copy_(g)
         return losses
+
+    def _forward_and_back(
+        self, params: Tensors, buffers: Tensors, batch: tuple[Tensor, ...], numbers: Tensors
+    ) -> tuple[Tensor, Tensors]:
+        """Losses (K,) in training mode and gradients (K, ...).
+
+        No lane's loss depends on another's parameters, so the gradient of their sum is that of
+        each. (`torch.func.grad` imports torch's compiler, which takes longer than many a pack.)
+        """
+        self.module.train()
+        own = {name: w.detach().requires_grad_() for name, w in params.items()}
+        with torch.enable_grad():
+            losses: Tensor = vmap(self.loss)(own, buffers, batch, numbers)
+            found = torch.autograd.grad(losses.sum(), list(own.values()), allow_unused=True)
+        grads = {
+            name: torch.zeros_like(w) if g is None else g
+            for (name, w), g in zip(own.items(), found, strict=True)
+        }
+        return losses.detach(), grads
 
     def _vmapped_score(
         self, params: Tensors, buffers: Tensors, batch: tuple[Tensor, ...], *_: Tensors
@@ -446,7 +463,7 @@ def _try(module: nn.Module, objective: Objective, batch: tuple[Tensor, ...]) -> 
     before = functorch._is_vmap_fallback_enabled()
     functorch._set_vmap_fallback_enabled(False)  # it would run lane by lane
     try:
-        vmap(grad_and_value(one.loss))(params, buffers, batch, {})
+        one._forward_and_back(params, buffers, batch, {})
     except Exception as error:
         # its own faults show when it is trained; here only what vmap says of itself counts
         try:

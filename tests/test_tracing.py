@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 import torch
 from torch.func import grad_and_value, vmap
@@ -149,3 +152,30 @@ def test_operations_are_called_by_functions_that_lead_to_them() -> None:
     into = Op(aten.sum.dim_IntList, (Ref(0), [1], True), {}, [Ref(2)], False)
     assert torch.equal(quickest(into, tensors)(a, [1], True), a.sum(1, keepdim=True))
     assert torch.equal(a, torch.ones(2, 3))  # nothing was run to find out
+
+
+def test_the_transpose_of_a_product_is_worked_out_the_other_way_round() -> None:
+    def fn(a, b):
+        return (a @ b).transpose(1, 2), (a @ b.exp()).transpose(1, 2), a.transpose(1, 2) @ a
+
+    a, b = torch.randn(5, 4, 3), torch.randn(5, 3, 2)
+    run, _ = trace(fn, (torch.ones(5, 4, 3), torch.ones(5, 3, 2)))
+    ours = run([a, b])
+    for one, other in zip(ours, fn(a, b), strict=True):
+        torch.testing.assert_close(one, other)
+        assert one.is_contiguous()
+
+
+def test_training_does_not_import_a_compiler() -> None:
+    code = """
+import sys
+from functools import partial
+from harness.data import Data
+from harness.models import MLP
+from harness.packs import Optimizer, Training, train
+one = Training(partial(MLP, (64, 8, 10)), Optimizer("adam"), Data("digits"), steps=2, batch_size=4)
+assert train([one], [0])[0].status == "finished"
+print([name for name in ("torch._dynamo", "sympy") if name in sys.modules])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"  # it would take longer than most packs

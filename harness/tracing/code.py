@@ -7,9 +7,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 
-from harness.tracing.operations import Op, Ref, last_uses, mapped, refs
+from harness.tracing.operations import Mode, Op, Ref, last_uses, mapped, refs
 
 
 def compiled(
@@ -92,7 +91,7 @@ class _Reached(Exception):
     """An operation was reached; it is not run."""
 
 
-class _Witness(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class _Witness(Mode):  # type: ignore[no-untyped-call]
     """Stops at the first operation, and knows which it was."""
 
     reached: tuple[Any, tuple[Any, ...], dict[str, Any]] | None = None

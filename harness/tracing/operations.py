@@ -7,12 +7,21 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 aten = torch.ops.aten
 
 
 class Untraceable(RuntimeError):
     """The function depends on tensors' values, or reads tensors that no operation made."""
+
+
+class Mode(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Sees operations before they run."""
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # torch would import its compiler, for seconds, to keep it from looking in
 
 
 @dataclass(frozen=True)

@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 
-from harness.tracing.operations import Op, Ref, Untraceable, aten, mapped
+from harness.tracing.operations import Mode, Op, Ref, Untraceable, aten, mapped
 
 
-class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class Recorder(Mode):  # type: ignore[no-untyped-call]
     """Writes down every operation below the function transforms."""
 
     def __init__(self, inputs: list[Tensor]) -> None:

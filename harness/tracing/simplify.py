@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import torch
@@ -28,7 +29,8 @@ _WITH_TENSOR = {
 class Simplified:
     """A list of operations without what transforms leave behind: what follows from constants,
     views that change no shape, products and powers with one, double transposes, what was worked
-    out before, and what nothing uses. Every number stays what it was, to the bit.
+    out before, and what nothing uses. Every number stays what it was, to the bit, but those of a
+    product whose transpose was taken: it is worked out the other way round.
 
     Args:
         ops: As recorded; changed.
@@ -56,7 +58,42 @@ class Simplified:
         }
         kept = [op for op in ops if not self._known(op)]
         self.returned = mapped(returned, self._earliest)
-        self.ops = _used(kept, self.returned)
+        self.ops = _used(self._turned(_used(kept, self.returned)), self.returned)
+
+    def _turned(self, ops: list[Op]) -> list[Op]:
+        """The transpose of a product as a product of transposes, so that it lies in order."""
+        uses = Counter(ref for op in ops for ref in op.inputs())
+        made = {out: op for op in ops for out in op.outs if out is not None}
+        turned: list[Op] = []
+        for op in ops:
+            out = op.outs[0]
+            flips = (op.target, op.args[1:]) == (aten.transpose.int, (1, 2))
+            product = made.get(op.args[0]) if flips else None
+            if (
+                out is None
+                or product is None
+                or product.target is not aten.bmm.default
+                or uses[op.args[0]] > 1
+                or not self._still(*product.inputs(), out)
+            ):
+                turned.append(op)
+                continue
+            factors = []
+            for factor in reversed(product.args):
+                before = made.get(factor)
+                if before is not None and (before.target, before.args[1:]) == (op.target, (1, 2)):
+                    factors.append(before.args[0])
+                else:
+                    factors.append(self._new(self.tensors[factor.number].transpose(1, 2)))
+                    turned.append(Op(op.target, (factor, 1, 2), {}, [factors[-1]], False))
+            was = self.tensors[out.number]
+            self.tensors[out.number] = torch.empty_like(was, memory_format=torch.contiguous_format)
+            turned.append(Op(product.target, tuple(factors), {}, [out], False))
+        return turned
+
+    def _new(self, value: Tensor) -> Ref:
+        self.tensors.append(value)
+        return Ref(len(self.tensors) - 1)
 
     def _earliest(self, value: Any) -> Any:
         return self.same.get(value, value) if isinstance(value, Ref) else value
@@ -152,9 +189,8 @@ class Simplified:
             and kind in (torch.float32, torch.float64)
             and self.tensors[value.number].dtype == kind
         ):
-            constant = Ref(len(self.tensors))
-            self.tensors.append(torch.tensor(float(number), dtype=kind))
-            self.constants[constant] = self.tensors[-1]
+            constant = self._new(torch.tensor(float(number), dtype=kind))
+            self.constants[constant] = self.tensors[constant.number]
             turned = op.target is aten.rsub.Scalar
             op.target = _WITH_TENSOR[op.target]
             op.args = (constant, value) if turned else (value, constant)
