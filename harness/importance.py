@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import itertools
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -123,6 +123,92 @@ def fanova(
     found = _draws(shares, y.size, len(terms), forests, resamples, generator)
     method = f"fANOVA, {trees} trees"
     return Importance(method, tuple(terms), *found, y.size, clipped)
+
+
+@dataclass(frozen=True)
+class Marginal:
+    """Predicted performance along one hyperparameter, the others averaged out over their ranges
+    (Hutter, Hoos & Leyton-Brown 2014, section 3).
+
+    Attributes:
+        name: The hyperparameter.
+        values: (points,) where, in its own unit, evenly apart on the axis that it was drawn on.
+        mean: (points,) on all trials, the mean over forest seeds.
+        draws: (draws, points) on resampled trials.
+        n: How many trials.
+    """
+
+    name: str
+    values: Array
+    mean: Array
+    draws: Array
+    n: int
+
+
+def marginals(
+    trials: pd.DataFrame,
+    objective: Array,
+    space: Mapping[str, BaseDistribution],
+    generator: np.random.Generator,
+    wanted: Sequence[tuple[str, Mapping[str, tuple[float, float]]]],
+    *,
+    points: int = 32,
+    trees: int = 32,
+    forests: int = 4,
+    resamples: int = 199,
+) -> list[Marginal]:
+    """What the forests of `fanova` predict along single hyperparameters, all from the same forests.
+
+    Args:
+        wanted: For each curve the hyperparameter along which it goes, and between which fractions
+            of their axes others are averaged, where not over all: ``("lr", {"width": (0, 0.5)})``.
+        points: Of each curve.
+
+    Other arguments as for `fanova`.
+    """
+    rows, bounds, y, _ = _encoded(trials, objective, space)
+    names, edges = list(bounds), np.array(list(bounds.values()))
+    for name, given in wanted:
+        for one in (name, *given):
+            if one not in names or isinstance(space[one], CategoricalDistribution):
+                ordered = [n for n in names if not isinstance(space[n], CategoricalDistribution)]
+                raise BadInput(f"a marginal of {one!r}; allowed: {', '.join(ordered)}")
+    from sklearn.ensemble import RandomForestRegressor
+
+    places = (np.arange(points) + 0.5) / points
+    regions = []  # of each curve: its axis, and the box that the others are averaged over
+    for name, given in wanted:
+        box = np.array([given.get(one, (0.0, 1.0)) for one in names])  # (names, 2)
+        regions.append((names.index(name), box))
+
+    def curves(chosen: Array) -> Array:
+        forest = RandomForestRegressor(trees, random_state=int(generator.integers(2**31)))
+        forest.fit(rows[chosen], y[chosen])
+        leaves = [_leaves(tree.tree_, edges) for tree in forest.estimators_]
+        each = [[_along(leaf, *region, places) for region in regions] for leaf in leaves]
+        curve: Array = np.mean(each, axis=0)  # (trees, curves, points) -> (curves, points)
+        return curve.ravel()
+
+    point, draws = _draws(curves, y.size, len(wanted) * points, forests, resamples, generator)
+    found = []
+    for number, (name, _) in enumerate(wanted):
+        own = slice(number * points, (number + 1) * points)
+        low, high = bounds[name]
+        values = low + places * (high - low)
+        values = np.exp(values) if getattr(space[name], "log", False) else values
+        found.append(Marginal(name, values, point[own], draws[:, own], y.size))
+    return found
+
+
+def _along(leaves: tuple[Array, Array, Array], axis: int, box: Array, places: Array) -> Array:
+    """(points,) a tree's mean at each place of one axis, over a box in the others."""
+    values, low, high = leaves  # (leaves,), (leaves, names) twice
+    inside = np.clip(np.minimum(high, box[:, 1]) - np.maximum(low, box[:, 0]), 0, None)
+    inside /= box[:, 1] - box[:, 0]
+    weights = values * np.delete(inside, axis, 1).prod(axis=1)  # (leaves,)
+    at = (low[:, axis] <= places[:, None]) & (places[:, None] < high[:, axis])  # (points, leaves)
+    found: Array = at @ weights
+    return found
 
 
 def ped_anova(

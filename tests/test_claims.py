@@ -16,10 +16,14 @@ from harness.claims import (
     best_draws_equivalent,
     best_draws_higher,
     best_draws_lower,
+    best_draws_published,
+    carried,
     crosses,
+    draws,
     equivalent,
     every,
     everywhere,
+    falls,
     final_values,
     higher,
     judge,
@@ -29,9 +33,11 @@ from harness.claims import (
     ratio_above,
     ratio_below,
     reads,
+    rises,
     rows_for,
     share_above,
     share_below,
+    share_higher,
     statistic,
     undecided,
     values,
@@ -81,6 +87,13 @@ SEARCHES = {
     "share above": share_above("acc", 0.5, of="lr", arm="a", task="u"),
     "share below": share_below("acc", 0.2, of="lr", arm="a", task="u"),
     "interaction below": share_below("acc", 0.2, of=("lr", "width"), arm="a", task="u"),
+    "share higher": share_higher("acc", of="lr", than="width", arm="a", task="u"),
+    "rises": rises("acc", of="width", arm="a", task="u"),
+    "falls": falls("steps", of="lr", by=-0.5, arm="a", task="u"),
+    "carried": carried("acc", of="lr", over="width", cost=0.05, arm="a", task="u"),
+    "published": best_draws_published(
+        "acc", 0.7, within=0.05, after=40, arm="a", share=0.2, task="u"
+    ),
 }
 CHECKS |= SEARCHES
 
@@ -105,7 +118,8 @@ def make(*checks: object) -> Study:
 
 @pytest.mark.parametrize("name", CHECKS)
 @pytest.mark.parametrize("hold", [True, False])
-def test_planted_effects_are_found(name: str, hold: bool) -> None:
+def test_planted_effects_are_found(name: str, hold: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(draws, "RESAMPLES", 29)  # of plain frames: more say nothing more
     study = make(CHECKS[name])
     verdict = judge(study, CHECKS[name].planted(study, 12, hold))[0]
     assert verdict.verdict == ("supported" if hold else "refuted")
@@ -359,3 +373,11 @@ def test_what_reports_nothing_is_said() -> None:
     verdict = judge(study, frame)[0]
     assert verdict.n == 9
     assert "3 of 12 trials of b task=u report no such number" in verdict.reason
+
+
+def test_a_published_value_is_compared_only_after_enough_training() -> None:
+    check = SEARCHES["published"]
+    frame = check.planted(make(check), 12, True)
+    (verdict,) = judge(make(check), frame.assign(step=39))
+    assert verdict.verdict == "inconclusive"
+    assert "longest trial had 39 updates" in verdict.reason

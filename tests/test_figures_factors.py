@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import re
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness import figures, stats
-from harness.figures import Figure_, across, boxes, heat, layers, scatter
+from harness.figures import Figure_, across, boxes, heat, layers, marginals, scatter, shares
 from harness.figures.axes import spread, thin
 from harness.figures.trials import Boxes, best, pareto
 from harness.study import InvalidStudy, Metric
@@ -209,6 +210,42 @@ def test_boxes_hold_the_best_share_by_validation() -> None:
     wanted = ended.nlargest(3, "valid_accuracy")["trial"]
     assert set(kept.loc[kept["arm"] == "relu", "trial"]) == set(wanted)
     assert "best 3 of 10" in shown(spec)
+
+
+def test_judged_arms_are_told_better_or_worse_as_the_paper_tells_them() -> None:
+    spec = boxes("f", "c", "test_accuracy", top=1.0, where=FOUR, mark="relu", judged=("tanh",))
+    frame = deep.frame().query("phase == 'tune' and depth == 4 and not norm")
+    ended = frame["step"] == 100
+    for shift, said in ((0.3, "better"), (-0.3, "worse"), (0.0, None)):
+        noise = frame[ended].groupby("arm").cumcount() / 1000  # the same in both arms
+        values = 0.5 + noise + np.where(frame.loc[ended, "arm"] == "tanh", shift, 0.0)
+        some = frame.assign(status="finished")
+        some.loc[ended, "test_accuracy"] = values
+        assert {"better", "worse"} & set(shown(spec, some)) == ({said} if said else set())
+    assert any("Welch's t, Bonferroni over 1" in text for text in shown(spec))
+
+
+def test_what_a_search_says_of_each_hyperparameter(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("harness.figures.searches.RESAMPLES", 4)
+    frame = deep.frame().query("phase == 'tune' and depth == 4 and not norm")
+    grown = pd.concat(  # ten draws are few: three times as many
+        frame.assign(trial=frame["trial"] + str(i), lr=frame["lr"] * (1 + i / 10)) for i in range(3)
+    )
+    for spec, said in (
+        (
+            marginals("f", "c", "test_accuracy", arm="relu", where=FOUR),
+            "fANOVA, 32 trees, 30 draws",
+        ),
+        (shares("f", "c", "test_accuracy", arm="relu", where=FOUR), "fANOVA, 32 trees"),
+    ):
+        spec.validate(STUDY)
+        assert any(said in text for text in shown(spec, grown))
+        assert "lr" in shown(spec, grown)
+        few = frame[frame["arm"] == "relu"].iloc[:4]
+        assert any("allowed: at least 8 trials" in text for text in shown(spec, few))
+    assert any("PED-ANOVA, best 10%" in text for text in shown(spec, grown))
+    with pytest.raises(InvalidStudy, match="allowed: arm=…, one of them"):
+        replace(spec, arms=None).validate(STUDY)
 
 
 def test_the_marked_arm_has_its_median_drawn_across() -> None:

@@ -14,7 +14,7 @@ from optuna.distributions import IntDistribution as Int
 from sklearn.ensemble import RandomForestRegressor
 from sklearn.tree import DecisionTreeRegressor
 
-from harness.importance import Importance, fanova, ped_anova, tree_shares
+from harness.importance import Importance, fanova, marginals, ped_anova, tree_shares
 from harness.study import BadInput
 
 UNIT = np.array([[0.0, 1.0], [0.0, 1.0]])
@@ -183,3 +183,32 @@ FRAME, Y = trials(20)
 def test_what_cannot_be_used_is_named(call, says) -> None:
     with pytest.raises(BadInput, match=says):
         call()
+
+
+def test_marginals_are_the_averages_of_what_the_forest_predicts() -> None:
+    frame, y = trials(80)
+    wanted = [("x", {}), ("x", {"y": (0.5, 1.0)})]
+    found = marginals(
+        frame, y, SPACE, generator(3), wanted, points=8, trees=4, forests=1, resamples=2
+    )
+    seed = int(generator(3).integers(2**31))
+    forest = RandomForestRegressor(4, random_state=seed).fit(frame.to_numpy(), y)
+    at = (np.arange(8) + 0.5) / 8
+    for curve, low in zip(found, (0.0, 0.5), strict=True):
+        grid = (np.arange(400) + 0.5) / 400
+        points = np.stack(np.meshgrid(at, low + (1 - low) * grid, [0.3], indexing="ij"), -1)
+        # z is averaged too: over random places, which is all this check leaves to chance
+        points = np.repeat(points.reshape(8 * 400, 1, 3), 25, axis=1)
+        points[..., 2] = generator(1).random(points.shape[:2])
+        expected = forest.predict(points.reshape(-1, 3)).reshape(8, -1).mean(1)
+        np.testing.assert_allclose(curve.mean, expected, atol=0.01)
+        assert curve.values == pytest.approx(at)
+        assert curve.draws.shape == (2, 8)
+        assert curve.n == 80
+    rate = marginals(
+        frame.assign(x=10 ** (-frame["x"])), y, SPACE | {"x": Float(0.1, 1, log=True)},
+        generator(), [("x", {})], points=2, forests=1, resamples=1,
+    )[0]  # fmt: skip
+    assert np.log10(rate.values) == pytest.approx([-0.75, -0.25])
+    with pytest.raises(BadInput, match="marginal of 'w'; allowed: x, y, z"):
+        marginals(frame, y, SPACE, generator(), [("w", {})])

@@ -10,6 +10,7 @@ unit), gives a diverged trial its metric's worst score, and leaves out failed tr
     checks        what they mean: levels, differences and ratios
     compound      several checks at once, and plain functions
     draws         checks of the search itself: its best draws, correlations, shares of variance
+    marginals     checks of what the search predicts along one hyperparameter
     judge         from a study and its frame to verdicts
     registration  what was claimed, and when, relative to the rows
 """
@@ -25,18 +26,23 @@ from harness.claims.sentences import (
     best_draws_equivalent,
     best_draws_higher,
     best_draws_lower,
+    best_draws_published,
+    carried,
     crosses,
     equivalent,
     every,
     everywhere,
+    falls,
     higher,
     lower,
     rank_correlation_above,
     rank_correlation_below,
     ratio_above,
     ratio_below,
+    rises,
     share_above,
     share_below,
+    share_higher,
     statistic,
 )
 from harness.claims.verdicts import LEVEL, MIN_SEEDS, Evidence, Verdict
@@ -58,10 +64,13 @@ __all__ = [
     "best_draws_equivalent",
     "best_draws_higher",
     "best_draws_lower",
+    "best_draws_published",
+    "carried",
     "crosses",
     "equivalent",
     "every",
     "everywhere",
+    "falls",
     "final_values",
     "higher",
     "judge",
@@ -71,9 +80,11 @@ __all__ = [
     "ratio_above",
     "ratio_below",
     "reads",
+    "rises",
     "rows_for",
     "share_above",
     "share_below",
+    "share_higher",
     "statistic",
     "undecided",
     "values",

@@ -19,10 +19,13 @@ from harness.study import InvalidStudy, Study
 if TYPE_CHECKING:
     from harness.importance import Importance
 
+RESAMPLES = 99  # of trials, for the uncertainty of shares and marginals
 FEW_TRIALS = 20  # fewer say nothing about a correlation or a share
 
 
-def _draws(study: Study, arm: str, where: dict[str, Any], metrics: dict[str, Any]) -> pd.DataFrame:
+def planted_draws(
+    study: Study, arm: str, where: dict[str, Any], metrics: dict[str, Any]
+) -> pd.DataFrame:
     """Planted rows of tune trials: metrics and nuisance by name, one value a trial."""
     cell = {factor: levels[0] for factor, levels in study.vary.items()} | where
     count = len(next(iter(metrics.values())))
@@ -110,8 +113,51 @@ class Best(Difference):
         frames = []
         for (arm, where), centre in zip(self.places(study), (0.5 + shift, 0.5), strict=True):
             own = {self._by(study): rank, self.metric: centre + noise}
-            frames.append(_draws(study, arm, dict(where), own))
+            frames.append(planted_draws(study, arm, dict(where), own))
         return pd.concat(frames)
+
+
+@dataclass(frozen=True)
+class BestLevel(Best):
+    """How far the mean of one arm's best draws lies from a published value.
+
+    Args:
+        value: What was published.
+        after: Updates that the longest trial must have been given, for the value to be comparable.
+    """
+
+    value: float = 0.0
+    after: int = 0
+
+    def places(self, study: Study) -> list[Place]:
+        return [(self.arm, dict(self.where))]
+
+    def quantity(self, study: Study) -> str:
+        name = f"{Check.quantity(self, study)}, best {self.share:.0%} of draws"
+        return f"{name}, less the published {self.value:g}"
+
+    def evidence(self, frame: pd.DataFrame, study: Study) -> Evidence:
+        (where,) = self.places(study)
+        column, note = self._best(frame, study, where)
+        longest = int(rows_of(frame, *where, self.phase)["step"].max())
+        if longest < self.after:
+            raise Missing(
+                f"the longest trial had {longest:,} updates; the published value is compared after "
+                f"{self.after:,}"
+            )
+        test = (
+            f"mean of the best {self.share:.0%} of draws by {self._by(study).replace('_', ' ')}, "
+            "Student's t over trials, two one-sided tests"
+        )
+        return Evidence(stats.Mean(column - self.value), self.margin, self.direction, note, test)
+
+    def planted(self, study: Study, seeds: int, hold: bool) -> pd.DataFrame:
+        count = math.ceil(max(seeds, MIN_SEEDS) / self.share)
+        noise = 0.01 * self.margin * np.linspace(-1, 1, count)
+        own = {self._by(study): np.linspace(0.1, 0.9, count)}
+        own[self.metric] = self.value + (0.0 if hold else 5 * self.margin) + noise
+        frame = planted_draws(study, self.arm, dict(self.where), own)
+        return frame.assign(step=max(self.after, 1))
 
 
 @dataclass(frozen=True)
@@ -163,14 +209,16 @@ class RankCorrelation(Check):
         x = np.linspace(0.1, 0.9, max(seeds, 2 * FEW_TRIALS))
         side = 1.0 if (self.direction == "above") == hold else -1.0
         own = {self.column: x, self.metric: side * x if self.column != self.metric else x}
-        return _draws(study, self.arm, dict(self.where), own).assign(phase=self.phase)
+        return planted_draws(study, self.arm, dict(self.where), own).assign(phase=self.phase)
 
 
 @dataclass(frozen=True)
 class Share(Check):
-    """How much of a metric's variance over the search one nuisance, or a pair, explains (fANOVA)."""
+    """How much of a metric's variance over the search one nuisance, or a pair, explains (fANOVA);
+    or how much more than another, `than`."""
 
     of: tuple[str, ...] = ()
+    than: tuple[str, ...] = ()
     phase: str = "tune"
 
     replication = "trial"
@@ -178,22 +226,25 @@ class Share(Check):
     def validate(self, study: Study) -> None:
         super().validate(study)
         space = study.space(self.arm)
-        for name in self.of:
+        for name in (*self.of, *self.than):
             if name not in space:
                 raise InvalidStudy(
                     f"a claim reads the share of {name!r}; allowed: {', '.join(space)}"
                 )
         if len(self.of) not in (1, 2):
             raise InvalidStudy(f"a share of {self.of!r}; allowed: one name, or two")
-        if not 0 < self.margin < 1:
+        if not (-1 if self.than else 0) < self.margin < 1 or (not self.margin and not self.than):
             raise InvalidStudy(f"a share's margin is {self.margin}; allowed: between 0 and 1")
 
     def unit(self, study: Study) -> str:
         return "share of variance"
 
     def quantity(self, study: Study) -> str:
-        names = " x ".join(name.replace("_", " ") for name in self.of)
-        return f"share of {names} in {super().quantity(study)}"
+        one, other = (
+            " x ".join(name.replace("_", " ") for name in names) for names in (self.of, self.than)
+        )
+        less = f" less that of {other}" if other else ""
+        return f"share of {one}{less} in {super().quantity(study)}"
 
     def evidence(self, frame: pd.DataFrame, study: Study) -> Evidence:
         where = dict(self.where)
@@ -211,23 +262,32 @@ class Share(Check):
             else ""
         )
         test = f"{found.method}, bootstrap over trials"
-        return Evidence(found.of(*self.of), self.margin, self.direction, note, test)
+        share = found.of(*self.of)
+        if self.than:
+            other = found.of(*self.than)
+            share = stats.Bootstrap(share.effect - other.effect, share.draws - other.draws, share.n)
+        return Evidence(share, self.margin, self.direction, note, test)
 
     def planted(self, study: Study, seeds: int, hold: bool) -> pd.DataFrame:
-        generator = np.random.default_rng(0)
-        space = study.space(self.arm)
-        drawn = {name: _drawn(dist, generator, 80) for name, dist in space.items()}
+        own = drawn(study, self.arm)
         large = (self.direction == "above") == hold
-        others = [name for name in space if name not in self.of]
+        others = [name for name in own if name not in self.of]
         # two that only act apart do not interact, and what another explains is not this one's
-        names = list(self.of) if large else others[:1] or list(self.of[:1])
+        less = list(self.than) or others[:1] or list(self.of[:1])
+        names = list(self.of) if large else less
         if len(names) == 1:
-            signs = drawn[names[0]][1]
+            signs = own[names[0]][1]
         else:
             # high in one corner: a forest finds that among other names, and no product of signs
-            signs = np.all([drawn[name][1] > 0.5 for name in names], axis=0).astype(float)
-        own = {name: column for name, (column, _) in drawn.items()} | {self.metric: signs}
-        return _draws(study, self.arm, dict(self.where), own)
+            signs = np.all([own[name][1] > 0.5 for name in names], axis=0).astype(float)
+        columns = {name: column for name, (column, _) in own.items()} | {self.metric: signs}
+        return planted_draws(study, self.arm, dict(self.where), columns)
+
+
+def drawn(study: Study, arm: str, count: int = 80) -> dict[str, tuple[Any, np.ndarray]]:
+    """Values of all that an arm draws, and where each lies in its distribution, from 0 to 1."""
+    generator = np.random.default_rng(0)
+    return {name: _drawn(dist, generator, count) for name, dist in study.space(arm).items()}
 
 
 def _drawn(dist: Any, generator: np.random.Generator, count: int) -> tuple[Any, np.ndarray]:
@@ -260,4 +320,4 @@ def _fanova(
     drawn = dict(space)
     trials = pd.DataFrame(dict(zip(drawn, columns, strict=True)))
     generator = np.random.default_rng(0)
-    return importance.fanova(trials, np.array(objective), drawn, generator, resamples=99)
+    return importance.fanova(trials, np.array(objective), drawn, generator, resamples=RESAMPLES)

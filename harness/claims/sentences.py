@@ -13,7 +13,8 @@ import pandas as pd
 
 from harness.claims.checks import Check, Difference, Level, Ratio
 from harness.claims.compound import Everywhere, Statistic
-from harness.claims.draws import Best, RankCorrelation, Share
+from harness.claims.draws import Best, BestLevel, RankCorrelation, Share
+from harness.claims.marginals import Carried, Rise
 from harness.claims.verdicts import At
 from harness.study import InvalidStudy, Study
 
@@ -176,6 +177,20 @@ def best_draws_equivalent(
     return Best(metric, arm, "within", within, _items(where), than=to, share=share, select=select)
 
 
+def best_draws_published(
+    metric: str, value: float, *, arm: str, within: float, after: int = 0, share: float = 0.1,
+    select: str = "", **where: Any,
+) -> Check:  # fmt: skip
+    """The best `share` of an arm's draws lie `within` a published value, where the longest trial had
+    at least `after` updates."""
+    if within <= 0:
+        raise InvalidStudy(f"best_draws_published(within={within}); allowed: a positive band")
+    return BestLevel(
+        metric, arm, "within", within, _items(where), than=arm, share=share, select=select,
+        value=value, after=after,
+    )  # fmt: skip
+
+
 def rank_correlation_above(
     metric: str, value: float, *, column: str, arm: str, phase: str = "tune", at: At = "end",
     **where: Any,
@@ -204,6 +219,32 @@ def share_below(
 ) -> Check:
     """A nuisance (or the interaction of two) explains less than `value` of a metric's variance."""
     return Share(metric, arm, "below", value, _items(where), of=_names(of))
+
+
+def share_higher(
+    metric: str, *, of: str, than: str, arm: str, by: float = 0.0, **where: Any
+) -> Check:
+    """A nuisance explains more of a metric's variance than another, by more than `by`."""
+    return Share(metric, arm, "above", by, _items(where), of=(of,), than=(than,))
+
+
+def rises(metric: str, *, of: str, arm: str, by: float = 0.0, **where: Any) -> Check:
+    """A metric's prediction over the highest third of a nuisance's range exceeds that over the
+    lowest third by more than `by` (fANOVA's marginal)."""
+    return Rise(metric, arm, "above", by, _items(where), of=of)
+
+
+def falls(metric: str, *, of: str, arm: str, by: float = 0.0, **where: Any) -> Check:
+    """The same, is less by more than `by`; a negative `by` allows a rise of so much."""
+    return Rise(metric, arm, "below", -by, _items(where), of=of)
+
+
+def carried(metric: str, *, of: str, over: str, cost: float, arm: str, **where: Any) -> Check:
+    """A nuisance chosen in the lower half of another's range and kept in the upper half costs less
+    than `cost`, over the best choice there (fANOVA's marginals)."""
+    if cost <= 0:
+        raise InvalidStudy(f"carried(cost={cost}); allowed: over 0")
+    return Carried(metric, arm, "below", cost, _items(where), of=of, over=over)
 
 
 def _names(of: str | tuple[str, str]) -> tuple[str, ...]:

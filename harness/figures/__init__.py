@@ -12,6 +12,8 @@ A study lists specs; the report calls ``spec.draw(study, frame)`` and `svg`.
 | `boxes` | the best share of each arm's trials |
 | `scatter` | one metric against another, a dot a trial |
 | `sensitivity` | a metric against a nuisance |
+| `marginals` | what the search predicts along each nuisance |
+| `shares` | how much of the variance each nuisance and each pair explains |
 | `trajectories` | paths over the contours of a surface |
 | `space` | architectures, a dot each, against their size |
 | `cells` | the best architectures' cells as graphs |
@@ -34,6 +36,7 @@ from harness.figures.factors import across, heat
 from harness.figures.nuisances import sensitivity
 from harness.figures.paths import trajectories
 from harness.figures.rows import final
+from harness.figures.searches import marginals, shares
 from harness.figures.steps import curves
 from harness.figures.theme import (
     COLOURS,
@@ -50,6 +53,6 @@ from harness.figures.trials import boxes, scatter
 
 __all__ = [
     "COLOURS", "INK", "PAPER", "Figure_", "across", "blank", "boxes", "cells", "curves", "custom", "dashes",
-    "final", "font_folder", "heat", "intervals", "layers", "palette", "panels", "scatter",
-    "sensitivity", "space", "standalone", "style", "svg", "trajectories", "words",
+    "final", "font_folder", "heat", "intervals", "layers", "marginals", "palette",
+    "panels", "scatter", "sensitivity", "shares", "space", "standalone", "style", "svg", "trajectories", "words",
 ]  # fmt: skip

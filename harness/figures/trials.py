@@ -29,11 +29,13 @@ class Boxes(Figure_):
     top: float = 0.1
     select: str | None = None
     mark: str | None = None
+    judged: tuple[str, ...] = ()
 
     def validate(self, study: Study) -> None:
         super().validate(study)
         self._allow("select", [self.select] if self.select else [], study.metrics)
         self._allow("mark", [self.mark] if self.mark else [], self.arms or study.arms)
+        self._allow("judged arm", self.judged, self.arms or study.arms if self.mark else ())
         if not 0 < self.top <= 1:
             raise InvalidStudy(
                 f"figure {self.name!r} has top={self.top!r}; allowed: over 0, up to 1"
@@ -87,6 +89,15 @@ class Boxes(Figure_):
             note = (
                 f"best {kept[0][0]} of {kept[0][1]}" if len(kept) == 1 else f"best {self.top:.0%}"
             )
+            if self.judged:
+                assert self.mark is not None
+                for arm, said in self._differs(some, metric).items():
+                    ax.text(1, arms.index(arm) - 0.34, said, transform=ax.get_yaxis_transform(),
+                            ha="right", va="center", fontsize=6, style="italic")  # fmt: skip
+                note = (
+                    f"{note}; better, worse than {study.label(self.mark)}: Welch's t, Bonferroni "
+                    f"over {len(self.judged)}"
+                )
             ax.set_title(note, loc="right", fontsize=6.5, style="italic", weight="normal")
             ax.tick_params(axis="y", length=0)
             ax.spines["left"].set_visible(False)
@@ -97,6 +108,23 @@ class Boxes(Figure_):
             if i % columns:
                 ax.tick_params(labelleft=False)
         return figure
+
+    def _differs(self, some: pd.DataFrame, metric: Metric) -> dict[str, str]:
+        """Which judged arms differ from the marked one, two-sided at 5 % over all that are judged,
+        and how: what the paper calls significant, with no margin."""
+        from scipy.stats import ttest_ind
+
+        columns = {arm: some.loc[some["arm"] == arm, "value"].to_numpy() for arm in
+                   (str(self.mark), *self.judged)}  # fmt: skip
+        marked, found = columns.pop(str(self.mark)), {}
+        for arm, column in columns.items():
+            if min(len(column), len(marked)) < 2 or not np.isfinite([*column, *marked]).all():
+                continue
+            test = ttest_ind(column, marked, equal_var=False)
+            if test.pvalue < 0.05 / len(self.judged):
+                high = test.statistic > 0
+                found[arm] = "better" if high == (metric.better == "high") else "worse"
+        return found
 
 
 def best(study: Study, rows: pd.DataFrame, spec: Boxes) -> pd.DataFrame:
@@ -266,6 +294,7 @@ def boxes(
     top: float = 0.1,
     select: str | None = None,
     mark: str | None = None,
+    judged: Sequence[str] = (),
     factor: str | None = None,
     levels: Sequence[Any] | None = None,
     arms: Sequence[str] | None = None,
@@ -279,11 +308,13 @@ def boxes(
         select: The metric that says which trials are best; by default the first of the study's
             `select` that the trials report.
         mark: An arm to highlight: its median is drawn across all others.
+        judged: Arms that are compared with it as Greff et al. do (Welch's t at 5 %, Bonferroni over
+            those judged); what differs is said.
         factor: The factor of `vary` whose levels are the panels.
     """
     return Boxes(
         name, caption, metric, factor, as_tuple(levels), pairs(where), as_tuple(arms), phase,
-        top=top, select=select, mark=mark,
+        top=top, select=select, mark=mark, judged=tuple(judged),
     )  # fmt: skip
 
 

@@ -1,0 +1,165 @@
+"""What a search says of each hyperparameter: predicted performance along it, and shares of variance."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from harness.figures.axes import limits, numbers, outer, words
+from harness.figures.base import Figure_, pairs
+from harness.figures.rows import final
+from harness.figures.theme import COLOURS, INK, PAPER, blank, palette, panels
+from harness.study import BadInput, InvalidStudy, Metric, Study
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+RESAMPLES = 99
+BAND = (0.025, 0.975)
+
+
+@dataclass(frozen=True)
+class _Search(Figure_):
+    """The tune trials of one arm in one cell."""
+
+    def validate(self, study: Study) -> None:
+        super().validate(study)
+        if self.arms is None or len(self.arms) != 1:
+            raise InvalidStudy(
+                f"figure {self.name!r} reads the draws of {', '.join(self.arms or study.arms)}; "
+                "allowed: arm=…, one of them"
+            )
+
+    def _trials(self, study: Study, rows: pd.DataFrame) -> tuple[pd.DataFrame, np.ndarray]:
+        """One row a draw, and its objective."""
+        values = final(study, rows[rows["phase"] == "tune"], self.metric)
+        values = values[values["value"].notna()]
+        return values, values["value"].to_numpy(dtype=float)
+
+    def _space(self, study: Study) -> dict[str, Any]:
+        assert self.arms is not None
+        return study.space(self.arms[0])
+
+
+@dataclass(frozen=True)
+class Marginals(_Search):
+    """Predicted performance along each hyperparameter (Greff et al. 2015, figure 4)."""
+
+    def _draw(self, study: Study, rows: pd.DataFrame) -> Figure:
+        from harness import importance  # it takes a second to import
+
+        trials, objective = self._trials(study, rows)
+        space = self._space(study)
+        names = [name for name, one in space.items() if hasattr(one, "low") and not one.single()]
+        wanted: list[tuple[str, Mapping[str, tuple[float, float]]]] = [(n, {}) for n in names]
+        try:
+            found = importance.marginals(
+                trials, objective, space, np.random.default_rng(0), wanted, resamples=RESAMPLES
+            )
+        except BadInput as why:  # too few draws
+            return blank(str(why))
+        assert self.arms is not None
+        colour, metric = palette(study)[self.arms[0]], study.metrics[self.metric]
+        figure, axes = panels(len(found), columns=min(len(found), 4), height=1.9, legend=0.25)
+        bands = [np.quantile(curve.draws, BAND, axis=0) for curve in found]
+        seen = pd.Series(np.concatenate([*(b.ravel() for b in bands), *(c.mean for c in found)]))
+        for ax, curve, (low, high) in zip(axes, found, bands, strict=True):
+            if metric.log:
+                ax.set_yscale("log")
+            ax.fill_between(curve.values, low, high, color=colour, alpha=0.22, lw=0)
+            ax.plot(curve.values, curve.mean, color=colour, lw=1.5)
+            log = bool(getattr(space[curve.name], "log", False))
+            along = Metric("", log=log)
+            if log:
+                ax.set_xscale("log")
+            limits(ax, "x", pd.Series(curve.values), along)
+            limits(ax, "y", seen, metric)
+            numbers(ax, "x", along, most=4)
+            numbers(ax, "y", metric)
+            ax.set_xlabel(curve.name.replace("_", " "))
+            ax.set_ylabel(f"predicted {words(self.metric, metric)}")
+        outer(axes, share_y=True)
+        for ax in axes:  # every panel has an axis of its own
+            ax.tick_params(labelbottom=True)
+        method = f"fANOVA, 32 trees, {found[0].n} draws of {study.label(self.arms[0])}"
+        figure.supxlabel(f"{method}; band: 95 % of resampled draws", fontsize=7, style="italic")
+        return figure
+
+
+@dataclass(frozen=True)
+class Shares(_Search):
+    """What the outcome owes to each hyperparameter and each pair, by two methods."""
+
+    def _draw(self, study: Study, rows: pd.DataFrame) -> Figure:
+        from harness import importance
+
+        trials, objective = self._trials(study, rows)
+        space, better = self._space(study), study.metrics[self.metric].better or "low"
+        generator = np.random.default_rng(0)
+        try:
+            variance = importance.fanova(trials, objective, space, generator, resamples=RESAMPLES)
+            best = importance.ped_anova(
+                trials, objective, space, generator, better=better, resamples=RESAMPLES // 2
+            )
+        except BadInput as why:  # too few draws
+            return blank(str(why))
+        assert self.arms is not None
+        table = variance.table()
+        table = table.assign(pair=table["term"].str.contains(" x "))
+        table = table.sort_values(["pair", "share"], ascending=[True, False], kind="stable")
+        whole = variance.interactions()
+        low, high = whole.interval(0.95)
+        rest = pd.DataFrame(
+            [{"term": "all interactions", "share": whole.effect, "low": low, "high": high}]
+        )
+        split = int((~table["pair"]).sum())
+        table = pd.concat([table[:split], rest, table[split:]], ignore_index=True)
+        other = best.table().set_index("term")
+        figure, (ax,) = panels(1, height=0.5 + 0.2 * len(table), legend=0.35)
+        looks = ((variance.method, COLOURS[0], -0.13, "o"), (best.method, COLOURS[1], 0.16, "s"))
+        for place, row in table.iterrows():
+            marks = [(row["share"], row["low"], row["high"], looks[0])]
+            if row["term"] in other.index:
+                one = other.loc[row["term"]]
+                marks.append((one["share"], one["low"], one["high"], looks[1]))
+            for share, left, right, (_, colour, shift, shape) in marks:
+                y = float(place) + (shift if len(marks) > 1 else 0.0)  # type: ignore[arg-type]
+                ends = np.clip([left, right], 0, 1)
+                ax.plot(ends, [y, y], color=colour, lw=1.6, solid_capstyle="butt")
+                ax.plot(share, y, shape, ms=4.4, color=colour, mec=PAPER, mew=0.7)
+        ax.axhline(split - 0.5, color=INK, lw=0.6, alpha=0.4)
+        labels = [term.replace("_", " ").replace(" x ", " × ") for term in table["term"]]
+        ax.set_yticks(range(len(table)), labels)
+        ax.set(xlim=(-0.01, 1.01), ylim=(len(table) - 0.4, -0.6), xlabel="share")
+        ax.tick_params(axis="y", length=0)
+        ax.grid(axis="y", visible=False)
+        ax.spines["left"].set_visible(False)
+        from matplotlib.lines import Line2D
+
+        what = ("share of the variance over the whole range", "share of what decides the best")
+        handles = [
+            Line2D([], [], color=colour, marker=shape, ms=4.4, label=f"{said} ({method})")
+            for said, (method, colour, _, shape) in zip(what, looks, strict=True)
+        ]
+        figure.legend(handles=handles, loc="outside lower center", ncols=1)
+        return figure
+
+
+def marginals(
+    name: str, caption: str, metric: str, *, arm: str, where: Mapping[str, Any] | None = None
+) -> Figure_:
+    """The metric that fANOVA's forest predicts along each number that an arm draws, the others
+    averaged out, with a band that holds 95 % of resamples; a panel a hyperparameter."""
+    return Marginals(name, caption, metric, None, None, pairs(where), (arm,))
+
+
+def shares(
+    name: str, caption: str, metric: str, *, arm: str, where: Mapping[str, Any] | None = None
+) -> Figure_:
+    """Shares of the metric's variance over an arm's draws: of each hyperparameter and each pair by
+    fANOVA, and beside them PED-ANOVA's of what decides the best draws; with 95 % intervals."""
+    return Shares(name, caption, metric, None, None, pairs(where), (arm,))
