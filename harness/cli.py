@@ -13,6 +13,7 @@ import socket
 import sys
 import traceback
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -175,6 +176,7 @@ def show(name: Name, as_json: Json = False) -> None:
         },
         "vary": {k: list(v) for k, v in study.vary.items()},
         "fixed": dict(study.fixed),
+        "reads": list(study.reads),
         "metrics": {n: {"unit": m.unit, "better": m.better} for n, m in study.metrics.items()},
         "budgets": {
             s: {
@@ -204,8 +206,10 @@ def show(name: Name, as_json: Json = False) -> None:
             escape(study.label(arm)), escape(", ".join(own + held)), escape(", ".join(tuned)) or "–"
         )
     out.print(arms)
-    vary = "; ".join(f"{k} = {', '.join(map(str, v))}" for k, v in study.vary.items())
+    vary = "; ".join(f"{k} = {_few(v)}" for k, v in study.vary.items())
     out.print(f"vary:  {vary}", markup=False)
+    if study.reads:
+        out.print(f"reads: the rows of {', '.join(study.reads)}, at the same scale", markup=False)
     fixed = ", ".join(f"{k} = {v}" for k, v in study.fixed.items())
     out.print(f"fixed: {fixed}\n", markup=False)
     metrics = Table("metric", "unit", "better", title="Metrics", title_justify="left")
@@ -229,6 +233,12 @@ def show(name: Name, as_json: Json = False) -> None:
             scale, str(b.draws), str(b.seeds), f"{_count(study, scale):,}", escape(more)
         )
     out.print(budgets)
+
+
+def _few(levels: Sequence[Any], most: int = 24) -> str:
+    """Levels in words; of many, the first and how many there are."""
+    shown = levels if len(levels) <= most else levels[:3]
+    return ", ".join(map(str, shown)) + ("" if shown is levels else f", … ({len(levels):,})")
 
 
 def _range(distribution: Any) -> str:
@@ -255,6 +265,10 @@ def plan(name: Name, scale: Scale = "default", as_json: Json = False) -> None:
     for phase, row in sketch["phases"].items():
         table.add_row(phase, f"{row['trials']:,}", str(row["packs"]), str(row["alone"]))
     out.print(table)
+    if sketch["reads"]:
+        out.print(
+            f"reads the rows of {', '.join(sketch['reads'])}: run first, if they are not there"
+        )
     if sketch["most_trials"] > sketch["trials"]:
         out.print(f"up to {sketch['most_trials']:,} trials, should every claim stay open")
     for why, count in sketch["alone"].items():
@@ -325,29 +339,44 @@ def run(
             "--trial-limit was given with --inline; allowed: either, for only a worker process can "
             "be ended while it trains"
         )
-    if rows is not None:
-        with run_.Stop(limit):
-            run_.execute_to_file(study, source, scale, rows, out, pack_size, fresh)
-        out.print(f"rows: {rows}\nLoad them with: harness import {rows}", markup=False)
-        return
     root = catalog.root()
-    lock = root / ".harness" / f"{study.name}.lock"
-    with run_.sole(lock, f"study {study.name} in {root}"), run_.Stop(limit) as stop:
-        folder = _report_folder(root, study.name, scale)
-        results, recorder = run_.execute(
-            study, source, scale, root, out, stop, use_ray=not inline, fresh=fresh,
-            pack_size=pack_size, trial_limit=trial_limit,
-        )  # fmt: skip
-        try:
-            _conclude(results, folder, recorder)
-        except Unfinished as error:
-            words = ["harness", "run", name, "--scale", scale, *(["--inline"] if inline else [])]
-            raise Unfinished(
-                f"{error}. Nothing is lost; this finishes: {shlex.join(words)}"
-            ) from None
-    if results.info["partial"]:
-        out.print(f"partial: {results.info['stopped']}", markup=False)
-        raise typer.Exit(INTERRUPTED)
+
+    def whole(study: Study, source: Source, stop: Any, fresh: bool = False) -> Results:
+        with run_.sole(root / ".harness" / f"{study.name}.lock", f"study {study.name} in {root}"):
+            folder = _report_folder(root, study.name, scale)
+            results, recorder = run_.execute(
+                study, source, scale, root, out, stop, use_ray=not inline, fresh=fresh,
+                pack_size=pack_size, trial_limit=trial_limit,
+            )  # fmt: skip
+            try:
+                _conclude(results, folder, recorder)
+            except Unfinished as error:
+                words = ["harness", "run", name, "--scale", scale]
+                words += ["--inline"] if inline else []
+                raise Unfinished(
+                    f"{error}. Nothing is lost; this finishes: {shlex.join(words)}"
+                ) from None
+        if results.info["partial"]:
+            out.print(f"partial: {results.info['stopped']}", markup=False)
+            raise typer.Exit(INTERRUPTED)
+        return results
+
+    def first(other: Study, source: Source, stop: Any) -> Results:
+        out.print(f"{other.name}, whose rows {study.name} reads, is run first", markup=False)
+        if rows is None:
+            return whole(other, source, stop)
+        beside = rows.with_name(f"{rows.stem}.{other.name}{rows.suffix}")
+        return run_.execute_to_file(other, source, scale, beside, out, pack_size)
+
+    with run_.Stop(limit) as stop:
+        if study.reads:
+            from_ledger = None if rows else root
+            run_.read_first(study, scale, from_ledger, lambda other, at: first(other, at, stop))
+        if rows is None:
+            whole(study, source, stop, fresh)
+            return
+        run_.execute_to_file(study, source, scale, rows, out, pack_size, fresh)
+    out.print(f"rows: {rows}\nLoad them with: harness import {rows}", markup=False)
 
 
 def _report_folder(root: Path, study: str, scale: str) -> Path:
@@ -426,6 +455,7 @@ def report(
     folder = _report_folder(root, study.name, scale)
     from harness import run as run_
 
+    run_.read_first(study, scale, root)
     _conclude(run_.recall(study, source, scale, root), folder)
     if publish:
         from harness import published
@@ -457,6 +487,7 @@ def import_(
         raise BadInput(f"--study is {study.name!r}; allowed: {name!r}, whose rows these are")
     root = catalog.root()
     folder = _report_folder(root, study.name, scale)
+    run_.read_first(study, scale, root)
     results, recorder = run_.import_rows(study, source, scale, root, frame, out)
     _conclude(results, folder, recorder)
 

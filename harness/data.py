@@ -7,6 +7,8 @@ vary initialisation, batches and which examples are trained on, never what is te
 Files are looked for in `HARNESS_DATA`, then in the user's cache, then downloaded from their public
 home; each is checked against a pinned digest every time it is read. `share` and `adopt` hand what
 one process has read to others.
+
+A study may also read what another study has measured (`Study.reads`): `table` gives it those rows.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import torch
@@ -132,7 +135,60 @@ def adopt(shared: Mapping[str, Arrays]) -> None:
 def forget() -> None:
     """Drop everything that was read."""
     _ARRAYS.clear()
+    _TABLES.clear()
+    _DIGESTS.clear()
     _splits.cache_clear()
+
+
+# --- rows of other studies -----------------------------------------------------------------------
+
+Table = Mapping[str, np.ndarray]
+_TABLES: dict[str, Table] = {}
+_DIGESTS: dict[str, str] = {}
+
+
+def table(study: str) -> Table:
+    """The rows of a study that this one `reads`: its confirmed trials at every recorded step.
+
+    Returns:
+        Columns of equal length, by name: arm, seed, step, status, seconds, each factor and metric.
+
+    Raises:
+        DataError: that study is not among `Study.reads`, or has not been run.
+    """
+    if study not in _TABLES:
+        held = ", ".join(_TABLES) or "none"
+        raise DataError(f"no table {study!r}; allowed: those that Study.reads names, here {held}")
+    return _TABLES[study]
+
+
+def hold(study: str, columns: Mapping[str, np.ndarray]) -> None:
+    """Make rows the `table` of a study in this process, in place of those that were.
+
+    Raises:
+        DataError: columns of different lengths.
+    """
+    lengths = {name: len(column) for name, column in columns.items()}
+    if len(set(lengths.values())) > 1:
+        raise DataError(f"table {study!r} has columns of {lengths}; allowed: one length")
+    _TABLES[study] = MappingProxyType({name: np.asarray(c) for name, c in columns.items()})
+    found = hashlib.sha256()
+    for name, column in sorted(_TABLES[study].items()):
+        found.update(f"{name} {column.dtype}".encode() + np.ascontiguousarray(column).tobytes())
+    _DIGESTS[study] = found.hexdigest()[:16]
+
+
+def tables() -> dict[str, dict[str, np.ndarray]]:
+    """Every table that this process holds, to be handed to others."""
+    return {name: dict(columns) for name, columns in _TABLES.items()}
+
+
+def table_digest(study: str) -> str:
+    """Sixteen hex digits over a table's rows; nothing where it is not held."""
+    return _DIGESTS.get(study, "")
+
+
+# --- reading -------------------------------------------------------------------------------------
 
 
 @functools.cache

@@ -103,6 +103,16 @@ def code_hash(source: str, root: str, settings: frozenset[str] = frozenset()) ->
     return walk.digest()
 
 
+def parts(source: str, root: str, settings: frozenset[str]) -> frozenset[str]:
+    """Those of the settings that pick something from a dictionary of parts: `code_hash` is the same
+    without the others."""
+    walk = _Walk(source, set(settings))
+    walk.follow("", root)
+    keys = {key.value for table in walk.tables.values() for key in table.keys
+            if isinstance(key, ast.Constant)}  # fmt: skip
+    return settings & keys
+
+
 def part_hash(source: str, name: str) -> str:
     """Sixteen hex digits over what one function of a study's source text can reach."""
     walk = _Walk(source, set())

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from harness import fingerprint, sizing
+from harness import data, fingerprint, sizing
 from harness.fusing import numbers_of
 from harness.packs import Outcome, Training
 from harness.search import Search
@@ -72,11 +72,15 @@ class Plan:
         self.study, self.scale = study, scale
         budget = study.budget(scale)
         self.looks, self.look = budget.looks, 0
+        cells = [(arm, cell, _words(study, scale, arm, cell)) for arm, cell in study.cells(scale)]
+        # thousands of cells may differ in names that pick no part of the code: one hash for all
+        told = frozenset[str]().union(*(words for _, _, words in cells))
+        parts = fingerprint.parts(source.text, _name(study.trial), told)
         hashes: dict[frozenset[str], str] = {}
         self._cells: list[_Cell] = []
         self.planned = 0
-        for arm, cell in study.cells(scale):
-            words = _words(study, scale, arm, cell)
+        for arm, cell, named in cells:
+            words = named & parts
             if words not in hashes:
                 hashes[words] = _code(study, source, words)
             space = study.space(arm)
@@ -105,6 +109,7 @@ class Plan:
                 space,
             ],
             [[c.arm, dict(c.cell), c.code, self._settings(c)] for c in self._cells],
+            *_tables(self.study),
         ]
         return _digest(content)
 
@@ -201,7 +206,12 @@ def current_key(study: Study, source: Source, scale: str, trial: Trial) -> str:
 def _key(study: Study, trial: Trial, code: str) -> str:
     reported = sorted(study.metrics)  # rows keep what is declared, and nothing else
     about = [study.name, trial.phase, trial.arm, trial.settings, trial.seed, code, reported]
-    return _digest(about)
+    return _digest([*about, *_tables(study)])
+
+
+def _tables(study: Study) -> list[dict[str, str]]:
+    """What a study reads of others is part of what its trials are."""
+    return [{name: data.table_digest(name) for name in study.reads}] if study.reads else []
 
 
 def _words(study: Study, scale: str, arm: str, cell: Mapping[str, Any]) -> frozenset[str]:
@@ -342,6 +352,7 @@ def dry_run(study: Study, source: Source, scale: str, cores: int) -> dict[str, A
     return {
         "study": study.name,
         "scale": scale,
+        "reads": list(study.reads),
         "plan": plan.hash(),
         "trials": plan.planned,
         "most_trials": plan.planned + len(plan.cells()) * (plan.looks[-1] - plan.looks[0]),

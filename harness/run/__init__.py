@@ -8,6 +8,7 @@ from harness.run.beginning import check_data
 from harness.run.cluster import start_ray, stop_ray, try_ray
 from harness.run.ending import Stop, Stopped
 from harness.run.lock import sole
+from harness.run.reading import read_first
 from harness.run.recorded import find_run, recall, results_of
 from harness.run.replayed import replay
 from harness.run.rowsfile import RowsFile, execute_to_file, import_rows, read_rows
@@ -26,6 +27,7 @@ __all__ = [
     "find_run",
     "import_rows",
     "inline",
+    "read_first",
     "read_rows",
     "recall",
     "replay",

@@ -24,11 +24,14 @@ def check_data(study: Study, plan: Plan) -> dict[str, str]:
         Provenance: the precisions that trainings declare, and a digest of each data set.
 
     Raises:
-        DataError: a file is missing, truncated or not the pinned one.
+        DataError: a file is missing, truncated or not the pinned one, or a study that this one
+            reads has not been run.
     """
+    for name in study.reads:
+        data.table(name)
     seen: set[data.Data] = set()
     precisions: set[str] = set()
-    digests: set[str] = set()
+    digests = {f"{name} {data.table_digest(name)[:12]}" for name in study.reads}
     for cell in plan.cells():
         trial = make_trial(study, plan.scale, "confirm", *cell, _any_draw(study, cell[0]), 0, "")
         try:

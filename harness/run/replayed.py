@@ -13,6 +13,7 @@ import torch
 from harness import catalog, provenance, rows
 from harness.plan import current_key
 from harness.run.beginning import open_ledger
+from harness.run.reading import read_first
 from harness.study import BadInput, Source, Study, Trial
 from harness.work import run_pack
 
@@ -47,6 +48,7 @@ def replay(key: str, root: Path, file: Path | None = None) -> tuple[bool, list[s
         if recorded.empty:  # its file is damaged; another run may have it whole
             continue
         scale = run.data.tags["harness.scale"]
+        read_first(study, scale, root)
         trial = _trial(study, scale, recorded)
         device = "cuda" if torch.cuda.is_available() else "cpu"
         again = rows.frame_of(study, "replay", [trial], run_pack(study, [trial], device))

@@ -69,10 +69,13 @@ class RowsFile:
 def execute_to_file(
     study: Study, source: Source, scale: str, path: Path, console: Console,
     pack_size: int | None = None, fresh: bool = False,
-) -> None:  # fmt: skip
+) -> Results:  # fmt: skip
     """Train every trial in this process and keep the rows in a file; needs no Ray, no MLflow.
 
     A file of an interrupted run is gone on with, unless `fresh`.
+
+    Returns:
+        What the file holds now.
 
     Raises:
         BadInput: the folder cannot be written, another process writes the file, or it is another
@@ -89,13 +92,13 @@ def execute_to_file(
             "--rows, in a folder that can be written"
         )
     with sole(path.with_name(f".{path.name}.lock"), f"--rows {str(path)!r}"):
-        _train_to_file(study, source, scale, path, console, pack_size, fresh)
+        return _train_to_file(study, source, scale, path, console, pack_size, fresh)
 
 
 def _train_to_file(
     study: Study, source: Source, scale: str, path: Path, console: Console,
     pack_size: int | None, fresh: bool,
-) -> None:  # fmt: skip
+) -> Results:  # fmt: skip
     plan = Plan(study, source, scale)
     info = info_of(catalog.root(), plan, "", check_data(study, plan))
     earlier = None
@@ -134,6 +137,7 @@ def _train_to_file(
         if plan.done:
             info["finished_at"] = now()
         keeper.wait()
+    return results_of(study, scale, keeper.frame(), {}, info)
 
 
 def _digest(frame: pd.DataFrame) -> str:

@@ -40,7 +40,11 @@ def on_ray(session: Session, stop: Stop) -> None:
     try:
         # through the object store, once: data that this process has read are not read by workers
         worker = tune.with_parameters(
-            PackWorker, source=session.source, scale=session.scale, shared=data.share()
+            PackWorker,
+            source=session.source,
+            scale=session.scale,
+            shared=data.share(),
+            tables=data.tables(),
         )
         tuner = tune.Tuner(
             tune.with_resources(worker, tune.PlacementGroupFactory([resources])),
@@ -93,10 +97,13 @@ class PackWorker(tune.Trainable):  # type: ignore[misc]
     def setup(
         self, config: dict[str, Any], source: Source | None = None, scale: str = "",
         shared: dict[str, data.Arrays] | None = None,
+        tables: dict[str, dict[str, Any]] | None = None,
     ) -> None:  # fmt: skip
         assert source is not None  # handed over by `tune.with_parameters`
         self.study, self.scale = catalog.load(source), scale
         data.adopt(shared or {})
+        for name, columns in (tables or {}).items():
+            data.hold(name, columns)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         return True

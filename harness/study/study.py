@@ -45,6 +45,8 @@ class Study:
         select: Metrics that choose the winning draw: the first that the cell reports decides,
             ties go to the next. Validation metrics, never test ones.
         sampler: How draws are made: "qmc" (scrambled Sobol), "random" or "tpe".
+        reads: Names of studies whose rows at the same scale the trials read, by
+            `harness.data.table`. A run of this one runs those first, or takes them from the ledger.
         sources: Tags used by claims and what they stand for.
         claims, figures: See `harness.claims` and `harness.figures`.
     """
@@ -60,6 +62,7 @@ class Study:
     fixed: Mapping[str, Any] = field(default_factory=dict)
     select: tuple[str, ...] = ()
     sampler: Sampler = "qmc"
+    reads: tuple[str, ...] = ()
     sources: Mapping[str, str] = field(default_factory=dict)
     claims: tuple[Claim, ...] = ()
     figures: tuple[Any, ...] = ()
@@ -78,7 +81,7 @@ class Study:
         object.__setattr__(self, "vary", frozen(vary))
         for name in ("metrics", "budgets", "nuisance", "fixed", "sources"):
             object.__setattr__(self, name, frozen(getattr(self, name)))
-        for name in ("claims", "figures", "select"):
+        for name in ("claims", "figures", "select", "reads"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
         self._check_settings()
         self._check_budgets()
@@ -104,12 +107,14 @@ class Study:
         }
         for name, (kind, words) in kinds.items():
             want_mapping(f"Study.{name}", getattr(self, name), kind, words)
-        for name in ("select", "claims", "figures"):
+        for name in ("select", "claims", "figures", "reads"):
             value = getattr(self, name)
             want(isinstance(value, tuple | list), f"Study.{name}", value, "a tuple")
         for name in self.arms:
             want_text("the name of an arm", name)
             want(bool(name.strip()), "the name of an arm", name, "some text")
+        for read in self.reads:
+            want_text("one of Study.reads", read)
         for metric in self.select:
             want(isinstance(metric, str), "one of Study.select", metric, listed(self.metrics))
         for claim in self.claims:
