@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import math
 import os
 import random
 import shutil
@@ -22,7 +23,6 @@ import socket
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -45,7 +45,9 @@ COMMAND = ("run", STUDY, "--scale", SCALE, "--pack-size", str(PACK))
 EACH = 3  # interruptions in the life of one study
 MOST = 8  # times the command is given before a study counts as not survived
 LONGEST = 300.0  # seconds after which a command counts as hung
-GRACE = 10.0  # seconds that processes may outlive the command that started them
+# Seconds that processes may outlive their command. Nearly all of Ray's end with it; but when a raylet
+# is killed, its two agents first try for a minute to tell Ray's head, which is gone, too.
+GRACE = 75.0
 DISK = 48  # MiB of a disk that is filled
 
 
@@ -106,18 +108,17 @@ class Life:
     server: Server | None
     rng: random.Random
     culprit: str = ""
-    process: subprocess.Popen[bytes] = field(init=False)
+    process: subprocess.Popen[bytes] = field(init=False, repr=False)
     after: list[Callable[[], None]] = field(default_factory=list)  # once the command has ended
-    said: list[bytes] = field(default_factory=list)
-    descendants: dict[int, psutil.Process] = field(default_factory=dict)
+    left: dict[psutil.Process, float] = field(default_factory=dict)  # until when they may be there
 
     def __post_init__(self) -> None:
         for name in ("studies", "reports"):
             (self.folder / name).mkdir(exist_ok=True, parents=True)
         shutil.copy(HERE / f"{STUDY}.py", self.folder / "studies")
-        handle, log = tempfile.mkstemp(prefix="faults-", suffix=".log")
-        os.close(handle)
-        self.log = Path(log)
+        self.aside = tempfile.TemporaryDirectory(prefix="faults-")  # not on the disk that is filled
+        self.log, self.said = (Path(self.aside.name) / name for name in ("log", "said"))
+        self.log.touch()
 
     def start(self) -> None:
         """Give the command."""
@@ -127,16 +128,11 @@ class Life:
         env["PYTHONPATH"] = os.pathsep.join(filter(None, [str(HERE.parent), env.get("PYTHONPATH")]))
         if self.server:
             env["MLFLOW_TRACKING_URI"] = self.server.uri
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "harness.cli", *COMMAND], cwd=self.folder, env=env,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
-        )  # fmt: skip
-        self.said.clear()
-        threading.Thread(target=self._read, args=[self.process.stdout], daemon=True).start()
-
-    def _read(self, pipe: Any) -> None:
-        with contextlib.suppress(ValueError):
-            self.said += list(pipe)
+        with self.said.open("wb") as said:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "harness.cli", *COMMAND], cwd=self.folder, env=env,
+                stdout=said, stderr=subprocess.STDOUT, start_new_session=True,
+            )  # fmt: skip
 
     @property
     def alive(self) -> bool:
@@ -149,7 +145,7 @@ class Life:
     def watch(self) -> list[psutil.Process]:
         """The command's descendants; remembered, to see later which of them are left."""
         found = children(self.process.pid)
-        self.descendants |= {one.pid: one for one in found}
+        self.left |= dict.fromkeys(found, math.inf)
         return found
 
     def until(self, passed: Callable[[], bool]) -> bool:
@@ -172,23 +168,21 @@ class Life:
         for undo in self.after:
             undo()
         self.after.clear()
+        until = time.monotonic() + GRACE
+        self.left = {one: min(end, until) for one, end in self.left.items() if _runs(one)}
         return None if hung else code
 
     def orphans(self) -> list[str]:
-        """The names of descendants that outlived the command by more than the grace; they are
+        """The names of processes that outlived their command by more than the grace; they are
         ended."""
-        deadline = time.monotonic() + GRACE
-        while (left := [p for p in self.descendants.values() if _runs(p)]) and (
-            time.monotonic() < deadline
-        ):
+        while there := [one for one in self.left if _runs(one)]:
+            late = [one for one in there if time.monotonic() > self.left[one]]
+            if late:
+                names = [one.name() for one in late if _runs(one)]
+                kill(late)
+                return names
             time.sleep(0.1)
-        self.descendants.clear()
-        names = []
-        for one in left:
-            with contextlib.suppress(psutil.Error):
-                names.append(" ".join(one.cmdline())[:100] or one.name())
-        kill(left)
-        return names
+        return []
 
 
 def children(pid: int) -> list[psutil.Process]:
@@ -372,12 +366,11 @@ def undisturbed(folder: Path) -> Calm:
     code = life.finish()
     if code:
         raise RuntimeError(f"the undisturbed run exits {code}: {_tail(life)}")
-    life.log.unlink()
     return Calm(rows_of(folder), verdicts_of(folder), first - begun, ended - last)
 
 
 def _tail(life: Life) -> str:
-    return b"".join(life.said).decode(errors="replace").strip()[-600:]
+    return life.said.read_text(errors="replace").strip()[-600:]
 
 
 def live(way: Way, life: Life, calm: Calm, hits: int) -> Came:
@@ -400,9 +393,6 @@ def live(way: Way, life: Life, calm: Calm, hits: int) -> Came:
             came.allowed += cores * PACK
         code = life.finish()
         came.codes.append(code)
-        left = life.orphans()
-        came.orphans += len(left)
-        came.troubles += [f"left running: {name}" for name in left]
         if code is None:
             came.troubles.append(f"hung for {LONGEST:.0f} s: {_tail(life)}")
         if code == 0:
@@ -412,7 +402,9 @@ def live(way: Way, life: Life, calm: Calm, hits: int) -> Came:
     else:
         came.troubles.append(f"still exits {came.codes[-1]}: {_tail(life)}")
     _judge(life, calm, came)
-    life.log.unlink()
+    left = life.orphans()
+    came.orphans = len(left)
+    came.troubles += [f"left running: {name}" for name in left]
     return came
 
 
