@@ -116,8 +116,10 @@ class Life:
         for name in ("studies", "reports"):
             (self.folder / name).mkdir(exist_ok=True, parents=True)
         shutil.copy(HERE / f"{STUDY}.py", self.folder / "studies")
-        self.aside = tempfile.TemporaryDirectory(prefix="faults-")  # not on the disk that is filled
-        self.log, self.said = (Path(self.aside.name) / name for name in ("log", "said"))
+        # beside it, for it may be a disk that is filled
+        self.log, self.said = (
+            self.folder.with_name(f"{self.folder.name}.{word}") for word in ("log", "said")
+        )
         self.log.touch()
 
     def start(self) -> None:
@@ -339,6 +341,7 @@ class Came:
     lives: int = 0
     codes: list[int | None] = field(default_factory=list)
     troubles: list[str] = field(default_factory=list)
+    endings: list[str] = field(default_factory=list)  # last words of commands that were cut short
 
     def add(self, other: Came) -> None:
         for name, value in vars(other).items():
@@ -397,6 +400,7 @@ def live(way: Way, life: Life, calm: Calm, hits: int) -> Came:
             came.troubles.append(f"hung for {LONGEST:.0f} s: {_tail(life)}")
         if code == 0:
             break
+        came.endings.append(f"{code}: {_tail(life).splitlines()[-1:]}")
         if code == 2 or code not in (0, 1, 2, 130, -signal.SIGKILL, -signal.SIGINT, None):
             came.troubles.append(f"exit code {code}: {_tail(life)}")
     else:

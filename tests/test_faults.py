@@ -19,7 +19,7 @@ from tests.conftest import harness
 def calm(tmp_path_factory: pytest.TempPathFactory) -> tuple[Life, Calm]:
     """The study in peace, trained in this process: its rows are the same as Ray's."""
     with pytest.MonkeyPatch.context() as patch:
-        life = Life(tmp_path_factory.mktemp("calm"), None, random.Random(0))
+        life = Life(tmp_path_factory.mktemp("calm") / "calm", None, random.Random(0))
         patch.chdir(life.folder)
         patch.setenv("FAULTS_LOG", str(life.log))
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
@@ -68,7 +68,7 @@ def test_a_study_survives_the_end_of_its_driver_and_then_of_a_worker(
 ) -> None:
     monkeypatch.setattr(faults, "GRACE", 0.0)  # what is left is ended: Ray's agents stay a minute
     ways = iter([faults.kill_driver, faults.kill_worker])
-    life = Life(tmp_path, None, random.Random(os.urandom(8)))
+    life = Life(tmp_path / "life", None, random.Random(os.urandom(8)))
     came = faults.live(Way("both", lambda life: next(ways)(life)), life, calm[1], 2)
     assert (came.tried, came.survived, came.lost, came.twice) == (2, 2, 0, 0), came
     assert came.codes == [-signal.SIGKILL, 0]
