@@ -39,9 +39,8 @@ from benchmarks.table import machine
 
 HERE = Path(__file__).resolve().parent
 FILE = HERE / "faults.json"
-STUDY, SCALE = "interrupted", "smoke"
+STUDY, SCALE = "interrupted", "default"
 PACK = 2  # trials a pack, so that there are some thirty
-COMMAND = ("run", STUDY, "--scale", SCALE, "--pack-size", str(PACK))
 EACH = 3  # interruptions in the life of one study
 MOST = 8  # times the command is given before a study counts as not survived
 LONGEST = 300.0  # seconds after which a command counts as hung
@@ -52,6 +51,11 @@ DISK = 48  # MiB of a disk that is filled
 
 
 # --- what is disturbed ---------------------------------------------------------------------------
+
+
+def command() -> list[str]:
+    """What is given again and again, after `harness`."""
+    return ["run", STUDY, "--scale", SCALE, "--pack-size", str(PACK)]
 
 
 class Server:
@@ -132,7 +136,7 @@ class Life:
             env["MLFLOW_TRACKING_URI"] = self.server.uri
         with self.said.open("wb") as said:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "harness.cli", *COMMAND], cwd=self.folder, env=env,
+                [sys.executable, "-m", "harness.cli", *command()], cwd=self.folder, env=env,
                 stdout=said, stderr=subprocess.STDOUT, start_new_session=True,
             )  # fmt: skip
 

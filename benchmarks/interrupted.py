@@ -60,7 +60,7 @@ STUDY = Study(
         "valid_accuracy": Metric("fraction", better="high"),
         "test_accuracy": Metric("fraction", better="high"),
     },
-    budgets={"smoke": Budget(draws=6, seeds=8)},
+    budgets={"smoke": Budget(draws=2, seeds=5), "default": Budget(draws=6, seeds=8)},
     sources={"[1]": "Course overview"},
     claims=(
         Claim(

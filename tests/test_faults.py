@@ -6,6 +6,7 @@ import os
 import random
 import signal
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,16 +17,18 @@ from tests.conftest import harness
 
 
 @pytest.fixture(scope="module")
-def calm(tmp_path_factory: pytest.TempPathFactory) -> tuple[Life, Calm]:
+def calm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Life, Calm]]:
     """The study in peace, trained in this process: its rows are the same as Ray's."""
     with pytest.MonkeyPatch.context() as patch:
         life = Life(tmp_path_factory.mktemp("calm") / "calm", None, random.Random(0))
         patch.chdir(life.folder)
         patch.setenv("FAULTS_LOG", str(life.log))
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        done = harness(*faults.COMMAND, "--inline")
+        patch.setattr(faults, "SCALE", "smoke")
+        done = harness(*faults.command(), "--inline")
         assert done.returncode == 0, done.stderr
-    return life, Calm(faults.rows_of(life.folder), faults.verdicts_of(life.folder), 1.0, 1.0)
+        found = faults.rows_of(life.folder), faults.verdicts_of(life.folder)
+        yield life, Calm(*found, starting=1.0, ending=1.0)
 
 
 def judged(life: Life, calm: Calm, allowed: int = 0) -> Came:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import ast
 import os
+from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
+
+import pytest
 
 from tests.conftest import TINY, harness
 
@@ -88,24 +91,7 @@ def test_no_server_is_told_to_listen_elsewhere(project: Path, monkeypatch) -> No
         assert "0.0.0.0" not in path.read_text(), path
 
 
-# --- paths ---------------------------------------------------------------------------------------
-
-
-def test_links_in_the_report_folder_are_replaced_and_not_followed(project: Path) -> None:
-    mine = project.parent / "mine.txt"
-    mine.write_text("mine")
-    folder = project / "reports" / "tiny" / "smoke"
-    folder.mkdir(parents=True)
-    for name in ("report.html", "verdicts.json", "rows.parquet", "trials.csv", ".writable"):
-        (folder / name).symlink_to(mine)
-    (project / "reports" / "index.html").symlink_to(mine)
-    done = harness("run", "tiny", "--scale", "smoke", "--inline")
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert mine.read_text() == "mine"
-    assert not (folder / "report.html").is_symlink()
-
-
-# --- words of others -----------------------------------------------------------------------------
+# --- words and links of others -------------------------------------------------------------------
 
 BAD = '<img src=x onerror="hacked=1"><script>hacked=1</script>[/][bold red]&\'{{7*7}}'
 
@@ -137,22 +123,45 @@ HOSTILE = {  # in the tiny study: words of others, for ours
 }
 
 
-def test_a_study_called_script_is_shown_and_not_run(project: Path) -> None:
+@pytest.fixture(scope="module")
+def hostile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A project with a study full of markup, which has been run into a folder full of links."""
+    root = tmp_path_factory.mktemp("hostile")
+    folder = root / "project" / "reports" / "tiny" / "smoke"
+    folder.mkdir(parents=True)
+    (root / "project" / "studies").mkdir()
+    (root / "mine.txt").write_text("mine")
+    for name in ("report.html", "verdicts.json", "rows.parquet", "trials.csv", ".writable"):
+        (folder / name).symlink_to(root / "mine.txt")
+    (folder.parent.parent / "index.html").symlink_to(root / "mine.txt")
     text = TINY
     for ours, theirs in HOSTILE.items():
         assert text.count(ours) == 1, ours
         text = text.replace(ours, theirs)
-    (project / "studies" / "tiny.py").write_text(text)
-    for words in (("list",), ("show", "tiny"), ("run", "tiny", "--scale", "smoke", "--inline")):
-        done = harness(*words)
-        assert done.returncode == 0, (words, done.stdout, done.stderr)
-        assert "[/]" in done.stdout and "onerror=" in done.stdout, words
+    (root / "project" / "studies" / "tiny.py").write_text(text)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(root / "project")
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        for words in (("list",), ("show", "tiny"), ("run", "tiny", "--scale", "smoke", "--inline")):
+            done = harness(*words)
+            assert done.returncode == 0, (words, done.stdout, done.stderr)
+            assert "[/]" in done.stdout and "onerror=" in done.stdout, words
+        yield root
+
+
+def test_a_study_called_script_is_shown_and_not_run(hostile: Path) -> None:
+    reports = hostile / "project" / "reports"
     for name in ("tiny/smoke/report.html", "index.html"):
-        page = (project / "reports" / name).read_text()
+        page = (reports / name).read_text()
         elements = Elements(page).found
         assert "img" not in elements
         assert not {one for one in elements if " on" in one}
         assert "<script>hacked" not in page
         assert "{{7*7}}" in page
-    figure = (project / "reports" / "tiny" / "smoke" / "figures" / "steps.svg").read_text()
+    figure = (reports / "tiny" / "smoke" / "figures" / "steps.svg").read_text()
     assert not {"img", "script"} & Elements(figure).found
+
+
+def test_links_in_the_report_folder_are_replaced_and_not_followed(hostile: Path) -> None:
+    assert (hostile / "mine.txt").read_text() == "mine"
+    assert not [one for one in (hostile / "project" / "reports").rglob("*") if one.is_symlink()]
