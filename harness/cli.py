@@ -346,7 +346,7 @@ def run(
             folder = _report_folder(root, study.name, scale)
             results, recorder = run_.execute(
                 study, source, scale, root, out, stop, use_ray=not inline, fresh=fresh,
-                pack_size=pack_size, trial_limit=trial_limit,
+                pack_size=pack_size, trial_limit=trial_limit, meanwhile=_prepare_report,
             )  # fmt: skip
             try:
                 _conclude(results, folder, recorder)
@@ -377,6 +377,13 @@ def run(
             return
         run_.execute_to_file(study, source, scale, rows, out, pack_size, fresh)
     out.print(f"rows: {rows}\nLoad them with: harness import {rows}", markup=False)
+
+
+def _prepare_report() -> None:
+    """Import what the report needs longest for, while there is time."""
+    from harness import figures
+
+    figures.prepare()
 
 
 def _report_folder(root: Path, study: str, scale: str) -> Path:

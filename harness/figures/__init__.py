@@ -47,6 +47,7 @@ from harness.figures.theme import (
     font_folder,
     palette,
     panels,
+    prepare,
     style,
 )
 from harness.figures.trials import boxes, scatter
@@ -54,5 +55,5 @@ from harness.figures.trials import boxes, scatter
 __all__ = [
     "COLOURS", "INK", "PAPER", "Figure_", "across", "blank", "boxes", "cells", "curves", "custom", "dashes",
     "final", "font_folder", "heat", "intervals", "layers", "marginals", "palette",
-    "panels", "scatter", "sensitivity", "shares", "space", "standalone", "style", "svg", "trajectories", "words",
+    "panels", "prepare", "scatter", "sensitivity", "shares", "space", "standalone", "style", "svg", "trajectories", "words",
 ]  # fmt: skip

@@ -48,6 +48,13 @@ def font_folder() -> Path:
     return Path(matplotlib.get_data_path()) / "fonts" / "ttf"
 
 
+def prepare() -> None:
+    """Import what drawing needs, which takes a second; harmless beside anything else."""
+    import seaborn
+
+    assert seaborn
+
+
 @functools.cache
 def _style() -> dict[str, Any]:
     import seaborn as sns

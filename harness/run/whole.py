@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Callable
@@ -39,12 +40,14 @@ def execute(
     fresh: bool = False,
     pack_size: int | None = None,
     trial_limit: float | None = None,
+    meanwhile: Callable[[], object] = lambda: None,
 ) -> tuple[Results, Any]:
     """Run a study into the ledger.
 
     Args:
         stop: Entered by the caller; ends the run early.
         trial_limit: Seconds that a trial may train, on Ray.
+        meanwhile: Called in a thread of its own while Ray's workers train.
 
     Returns:
         Its results and the recorder, still open: the caller attaches the report and ends it. A run
@@ -56,15 +59,15 @@ def execute(
     """
     plan = Plan(study, source, scale)
     declared = check_data(study, plan)
-    # MLflow's import and Ray's start take seconds each, so where there is certainly something to
-    # train they go side by side. Ray must start on the main thread: its processes end with the
-    # thread that started them.
-    opening = _in_background(lambda: open_ledger(root))
-    early = use_ray and (fresh or not (root / "mlflow.db").exists())
+    # MLflow's import, the forecast and Ray's start take seconds each, so where there is likely to be
+    # something to train they go side by side. Ray must start on the main thread: its processes end
+    # with the thread that started them.
+    opening = _in_background(lambda: (open_ledger(root), work_of(study, source, scale)))
+    early = use_ray and (fresh or not _was_finished(root, study, scale))
     try:
         if early:
             start_ray()
-        ledger = opening()
+        ledger, work = opening()
         if waited := ledger.recover(study.name):
             console.print(
                 f"{waited} records of an earlier run were waiting; the ledger has them now"
@@ -89,7 +92,7 @@ def execute(
         book = None if fresh or known.empty else rows.Recorded(study, known)
         own = past.of(recorder.run_id)
         mine = set(own.loc[own["status"] != "failed", "trial"])
-        meter = Meter(plan.planned, work_of(study, source, scale), console)
+        meter = Meter(plan.planned, work, console)
         try:
             with meter:
                 session = Session(
@@ -104,6 +107,7 @@ def execute(
                     start_ray()
                     from harness.run.tuned import on_ray
 
+                    _in_background(meanwhile)
                     on_ray(session, stop)
         except Stopped as why:
             if recorder.frame().empty:
@@ -145,6 +149,15 @@ def execute(
     else:
         recorder.consolidate(info)
     return results_of(study, scale, recorder.frame(), recorder.run_ids, info), recorder
+
+
+def _was_finished(root: Path, study: Study, scale: str) -> bool:
+    """Whether the last report is of a whole run, after which a run may find nothing to train."""
+    path = root / "reports" / study.name / scale / "verdicts.json"
+    try:
+        return not json.loads(path.read_text())["partial"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
 
 
 def _in_background(fn: Callable[[], T]) -> Callable[[], T]:
