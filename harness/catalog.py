@@ -6,6 +6,7 @@ raises, naming file and line; it never vanishes from a listing.
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import difflib
 import re
@@ -97,6 +98,12 @@ def load(source: Source) -> Study:
     named = dataclasses.replace(study, name=source.name)
     title = named.title or (module.__doc__ or source.name).strip().splitlines()[0]
     return dataclasses.replace(named, title=title)
+
+
+def about(source: Source) -> str:
+    """What the file says of its study after the first line: methods, departures, what to know."""
+    text = ast.get_docstring(ast.parse(source.text)) or ""
+    return text.partition("\n")[2].strip()
 
 
 def _line(error: BaseException, source: Source) -> str:

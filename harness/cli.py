@@ -164,6 +164,7 @@ def show(name: Name, as_json: Json = False) -> None:
         "name": study.name,
         "title": study.title,
         "question": study.question,
+        "about": catalog.about(source),
         "file": source.path,
         "arms": {
             arm: {
@@ -233,6 +234,8 @@ def show(name: Name, as_json: Json = False) -> None:
             scale, str(b.draws), str(b.seeds), f"{_count(study, scale):,}", escape(more)
         )
     out.print(budgets)
+    if about["about"]:
+        out.print(f"\n{about['about']}", markup=False, highlight=False)
 
 
 def _few(levels: Sequence[Any], most: int = 24) -> str:

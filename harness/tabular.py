@@ -27,6 +27,7 @@ from typing import Any
 
 import numpy as np
 
+from harness import data
 from harness.architectures import HYPERPARAMETERS, Architecture, Space
 from harness.study import BadInput, Metric
 
@@ -153,27 +154,42 @@ class Scores:
 
     Args:
         places: The row of each (setting, name of the architecture).
-        lengths: Epochs at which accuracies were read, ascending; the last is a full training.
+        shares: Of a full training, at which accuracies were read, ascending; the last is 1.
         valid, test: (N, L, S) accuracies, from 0 to 1; a training that diverged or failed scores 0.
     """
 
     places: Mapping[tuple[str, str], int]
-    lengths: tuple[int, ...]
+    shares: tuple[float, ...]
     valid: np.ndarray
     test: np.ndarray
 
     @classmethod
     def of(cls, table: Mapping[str, np.ndarray]) -> Scores:
-        """From the columns of `harness.data.table`: arm, architecture, seed, step (epochs),
-        valid_accuracy, test_accuracy. A row at step 0 is no training and is left out."""
+        """From the columns of `harness.data.table`: arm (a setting), architecture, seed, step,
+        valid_accuracy, test_accuracy. Steps may be counted otherwise in each arm; its last is a
+        full training. A row at step 0 is no training and is left out.
+
+        Raises:
+            BadInput: the arms were not read at the same shares of a training.
+        """
         chosen = np.asarray(table["step"]) > 0
         column = {name: np.asarray(values)[chosen] for name, values in table.items()}
         seeds, seed = np.unique(column["seed"], return_inverse=True)
-        lengths, length = np.unique(column["step"], return_inverse=True)
         arms, arm = np.unique(column["arm"].astype(str), return_inverse=True)
-        names, name = np.unique(column["architecture"].astype(str), return_inverse=True)
-        pairs, place = np.unique(arm * len(names) + name, return_inverse=True)
-        shape = (len(pairs), len(lengths), len(seeds))
+        length, shares = np.zeros(len(arm), int), np.ones(1)
+        for number, name in enumerate(arms):
+            steps, length[arm == number] = np.unique(
+                column["step"][arm == number], return_inverse=True
+            )
+            before, shares = shares, steps / steps[-1]
+            if number and (len(shares) != len(before) or np.abs(shares - before).max() > 0.02):
+                raise BadInput(
+                    f"{name} was read at {shares.round(3).tolist()} of a training; allowed: as the "
+                    f"others, at {before.round(3).tolist()}"
+                )
+        names, place_ = np.unique(column["architecture"].astype(str), return_inverse=True)
+        pairs, place = np.unique(arm * len(names) + place_, return_inverse=True)
+        shape = (len(pairs), len(shares), len(seeds))
         found = {}
         for metric in ("valid_accuracy", "test_accuracy"):
             found[metric] = np.zeros(shape)
@@ -183,9 +199,8 @@ class Scores:
             (str(arms[pair // len(names)]), str(names[pair % len(names)])): number
             for number, pair in enumerate(pairs)
         }
-        return cls(
-            places, tuple(map(int, lengths)), found["valid_accuracy"], found["test_accuracy"]
-        )
+        shares_ = tuple(map(float, shares))
+        return cls(places, shares_, found["valid_accuracy"], found["test_accuracy"])
 
     def place(self, candidate: Candidate) -> int:
         """The candidate's row.
@@ -220,6 +235,21 @@ def joint(space: Space, scores: Scores) -> JointSpace:
         a for a in space.architectures if all((s, a.name) in scores.places for s in settings)
     )
     return JointSpace(space, architectures, settings)
+
+
+_READ: dict[str, tuple[Mapping[str, np.ndarray], Scores]] = {}
+
+
+def read(study: str) -> Scores:
+    """The table of a study that this one reads (`Study.reads`), as arrays that are made once.
+
+    Raises:
+        DataError: it is not held.
+    """
+    table = data.table(study)
+    if study not in _READ or _READ[study][0] is not table:
+        _READ[study] = (table, Scores.of(table))
+    return _READ[study][1]
 
 
 def _parts(candidate: Candidate) -> tuple[str, Architecture]:
@@ -278,16 +308,14 @@ class Benchmark:
 
     def price(self, candidate: Candidate, share: float = 1.0) -> float:
         """What `evaluate` would cost, in full trainings."""
-        lengths, length = self.scores.lengths, self._length(share)
+        shares, length = self.scores.shares, self._length(share)
         before, _ = self._started.get(candidate, (length, 0))
-        paid = lengths[before] if before < length else 0
-        return (lengths[length] - paid) / lengths[-1]
+        return shares[length] - (shares[before] if before < length else 0)
 
     def _length(self, share: float) -> int:
-        lengths = self.scores.lengths
         if not 0 < share <= 1:
             raise BadInput(f"a strategy asks for {share!r} of a training; allowed: above 0, to 1")
-        return next(i for i, n in enumerate(lengths) if n >= share * lengths[-1] - EPSILON)
+        return next(i for i, one in enumerate(self.scores.shares) if one >= share - EPSILON)
 
     def regret(self) -> float:
         """Percentage points of test accuracy between the best candidate and the incumbent: the one
@@ -357,7 +385,7 @@ def search(
     Args:
         strategy: ``(space, rng) -> generator``; see the module.
         space: What is searched.
-        scores: The table, `Scores.of(harness.data.table("architectures"))`.
+        scores: The table: ``read("architectures")``.
         seed: The search's own.
         budget: Full trainings that may be spent; a training that would exceed it is not run.
         among: The space whose best candidate regret is counted from; by default the searched one.

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from harness import catalog
-from harness.study import BadInput
+from harness.study import BadInput, Source
 
 
 def test_names_and_loading(project: Path) -> None:
@@ -59,3 +59,10 @@ def test_bad_files(project: Path, text: str, words: str) -> None:
         catalog.load(catalog.find("bad"))
     assert words in str(caught.value)
     assert "bad.py" in str(caught.value)
+
+
+def test_what_a_file_says_of_its_study() -> None:
+    text = '"""A title.\n\nDepartures: [none] of\nnote.\n"""\nSTUDY = 1\n'
+    assert catalog.about(Source("one", "one.py", text)) == "Departures: [none] of\nnote."
+    assert catalog.about(Source("one", "one.py", '"""A title."""')) == ""
+    assert catalog.about(Source("one", "one.py", "STUDY = 1")) == ""

@@ -118,6 +118,18 @@ def test_a_training_that_diverged_scores_nothing() -> None:
     assert np.isfinite(gone.valid).all()
 
 
+def test_arms_may_count_steps_otherwise_but_not_read_otherwise() -> None:
+    columns = {name: values.copy() for name, values in COLUMNS.items()}
+    other = columns["arm"] == "lr0.003-wd0-b128"
+    columns["step"][other] *= 8
+    counted = Scores.of(columns)
+    assert counted.shares == SCORES.shares == pytest.approx((1 / 9, 1 / 3, 1))
+    assert (counted.valid == SCORES.valid).all()
+    columns["step"][other & (columns["step"] == 8)] = 30
+    with pytest.raises(BadInput, match="was read at"):
+        Scores.of(columns)
+
+
 def test_a_joint_space_stays_within_its_pairs() -> None:
     rng, pairs = np.random.default_rng(0), set(JOINT.configurations)
     assert len(pairs) == len(JOINT) == len(SUBSET) * len(HYPERPARAMETERS)
