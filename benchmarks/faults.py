@@ -550,11 +550,18 @@ def main() -> int:
     words.add_argument("--each", type=int, default=EACH, help=f"of them in one study ({EACH})")
     words.add_argument("--only", action="append", choices=WAYS, help="this way (repeatable)")
     words.add_argument("--seed", type=int, default=0, help="of the random moments (0)")
+    words.add_argument(
+        "--add", action="store_true", help="keep what faults.json says of ways not tried now"
+    )
     given = words.parse_args()
     console = Console()
     if not console.is_terminal:
         console.width = 140
     found: dict[str, Came] = {}
+    if given.add and FILE.is_file():
+        before = json.loads(FILE.read_text("utf-8"))["faults"]
+        for way in (one for one in WAYS if one in before):
+            found[way] = Came(**{k: v for k, v in before[way].items() if k != "words"})
     skipped: dict[str, str] = {}
     begun = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="faults-") as name:
@@ -582,7 +589,7 @@ def main() -> int:
         "moments": given.moments,
         "each": given.each,
         "seed": given.seed,
-        "faults": {WAYS[way].words: asdict(came) for way, came in found.items()},
+        "faults": {way: {"words": WAYS[way].words, **asdict(c)} for way, c in found.items()},
         "not tried": skipped,
     }
     FILE.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
