@@ -10,13 +10,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from harness.study import BadInput
 
-# What workers import, and what torch imports when the first gradient is taken: a private cluster's
-# workers do it while this process is still planning.
-IMPORTED = "harness.run.tuned,torch._dynamo"
 OBJECT_STORE = 256 * 2**20  # bytes; rows are small, and Ray would take a third of the memory
 
 
@@ -45,8 +40,8 @@ def start_ray() -> None:
         # name notwithstanding, is what keeps it to loopback. And only who knows this run's token
         # may ask it anything: others have accounts on this machine, too.
         os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
-        if not torch.cuda.is_available():  # else Ray starts a worker a core, most for nothing
-            os.environ.setdefault("RAY_preload_python_modules", IMPORTED)
+        # Tune's actors have an environment of their own, for which workers made ahead do not do.
+        os.environ.setdefault("RAY_prestart_worker_first_driver", "0")
         os.environ.setdefault("RAY_AUTH_MODE", "token")
         os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
     import ray
