@@ -14,12 +14,15 @@ import operator
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
+from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_unflatten
+from torch.utils.flop_counter import flop_registry
 
 from harness import random
 from harness.augment import moved
@@ -145,6 +148,46 @@ def _describe(model: Builder) -> tuple[Any, ...]:
 def numbers_of(described: tuple[Any, ...]) -> int:
     """How many numbers a module of this structure holds."""
     return sum(math.prod(shape) for _, shape, _ in described[3])
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a forward pass on one example takes: operations, and additions and multiplications of
+    its matrix products and convolutions."""
+
+    operations: int
+    flops: int
+
+
+_WORK: dict[tuple[Any, ...], Work] = {}
+
+
+class _Counted(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Counts what reaches the backend."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.operations = self.flops = 0
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        out = func(*args, **(kwargs or {}))
+        self.operations += 1
+        if (formula := flop_registry.get(func._overloadpacket)) is not None:
+            self.flops += formula(*args, **(kwargs or {}), out_val=out)
+        return out
+
+
+def work_of(model: Builder, example: Tensor) -> Work:
+    """The work of a module on one example (1, ...), counted once for each structure and shape."""
+    key = (structure(model), example.shape)
+    if key not in _WORK:
+        module = build(model, 0).eval()
+        with torch.no_grad(), _Counted() as counted:
+            module(example)
+        _WORK[key] = Work(counted.operations, counted.flops)
+    return _WORK[key]
 
 
 def _kept(module: nn.Module) -> tuple[tuple[str, str], ...]:

@@ -180,6 +180,24 @@ class Training:
             )
         return fusing.why_alone(self.pad_to or self.model, self.loss, batch)
 
+    def sample(self) -> Tensor | None:
+        """An example (1, ...) as an update reads it on average: in buckets, of their mean length."""
+        x = self._sample(1)
+        if x is None or self.data is None or self.buckets == 1:
+            return x
+        steps = lengths(data_.load(self.data).train[0])
+        if steps is None:
+            return x
+        longest = Buckets(steps, self.batch_size or 1, self.buckets).steps(0)
+        return x[:, : round(sum(longest) / len(longest))]
+
+    def scored(self) -> int:
+        """Examples on which a record is measured."""
+        if self.data is None:
+            return 0
+        splits = data_.load(self.data)
+        return len(splits.valid[0]) + len(splits.test[0])
+
     def _sample(self, n: int) -> Tensor | None:
         return None if self.data is None else data_.load(self.data).train[0][:n]
 

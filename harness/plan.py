@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from harness import data, fingerprint, sizing
-from harness.fusing import numbers_of
+from harness.fusing import numbers_of, work_of
 from harness.packs import Outcome, Training
 from harness.search import Search
 from harness.study import Source, Study, Trial, make_trial
@@ -315,8 +315,10 @@ class Packer:
 
 
 # Measured on one core of a 2-core cloud machine (torch 2.13): an update of a fused pack costs this
-# much whatever it holds, and its arithmetic runs at this rate.
+# much whatever it holds, each of the model's operations so much more, and its arithmetic runs at
+# this rate.
 SECONDS_AN_UPDATE = 6e-4
+SECONDS_AN_OPERATION = 3e-6
 FLOPS = 2e10
 MEASURE_FROM = 20.0  # seconds of work in a group from which measuring its pack size pays
 SPLIT = 8  # trials a pack, below which a group is not split to give every worker some
@@ -325,11 +327,19 @@ SECONDS_TO_START = 12.0  # Ray, MLflow's import, the workers' imports, the repor
 
 
 def _seconds(training: Training, signature: tuple[Any, ...]) -> tuple[float, float]:
-    """Estimated seconds of a pack on one core: in any case, and for each trial in it."""
-    numbers = numbers_of(signature[0])
-    arithmetic = 6 * numbers * (training.batch_size or 1)  # forward and backward products
-    updates = training.updates
-    return updates * SECONDS_AN_UPDATE, updates * (arithmetic / FLOPS + 2e-6)
+    """Estimated seconds of a pack on one core: in any case, and for each trial in it.
+
+    Forward and backward take three times the forward pass; a split is scored at every record.
+    """
+    updates, sample = training.updates, training.sample()
+    if sample is None:  # the output is itself the loss
+        return updates * SECONDS_AN_UPDATE, updates * (6 * numbers_of(signature[0]) / FLOPS + 2e-6)
+    work = work_of(training.pad_to or training.model, sample)
+    every = training.every or training.epoch
+    records = len(every) if isinstance(every, tuple) else updates // every + 1
+    scored = records * training.scored()
+    each = work.flops * (3 * updates * (training.batch_size or 1) + scored) / FLOPS + updates * 2e-6
+    return updates * (SECONDS_AN_UPDATE + work.operations * SECONDS_AN_OPERATION), each
 
 
 def dry_run(study: Study, source: Source, scale: str, cores: int) -> dict[str, Any]:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from harness import catalog, fingerprint
-from harness.packs import Outcome
+from harness import Data, Optimizer, catalog, fingerprint
+from harness.cells import Recurrent
+from harness.fusing import work_of
+from harness.packs import Outcome, Training
 from harness.plan import TUNE_SEED, Packer, Plan, dry_run
 from harness.search import Search
 from harness.study import BadInput, Float, Source
@@ -233,3 +236,41 @@ def test_declaring_a_metric_changes_every_key(project: Path) -> None:
         text, '"loss": Metric(', '"gap": Metric("decades", better="low"),\n        "loss": Metric('
     )
     assert not set(keys(source(project, text))) & set(keys(source(project, more)))
+
+
+def test_a_search_goes_on_where_it_was_interrupted() -> None:
+    """`lstm_variants` at the paper scale, in slices: a new plan has the same trials, and what was
+    finished in an earlier slice is told to it and not handed out as new."""
+    src = catalog.find("lstm_variants")
+    study = catalog.load(src)
+    before, after = (Plan(study, src, "paper") for _ in range(2))
+    first = [trial.key for trial in before.ready()]
+    again = [trial.key for trial in after.ready()]
+    assert len(set(first)) == len(first) == before.planned == 200 * len(study.arms)
+    assert again == first
+    assert before.hash() == after.hash()
+    for slice_ in (again[:900], again[900:]):
+        assert not after.done
+        for key in slice_:
+            after.tell(key, Outcome("finished", [1], {"valid_loss": [9.0]}))
+        assert after.ready() == []
+    assert after.done
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_the_forecast_counts_what_a_sequence_takes() -> None:
+    def training(length: int, cell: str = "RNN") -> Training:
+        return Training(
+            partial(Recurrent, cell, 6, 8, 4), Optimizer("sgd", lr=0.1), batch_size=2,
+            data=Data("temporal_order", length=length), steps=10,
+        )  # fmt: skip
+
+    (short, long, lstm) = (
+        work_of(one.model, one.sample())
+        for one in (training(10), training(20), training(10, "vanilla"))
+    )
+    # 10 steps: inputs at once, each step one product with 8 x 8, the output layer at the end
+    assert short.flops == 2 * (10 * 6 * 8 + 10 * 8 * 8 + 8 * 4)
+    assert long.flops - short.flops == 2 * 10 * (6 * 8 + 8 * 8)
+    assert long.operations > 1.7 * short.operations
+    assert lstm.flops == 2 * (4 * 10 * (6 * 8 + 8 * 8) + 8 * 4)
