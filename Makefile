@@ -14,7 +14,7 @@ endif
 export NAME SCALE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup study report list ui test check bench calibration clean
+.PHONY: help setup study report list ui test check soak bench calibration clean
 
 help: ## print these targets
 	@echo "Usage: make TARGET [NAME=study] [SCALE=smoke|default|paper]"
@@ -64,6 +64,9 @@ check: $(VENV)/.dev ## ruff, mypy, the layers, and known vulnerabilities of pack
 
 faults: $(VENV)/.dev ## interrupt a study at random moments in every way, and see that nothing is lost
 	@$(VENV)/bin/python -m benchmarks.faults
+
+soak: $(VENV)/.run ## ten thousand tiny trials through Ray and MLflow: rate, and memory that stays flat
+	@$(VENV)/bin/python -m benchmarks.soak
 
 bench: $(VENV)/.run ## measure speed beside plain loops, Ray Tune and Optuna
 	@$(VENV)/bin/python -m benchmarks

@@ -13,6 +13,7 @@ import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 from harness import data, fingerprint, sizing
@@ -66,9 +67,13 @@ class Plan:
     Args:
         study, source: The loaded study and its text (its code is part of every trial's key).
         scale: Which budget.
+        codes: Hashes of code that a plan of the same study has found already: its `codes`.
     """
 
-    def __init__(self, study: Study, source: Source, scale: str) -> None:
+    def __init__(
+        self, study: Study, source: Source, scale: str,
+        codes: Mapping[frozenset[str], str] = MappingProxyType({}),
+    ) -> None:  # fmt: skip
         self.study, self.scale = study, scale
         budget = study.budget(scale)
         self.looks, self.look = budget.looks, 0
@@ -76,17 +81,17 @@ class Plan:
         # thousands of cells may differ in names that pick no part of the code: one hash for all
         told = frozenset[str]().union(*(words for _, _, words in cells))
         parts = fingerprint.parts(source.text, _name(study.trial), told)
-        hashes: dict[frozenset[str], str] = {}
+        self.codes = dict(codes)
         self._cells: list[_Cell] = []
         self.planned = 0
         for arm, cell, named in cells:
             words = named & parts
-            if words not in hashes:
-                hashes[words] = _code(study, source, words)
+            if words not in self.codes:
+                self.codes[words] = _code(study, source, words)
             space = study.space(arm)
             draws = study.draws(scale, arm, cell)
             search = Search(space, draws, study.sampler)
-            self._cells.append(_Cell(arm, cell, search, budget.seeds, hashes[words]))
+            self._cells.append(_Cell(arm, cell, search, budget.seeds, self.codes[words]))
             self.planned += draws + budget.seeds
         self._home: dict[str, tuple[_Cell, int]] = {}
         self.told = 0
@@ -342,9 +347,15 @@ def _seconds(training: Training, signature: tuple[Any, ...]) -> tuple[float, flo
     return updates * (SECONDS_AN_UPDATE + work.operations * SECONDS_AN_OPERATION), each
 
 
-def dry_run(study: Study, source: Source, scale: str, cores: int) -> dict[str, Any]:
-    """What a run would train, by phase, why trials run alone, and a forecast of its seconds."""
-    plan, packer = Plan(study, source, scale), Packer(study, workers=cores)
+def dry_run(
+    study: Study, source: Source, scale: str, cores: int,
+    codes: Mapping[frozenset[str], str] = MappingProxyType({}),
+) -> dict[str, Any]:  # fmt: skip
+    """What a run would train, by phase, why trials run alone, and a forecast of its seconds.
+
+    `codes` are those of a `Plan` of the study, where there is one.
+    """
+    plan, packer = Plan(study, source, scale, codes), Packer(study, workers=cores)
     phases: dict[str, dict[str, int]] = {}
     alone: dict[str, int] = {}
     seconds = 0.0

@@ -31,21 +31,20 @@ def frame_of(
     per_trial = [
         {"study": study.name, "phase": t.phase, "arm": t.arm, "seed": t.seed, "trial": t.key}
         | {name: {**t.cell, **t.nuisance}.get(name, np.nan) for name in settings}
-        | {"status": o.status, "pack": pack, "seconds": o.seconds, "error": o.error}
+        | {"status": o.status, "pack": pack, "seconds": o.seconds, "error": o.error, "step": 0}
         for t, o in pairs
     ]
-    columns: dict[str, np.ndarray] = {
-        name: np.repeat(np.array([row[name] for row in per_trial], dtype=object), lengths)
-        for name in per_trial[0]
-    }
-    columns["step"] = np.concatenate([o.steps or [0] for _, o in pairs])
+    # types are told from a line a trial, of which there are far fewer than rows
+    one = typed(study, pd.DataFrame(per_trial))
+    frame = one.iloc[np.repeat(np.arange(len(pairs)), lengths)].reset_index(drop=True)
+    frame["step"] = np.concatenate([o.steps or [0] for _, o in pairs]).astype("int64")
     for name in study.metrics:
         parts = [
             np.asarray(o.metrics[name], float) if name in o.metrics else np.full(n, np.nan)
             for (_, o), n in zip(pairs, lengths, strict=True)
         ]
-        columns[name] = np.concatenate(parts)
-    return typed(study, pd.DataFrame(columns))[[*study.columns(), *PER_TRIAL]]
+        frame[name] = np.concatenate(parts)
+    return frame[[*study.columns(), *PER_TRIAL]]
 
 
 def typed(study: Study, frame: pd.DataFrame) -> pd.DataFrame:

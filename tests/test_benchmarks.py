@@ -93,3 +93,11 @@ def test_a_row_and_the_file(tmp_path) -> None:
     assert written["results"] == [row]
     parts = ("cpu", "cores", "memory", "gpu", "torch", "ray", "mlflow", "optuna", "python")
     assert {*parts, "date", "commit"} == set(written["machine"])
+
+
+def test_memory_is_flat_or_not() -> None:
+    from benchmarks.soak import growth
+
+    samples = [(64, 100.0), (1024, 200.0), (5000, 230.0), (10_000, 210.0)]
+    assert growth(samples) == (1024, 200.0, pytest.approx(0.15))
+    assert growth([(10, 50.0), (100, 50.0)]) == (10, 50.0, 0.0)

@@ -68,9 +68,9 @@ def _any_draw(study: Study, arm: str) -> dict[str, Any]:
     }
 
 
-def work_of(study: Study, source: Source, scale: str) -> float:
+def work_of(plan: Plan, source: Source) -> float:
     """Estimated seconds of training, on one core."""
-    return float(dry_run(study, source, scale, 1)["work"])
+    return float(dry_run(plan.study, source, plan.scale, 1, plan.codes)["work"])
 
 
 def now() -> str:

@@ -122,7 +122,7 @@ def _train_to_file(
     keeper = RowsFile(study, path, {"scale": scale, "info": info}, earlier)
     clock = time.monotonic()
     try:
-        with Meter(plan.planned, work_of(study, source, scale), console) as meter:
+        with Meter(plan.planned, work_of(plan, source), console) as meter:
             inline(
                 Session(
                     study, source, scale, plan, packer_for(study, pack_size), keeper, meter, None,

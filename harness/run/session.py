@@ -68,8 +68,8 @@ class Session:
                     work = sum(pack.cost for pack in self.packer.pack([t for t, _ in reused]))
                     self._take("ledger", reused, work, stored, reused=True)
             fresh = [trial for trial in trials if not found[trial.key]]
-            self._packs.extend(self.packer.pack(fresh))
-        self._packs = deque(sorted(self._packs, key=lambda pack: -pack.cost))
+            packs = [*self._packs, *self.packer.pack(fresh)]
+            self._packs = deque(sorted(packs, key=lambda pack: -pack.cost))
 
     def _more_seeds(self) -> list[Trial]:
         """The trials of the next look, where all is done and a claim is still open."""

@@ -62,7 +62,7 @@ def execute(
     # MLflow's import, the forecast and Ray's start take seconds each, so where there is likely to be
     # something to train they go side by side. Ray must start on the main thread: its processes end
     # with the thread that started them.
-    opening = _in_background(lambda: (open_ledger(root), work_of(study, source, scale)))
+    opening = _in_background(lambda: (open_ledger(root), work_of(plan, source)))
     early = use_ray and (fresh or not _was_finished(root, study, scale))
     try:
         if early:
