@@ -268,10 +268,12 @@ class Recorder:
             except AWAY as error:
                 self._unsure = True
                 self._away(error)
-                if self._given_up or time.monotonic() + delay > until:
+                if time.monotonic() + delay > until:
                     raise Unfinished(self.missing()) from None
                 time.sleep(delay)
                 delay = min(2 * delay, LONGEST_DELAY)
+                if self._given_up:  # another process may be at it by now
+                    raise Unfinished(self.missing()) from None
             else:
                 if self._trouble:
                     self._trouble = ""
