@@ -15,6 +15,8 @@ from harness.claims.reading import final_values
 from harness.claims.verdicts import MIN_SEEDS, Evidence, Missing
 from harness.study import Study
 
+RESAMPLES = 999  # of the seeds that a plain function reads
+
 
 @dataclass(frozen=True)
 class Everywhere(Check):
@@ -84,7 +86,6 @@ class Statistic(Check):
     example: Callable[[Study, int, bool], pd.DataFrame] | None = None
     words: str = ""
     unit_: str = ""
-    resamples: int = 999
 
     def places(self, study: Study) -> list[Place]:
         return [(arm, {}) for arm in study.arms]
@@ -110,12 +111,16 @@ class Statistic(Check):
         if math.isnan(effect):
             raise Missing("the rows lack what the claim reads")
         generator = np.random.default_rng(0)
-        chosen = generator.integers(0, len(table), (self.resamples, len(table)))
-        draws = np.array([self.fn(table.iloc[rows]) for rows in chosen])
+        chosen = generator.integers(0, len(table), (RESAMPLES, len(table)))
+        # few seeds make few samples: each is read once, however often it was drawn
+        _, first, which = np.unique(
+            np.sort(chosen, axis=1), axis=0, return_index=True, return_inverse=True
+        )
+        draws = np.array([self.fn(table.iloc[chosen[place]]) for place in first])[which.ravel()]
         ran = frame.loc[frame["phase"] == self.phase, "seed"].nunique()
         short = ran - len(table)
         note = f"{short} of {ran} seeds lack a value somewhere and are left out" if short else ""
-        test = f"bootstrap over seeds, {self.resamples} resamples, percentile interval"
+        test = f"bootstrap over seeds, {RESAMPLES} resamples, percentile interval"
         estimate = stats.Bootstrap(effect, draws, len(table))
         return Evidence(estimate, self.margin, self.direction, note, test)
 
