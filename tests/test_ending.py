@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import pickle
 import re
 import signal
 import subprocess
@@ -62,6 +63,11 @@ def test_the_limit_ends_what_runs_and_nothing_after_it() -> None:
         stop.over()
         time.sleep(0.1)
     assert stop.why is None
+
+
+def test_tune_can_store_what_it_is_given() -> None:
+    with Stop(60.0) as stop:  # a timer holds a lock, which no pickle takes
+        pickle.dumps(stop)
 
 
 def test_an_ignored_interrupt_stays_ignored() -> None:

@@ -89,6 +89,9 @@ class Stop:
         finally:
             self._polled = False
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (str, ())  # Tune pickles callbacks to restore them; we continue from the ledger
+
     def check(self) -> None:
         """Raise `Stopped` if the run is to end."""
         if self.why is not None:
