@@ -1,9 +1,9 @@
 """Whole studies: 256 MLP trials, trained and tracked, by this harness, Ray Tune and Optuna.
 
 Each side runs in a process of its own (`python -m benchmarks.whole SIDE TRIALS REPEATS BEST`),
-and prints one line of JSON. The clock starts when packages are imported, Ray (where it is used) has started,
-the tracking store exists and two trials have been run and tracked; it stops when every trial is
-recorded. Ours and Ray Tune's then both start actors anew, and both count it.
+and prints one line of JSON. The clock starts when packages are imported, Ray (where it is used)
+has started, the tracking store exists and two trials have been run and tracked; it stops when every
+trial is recorded. Ours and Ray Tune's then both start actors anew, and both count it.
 """
 
 from __future__ import annotations
@@ -115,26 +115,28 @@ def ours(trials: int, repeats: int, best: str) -> tuple[list[float], str]:
     from rich.console import Console
 
     from harness import catalog, run
+    from harness.run import whole as running
 
     root = Path.cwd()
     for name in ("studies", "reports"):
         (root / name).mkdir()
     (root / "studies" / "bench.py").write_text(STUDY % (LOW, HIGH, METRICS, trials))
-    run.start_ray()
-    stop, run.stop_ray = run.stop_ray, lambda: None  # the next repeat finds Ray running
     source = catalog.find("bench")
     quiet = Console(file=io.StringIO())
     seconds = []
+    run.start_ray()
+    running.stop_ray = lambda: None  # the next repeat finds Ray running
     for scale in ("smoke", *["default"] * repeats):
         study = catalog.load(source)
         started = time.perf_counter()
-        results, recorder = run.execute(study, source, scale, root, quiet, fresh=True)
+        with run.Stop() as ending:
+            results, recorder = run.execute(study, source, scale, root, quiet, ending, fresh=True)
         recorder.end("FINISHED")
         seconds.append(time.perf_counter() - started)
         frame, planned = results.frame, study.budget(scale).draws
         if set(frame["status"]) != {"finished"} or frame["trial"].nunique() != planned:
             raise RuntimeError("some trials did not finish")
-    stop()
+    run.stop_ray()
     _check(f"sqlite:///{root / 'mlflow.db'}", "bench", repeats * trials + 2, repeats + 1)
     return seconds[1:], "Ray and MLflow's SQLite store as `harness run` uses them, a fresh run"
 
