@@ -13,8 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from benchmarks import chorales
 from harness import random
 from harness.data import load
+from harness.objectives import Bernoulli
 from harness.packs import Outcome, Training
 
 Numbers = dict[str, float]
@@ -87,6 +89,8 @@ def rows(training: Training, seed: int, variant: str, device: str = "cpu") -> It
     peer = optimizer(training, model, variant)
     if training.data is None:
         yield from _descend(training, model, peer)
+    elif isinstance(training.loss, Bernoulli):
+        yield from chorales.rows(training, model, peer, seed, device)
     else:
         yield from _classify(training, model, peer, seed, device)
 

@@ -6,8 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
+from benchmarks.chorales import search
 from benchmarks.models import CNN, PeepholeLSTM
-from harness.data import Data
+from harness.data import Data, at_hand
 from harness.models import MLP, Descent
 from harness.optimizers import Optimizer
 from harness.packs import Training
@@ -170,4 +171,12 @@ def works(quick: bool = False) -> dict[str, Work]:
             partial(cnn, trials=c), c, 4 if quick else 8, 1.5, 20,
         ),
     ]  # fmt: skip
+    if at_hand(Data("jsb_chorales")):
+        s, epochs = (4, 1) if quick else (200, 10)
+        found.append(
+            Work(
+                "search", f"the search of one LSTM variant on JSB: {s} settings, {epochs} epochs",
+                partial(search, trials=s, epochs=epochs), s, 2 if quick else 4, 4, 100, warm=(),
+            )
+        )  # fmt: skip
     return {work.name: work for work in found}

@@ -28,6 +28,8 @@ def short(work: Work, i: int) -> Training:
         return dataclasses.replace(training, steps=20)
     if work.name == "lstm":
         return dataclasses.replace(training, steps=4, every=2, data=Data("digits", train=40))
+    if work.name == "search":
+        return dataclasses.replace(training, epochs=1, data=Data("jsb_chorales", train=8))
     return dataclasses.replace(training, epochs=2, data=Data("digits", train=320))
 
 
