@@ -29,7 +29,7 @@ from harness.architectures import HYPERPARAMETERS, SPACES, Architecture
 from harness.claims import rows_for, statistic
 from harness.convnets import ConvNet
 from harness.data import train_size
-from harness.figures import COLOURS, custom, final, panels, words
+from harness.figures import COLOURS, cells, custom, final, panels, words
 from harness.probes import Kept
 
 REFERENCE = "reference"
@@ -370,6 +370,7 @@ STUDY = Study(
     ),
     figures=(
         custom("size", "Every architecture at the reference setting: test accuracy, the mean over seeds, against multiply-adds for one image.", against_size),
+        cells("cells", "The cells of the five architectures with the best mean test accuracy at the reference setting, and of the worst.", "test_accuracy", arm=REFERENCE),
         custom("properties", "Test accuracy of all architectures at the reference setting, by what they have; the line is the median.", by_property),
         custom("settings", "Test accuracy of the architectures that are trained at every setting, ordered by the reference.", settings),
     ),

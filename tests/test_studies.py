@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 import torch
 
-from harness import catalog, figures, rows
+from harness import catalog, data, figures, rows
 from harness.claims import LEVEL, compound, draws, judge
 from harness.plan import Packer, Plan
 from harness.study import Source, Study
@@ -21,7 +21,7 @@ matplotlib.use("Agg")
 
 FOLDER = Path(__file__).parent.parent / "studies"
 STUDIES = sorted(p.stem for p in FOLDER.glob("*.py") if not p.stem.startswith("_"))
-COUNT = 5  # studies in the project; a discovery that misses one must not stay green
+COUNT = 6  # studies in the project; a discovery that misses one must not stay green
 
 
 def source(name: str) -> Source:
@@ -35,9 +35,12 @@ def loaded(name: str) -> Study:
 
 @cache
 def smoke(name: str) -> pd.DataFrame:
-    """All rows of a smoke run, trained here."""
+    """All rows of a smoke run, trained here, after those of the studies that it reads."""
     torch.set_num_threads(1)
     study = loaded(name)
+    for other in study.reads:
+        read = smoke(other)
+        data.hold(other, {column: read[column].to_numpy() for column in read})
     plan, packer, frames = Plan(study, source(name), "smoke"), Packer(study), []
     while trials := plan.ready():
         for pack in packer.pack(trials):

@@ -1,0 +1,528 @@
+"""Architecture search against an exact answer: which strategy finds the best network, and how soon?
+
+The whole space has been trained once and for all (`studies/architectures.py`), so a search only
+looks up what it would train, fifty searches cost seconds, and regret is exact: percentage points of
+test accuracy between the best network of the space and the one that a search hands back, means over
+the table's seeds. A search sees the validation accuracy of one training, drawn at random from them.
+
+- The `whole` space, every architecture at the reference training setting: Optuna's samplers and ten
+  lines each of the rest (`harness/strategies/`). Those that learn from scores begin with the same
+  number of random trainings, counted as all others are.
+- The `subset` that was trained at every setting, architectures alone, and `joint`, with learning
+  rate, weight decay and batch size (AutoCTS+). Both are judged against the best of all pairs.
+- The `cell`: depth and width held, as a supernet's are. Differentiable search is really trained, and
+  the architecture that it derives is looked up; random search may spend as many multiply-adds as the
+  second order does.
+- Beside them, what the table says of itself, in a fresh sample for every seed: how a short training,
+  or a full one, ranks the space, how a regression on 300 scores does; and how the architecture that
+  is best on validation data does on other images, against random ones.
+
+Departures from the sources: a space of small networks on digits at the default scale, where half a
+point is about two test images. Populations of 20, as there are 150 trainings. The comparator is made
+small: two graph convolutions, 32 wide, ranked against 32 random opponents in place of a tournament.
+What differs of the differentiable search is said in `harness/relaxation.py`.
+
+Margins were fixed before the table was trained.
+
+A strategy or a space of your own goes beside these in a file of your own: see README.md, "Is my
+search strategy better?".
+"""
+
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+from scipy.stats import spearmanr
+
+from harness import (
+    Arm,
+    Budget,
+    By,
+    Claim,
+    Data,
+    Metric,
+    Optimizer,
+    Published,
+    Study,
+    Training,
+    Trial,
+)
+from harness.architectures import HYPERPARAMETERS, SPACES
+from harness.claims import above, below, every, higher, lower
+from harness.convnets import ConvNet
+from harness.data import at_hand
+from harness.figures import blank, curves, custom, intervals, panels
+from harness.relaxation import cost, relaxed
+from harness.strategies import STRATEGIES, regressor
+from harness.strategies.regression import codes
+from harness.tabular import METRICS, REFERENCE, JointSpace, Scores, joint, read, search
+
+TOP = 10
+
+
+def trial(t: Trial):
+    """A search, a look at the table, or a training on other images."""
+    kind = t["kind"]
+    if kind == "transfer":
+        return transferred(t)
+    return {"search": searched, "differentiable": differentiable, "ranking": ranking}[kind](t)
+
+
+def spaces(t: Trial, scores: Scores):
+    """The space that a trial searches, and the one whose best it is judged by."""
+    whole = SPACES[t["table"]]
+    if t["space"] == "whole":
+        return whole, whole
+    if t["space"] == "cell":
+        cell = replace(whole, depths=(t["depth"],), widths=(t["width"],))
+        return cell, cell
+    both = joint(whole, scores)
+    alone = JointSpace(whole, both.architectures, (REFERENCE,))
+    return (both if t["space"] == "joint" else alone), both
+
+
+def searched(t: Trial):
+    scores = read("architectures")
+    space, among = spaces(t, scores)
+    strategy = STRATEGIES[t["strategy"]]
+    if t["learns"]:
+        strategy = partial(strategy, first=t["first"])
+    budget = t["trainings"]
+    if t["space"] == "cell":
+        budget = max(1, round(cost(space, "second", t["epochs"], t["full"])))
+    yield from search(strategy, space, scores, t.seed, budget, among, every=t["every"])
+
+
+def differentiable(t: Trial):
+    scores = read("architectures")
+    space, _ = spaces(t, scores)
+    best = scores.true[scores.rows(space.architectures)].max()
+    spent = cost(space, t["order"], t["epochs"], t["full"])
+    setting = HYPERPARAMETERS[REFERENCE]
+    found = relaxed(space, t["data"], t["order"], t["epochs"], setting, t.seed)
+    for epoch, (architecture, loss) in enumerate(found, 1):
+        regret = 100 * (best - scores.true[scores.place(architecture)])
+        yield {
+            "step": epoch,
+            "regret": float(regret),
+            "supernet_loss": loss,
+            "evaluations": spent * epoch / t["epochs"],
+        }
+
+
+def ranking(t: Trial):
+    """How well one source of scores ranks the whole space, against full trainings' mean test."""
+    scores = read("architectures")
+    space, _ = spaces(t, scores)
+    rng = np.random.default_rng([t.seed, 3])
+    rows = scores.rows(space.architectures)
+    true, every = scores.true[rows], np.arange(len(rows))
+    seed = rng.integers(scores.valid.shape[2], size=len(rows))  # one training of each
+    seen = np.array([], int)
+    if t["reads"] == "regression":
+        seen = rng.permutation(len(rows))[: t["pairs"]]
+        model = regressor(rng).fit(codes(space)[seen], scores.valid[rows, -1, seed][seen])
+        told = model.predict(codes(space))
+    else:
+        told = scores.valid[rows, {"short": 0, "full": -1}[t["reads"]], seed]
+    unseen = np.setdiff1d(every, seen)
+    tops = [  # ties fall anyhow
+        set(unseen[np.lexsort((rng.random(len(unseen)), column[unseen]))[-TOP:]])
+        for column in (told, true)
+    ]
+    shown = rng.permutation(unseen)[: t["shown"]]
+    for step, place in enumerate(shown, 1):
+        last = {
+            "spearman": float(spearmanr(told[unseen], true[unseen]).statistic),
+            "overlap": len(tops[0] & tops[1]) / TOP,
+        }
+        pair = {"told_accuracy": float(told[place]), "true_accuracy": float(true[place])}
+        yield {"step": step, **pair, **(last if step == len(shown) else {})}
+
+
+def transferred(t: Trial) -> Training:
+    """An architecture of the table trained on images that it was not chosen for."""
+    scores = read("architectures")
+    space, _ = spaces(t, scores)
+    full = scores.valid[scores.rows(space.architectures), -1].mean(1)
+    architecture = space.architectures[int(full.argmax())]
+    if t["reads"] != "best":
+        if t["reads"] == "peer":
+            one = {"depths": (architecture.depth,), "widths": (architecture.width,)}
+            space = replace(space, **one)
+        architecture = space.sample(np.random.default_rng([t.seed, 4]))
+    setting = HYPERPARAMETERS[REFERENCE]
+    updates = t["full"] * (t["other_size"] // setting.batch_size)
+    return Training(
+        model=partial(ConvNet, replace(space, side=t["other_side"]), architecture),
+        optimizer=Optimizer("adamw", lr=setting.lr, weight_decay=setting.weight_decay),
+        data=Data(t["other_data"], t["other_size"], draw=t.seed),
+        steps=updates,
+        every=updates,  # measuring on 20,000 images takes longer than training on 500
+        batch_size=setting.batch_size,
+    )
+
+
+def _search(strategy: str, label: str, learns: bool = True) -> Arm:
+    settings = {"kind": "search", "strategy": strategy, "learns": learns}
+    return Arm(settings, label=label)
+
+
+ARMS = {
+    "random": _search("random", "random search", learns=False),
+    "evolution": _search("evolution", "regularized evolution"),
+    "regression": _search("regression", "regression-guided"),
+    "tpe": _search("tpe", "TPE"),
+    "local": _search("local", "local search", learns=False),
+    "halving": _search("halving", "successive halving", learns=False),
+    "hyperband": _search("hyperband", "Hyperband", learns=False),
+    "comparator": _search("comparator", "comparator, noisy then clean"),
+    "comparator_clean": _search("comparator_clean", "comparator, clean only"),
+    "nsga2": _search("nsga2", "NSGA-II"),
+    **{
+        f"darts_{order}": Arm({"kind": "differentiable", "order": order}, label=label)
+        for order, label in (
+            ("first", "differentiable, first order"),
+            ("second", "differentiable, second order"),
+            ("joint", "differentiable, on the same data"),
+        )
+    },
+    **{
+        f"by_{name}": Arm({"kind": "ranking", "reads": name}, label=label)
+        for name, label in (
+            ("short", "a short training"),
+            ("full", "a full training"),
+            ("regression", "a regression on 300 scores"),
+        )
+    },
+    **{
+        f"transfer_{name}": Arm({"kind": "transfer", "reads": name}, label=label)
+        for name, label in (
+            ("best", "the best architecture"),
+            ("random", "a random one"),
+            ("peer", "a random one of its depth and width"),
+        )
+    },
+}
+TABLE = ("random", "evolution", "regression", "tpe", "local", "halving", "hyperband",
+         "comparator", "comparator_clean", "nsga2")  # fmt: skip
+DARTS = ("darts_first", "darts_second", "darts_joint")
+TRANSFER = ("transfer_best", "transfer_random", "transfer_peer")
+
+
+def included(arm, cell) -> bool:
+    """Two strategies in the subset and joint; random and differentiable search in one cell; all
+    else in the whole space, what needs other images only where they are at hand."""
+    if cell["space"] in ("subset", "joint"):
+        return arm in ("random", "evolution")
+    if cell["space"] == "cell":
+        return arm == "random" or arm in DARTS
+    return arm not in DARTS and (arm not in TRANSFER or at_hand(Data("fashion_mnist")))
+
+
+WHOLE, CELL = {"space": "whole"}, {"space": "cell"}
+HALF = 0.5  # a percentage point: about two test images of digits
+
+
+def fronts(study, frame, colours):
+    """For each size, the best mean test accuracy among networks of a search's front that are at
+    most as large: the median over seeds, and where eight of ten lie."""
+    rows = frame[(frame["space"] == "whole") & frame["front_params"].notna()]
+    rows = rows[rows["arm"].isin(["random", "evolution", "nsga2"])]
+    if not len(rows):
+        return blank()
+    figure, (ax,) = panels(1, height=3.2)
+    sizes = np.unique(rows["front_params"])
+    for arm in rows["arm"].unique():
+        some = rows[rows["arm"] == arm].pivot_table(
+            index="front_params", columns="seed", values="front_accuracy"
+        )
+        if len(some):
+            best = 100 * some.reindex(sizes).cummax().ffill()  # (sizes, seeds)
+            best = best[best.notna().mean(axis=1) > 0.5]  # where most searches have a network
+            low, middle, high = (best.quantile(share, axis=1) for share in (0.1, 0.5, 0.9))
+            ax.fill_between(
+                best.index, low, high, step="post", color=colours[arm], alpha=0.15, lw=0
+            )
+            ax.step(best.index, middle, where="post", color=colours[arm], label=study.label(arm))
+    ax.set(xscale="log", xlabel="trained numbers", ylabel="test accuracy (%)")
+    ax.xaxis.set_major_formatter("{x:,.0f}")
+    figure.legend(loc="outside lower center", ncols=3)
+    return figure
+
+
+def told_and_true(study, frame, colours):
+    """What each source of scores says of an architecture, against its mean test accuracy."""
+    arms = [arm for arm in ARMS if arm.startswith("by_")]
+    figure, axes = panels(len(arms), height=2.4, legend=0.0)
+    for ax, arm in zip(axes, arms, strict=True):
+        some = frame[frame["arm"] == arm]
+        ax.plot(100 * some["told_accuracy"], 100 * some["true_accuracy"], "o", ms=1.6, mew=0,
+                alpha=0.25, color=colours[arm])  # fmt: skip
+        ax.set(title=study.label(arm), xlabel="score (%)", ylabel="test accuracy (%)")
+    for ax in axes[1:]:
+        ax.set_ylabel("")
+    return figure
+
+
+def below_random(arm: str, name: str, source: str) -> Claim:
+    """A strategy's regret under random search's, at equal cost."""
+    return Claim(
+        f"{name} leaves less regret than random search of equal cost.",
+        source,
+        lower("regret", arm=arm, than="random", **WHOLE),
+        id=f"{arm}-random",
+        figure="regret",
+    )
+
+
+STUDY = Study(
+    question="Which search finds the best architecture, judged by exact regret, and how soon?",
+    trial=trial,
+    reads=("architectures",),
+    arms=ARMS,
+    vary={"space": ("whole", "subset", "joint", "cell")},
+    include=included,
+    fixed={
+        "table": "default",
+        "trainings": 150,
+        "every": 2,
+        "first": 20,
+        "depth": 1,
+        "width": 4,
+        "data": "digits",
+        "epochs": 9,
+        "full": 9,  # epochs of a training of the table
+        "pairs": 300,
+        "shown": 20,
+        "other_data": "fashion_mnist",
+        "other_side": 28,
+        "other_size": 500,
+    },
+    metrics={
+        **METRICS,
+        "supernet_loss": Metric("nats", better="low", log=True),
+        "spearman": Metric("rank correlation", better="high", worst=-1.0, label="Spearman's ρ"),
+        "overlap": Metric(
+            "fraction", better="high", worst=0.0, label="share of the true top ten among its own"
+        ),
+        "told_accuracy": Metric("fraction", better="high"),
+        "true_accuracy": Metric("fraction", better="high"),
+        "train_loss": Metric("nats", better="low", log=True),
+        "valid_accuracy": Metric("fraction", better="high", worst=0.0),
+        "test_accuracy": Metric("fraction", better="high", worst=0.0),
+    },
+    budgets={
+        "smoke": Budget(
+            draws=0,
+            seeds=2,
+            table="smoke",
+            first=4,
+            epochs=1,
+            pairs=15,
+            other_data="digits",
+            other_side=8,
+            other_size=100,
+            every=1,
+            trainings=By("space", {"whole": 12, "subset": 6, "joint": 6, "cell": 0}),
+        ),
+        "default": Budget(
+            draws=0,
+            seeds=50,
+            trainings=By("space", {"whole": 150, "subset": 50, "joint": 50, "cell": 0}),
+        ),
+        "paper": Budget(
+            draws=0,
+            seeds=100,
+            table="paper",
+            width=8,
+            data="fashion_mnist",
+            epochs=25,
+            other_data="mnist",
+            other_size=10_000,
+            trainings=By("space", {"whole": 300, "subset": 100, "joint": 100, "cell": 0}),
+        ),
+    },
+    sources={
+        "[ECNU]": "AI Foundations, Lecture 13, ECNU",
+        "[AutoCTS]": "Wu et al. 2023, AutoCTS+",
+        "[Real]": "Real et al. 2019, Regularized Evolution",
+        "[Ying]": "Ying et al. 2019, NAS-Bench-101",
+        "[DARTS]": "Liu et al. 2019, DARTS",
+        "[LiTalwalkar]": "Li & Talwalkar 2019, Random Search and Reproducibility for NAS",
+        "[Bergstra]": "Bergstra et al. 2011, Algorithms for Hyper-Parameter Optimization",
+        "[White]": "White et al. 2021, Exploring the Loss Landscape in NAS",
+        "[Hyperband]": "Li et al. 2018, Hyperband",
+        "[Deb]": "Deb et al. 2002, NSGA-II",
+    },
+    claims=(
+        below_random(
+            "evolution",
+            "Regularized evolution",
+            "[ECNU], “Neural architecture search”; [Real], section 5; [Ying], figure 7",
+        ),
+        below_random("tpe", "TPE", "[ECNU], “Neural architecture search”; [Bergstra], section 6"),
+        below_random("local", "Local search", "[White], section 5"),
+        below_random("hyperband", "Hyperband", "[Hyperband], section 4; [Ying], section 5"),
+        Claim(
+            "Search guided by a regression leaves less regret than regularized evolution.",
+            "[ECNU], “Neural architecture search”",
+            lower("regret", arm="regression", than="evolution", **WHOLE),
+            id="regression-evolution",
+            figure="regret",
+        ),
+        Claim(
+            "A regression on 300 architectures with their scores ranks those that it has not seen with a Spearman correlation of at least 0.6.",
+            "[ECNU], “Neural architecture search”",
+            above("spearman", 0.6, arm="by_regression", **WHOLE),
+            id="regression-ranks",
+            figure="told",
+        ),
+        Claim(
+            "At equal cost, joint search of architecture and training settings leaves less regret than search of the architecture alone.",
+            "[ECNU], “Our research on NAS”; [AutoCTS]",
+            lower(
+                "regret",
+                arm="evolution",
+                than="evolution",
+                space="joint",
+                against={"space": "subset"},
+            ),
+            id="joint",
+            figure="joint",
+        ),
+        Claim(
+            "A comparator that learns from noisy short trainings first and clean ones then leaves less regret after 50 trainings than one that learns from as costly clean ones only.",
+            "[ECNU], “Our research on NAS”; [AutoCTS]",
+            lower("regret", arm="comparator", than="comparator_clean", at=50, **WHOLE),
+            id="noisy-clean",
+            figure="comparators",
+        ),
+        Claim(
+            "Random search is within half a point of second-order differentiable search of equal cost.",
+            "[LiTalwalkar], section 5; [ECNU], “Our research on NAS”",
+            lower("regret", arm="random", than="darts_second", by=-HALF, **CELL),
+            id="random-differentiable",
+            figure="cell",
+            published=Published(
+                "CIFAR-10 test error: random search with weight sharing 2.85 %, DARTS 2.78 % in "
+                "their rerun",
+                "read in the paper",
+                0.07,
+            ),
+        ),
+        Claim(
+            "Differentiable search on the same data for weights and architecture leaves more regret than on two halves in turn.",
+            "[DARTS], section 3.3",
+            higher("regret", arm="darts_joint", than="darts_first", **CELL),
+            id="same-data",
+            figure="cell",
+            published=Published(
+                "CIFAR-10 test error: 4.16 % on the same data, 3.00 % in turn",
+                "read in the paper",
+                1.16,
+            ),
+        ),
+        Claim(
+            "The second order leaves less regret than the first.",
+            "[DARTS], table 1",
+            lower("regret", arm="darts_second", than="darts_first", **CELL),
+            id="second-order",
+            figure="cell",
+            published=Published(
+                "CIFAR-10 test error: 2.76 % with the second order, 3.00 % with the first",
+                "read in the paper",
+                -0.24,
+            ),
+        ),
+        Claim(
+            "A ninth of a training ranks architectures well: a Spearman correlation with full trainings of at least 0.6.",
+            "[ECNU], “Neural architecture search”; [LiTalwalkar]",
+            above("spearman", 0.6, arm="by_short", **WHOLE),
+            id="short-ranks",
+            figure="told",
+        ),
+        Claim(
+            "But its ten best are not the ten best: they share fewer than half, and fewer than those of a full training.",
+            "[ECNU], “Neural architecture search”; [LiTalwalkar]",
+            every(
+                below("overlap", 0.5, arm="by_short", **WHOLE),
+                lower("overlap", arm="by_short", than="by_full", **WHOLE),
+            ),
+            id="short-top",
+            figure="overlap",
+        ),
+        Claim(
+            "The front of accuracy against size that NSGA-II finds covers more than that of random search of equal cost.",
+            "[Deb]; [ECNU], “Neural architecture search”",
+            higher("hypervolume", arm="nsga2", than="random", **WHOLE),
+            id="nsga2-front",
+            figure="fronts",
+        ),
+        Claim(
+            "The architecture that is best on the images of the table is better than a random one on others: on Fashion-MNIST, after digits.",
+            "[ECNU], “Neural architecture search”",
+            higher("test_accuracy", arm="transfer_best", than="transfer_random", **WHOLE),
+            id="transfer",
+            figure="transfer",
+        ),
+        Claim(
+            "It is better there than a random one of its own depth and width, too.",
+            "[ECNU], “Neural architecture search”",
+            higher("test_accuracy", arm="transfer_best", than="transfer_peer", **WHOLE),
+            id="transfer-peer",
+            figure="transfer",
+        ),
+    ),
+    figures=(
+        curves(
+            "regret",
+            "Regret against full trainings spent, over the whole space.",
+            "regret",
+            where=WHOLE,
+            arms=TABLE[:7],
+        ),
+        curves(
+            "comparators",
+            "Regret of searches that are guided by a model, over the whole space.",
+            "regret",
+            where=WHOLE,
+            arms=("random", "regression", "comparator", "comparator_clean"),
+        ),
+        curves(
+            "joint",
+            "Regret against full trainings spent: architectures alone, and with training settings, "
+            "from the best of all pairs.",
+            "regret",
+            levels=("subset", "joint"),
+            arms=("random", "evolution"),
+        ),
+        intervals(
+            "cell",
+            "Regret of differentiable search, and of random search of equal cost, with depth and "
+            "width held.",
+            "regret",
+            where=CELL,
+        ),
+        custom(
+            "told",
+            "What a short training, a full one and a regression say of an architecture, against "
+            "the mean test accuracy of full trainings.",
+            told_and_true,
+        ),
+        intervals("spearman", "How each ranks what it was not fitted to.", "spearman", where=WHOLE),
+        intervals(
+            "overlap",
+            "The share of the true ten best among the ten that each puts highest.",
+            "overlap",
+            where=WHOLE,
+        ),
+        custom("fronts", "The fronts of accuracy against size that are found.", fronts),
+        intervals(
+            "transfer",
+            "Test accuracy on other images.",
+            "test_accuracy",
+            where=WHOLE,
+        ),
+    ),
+)
