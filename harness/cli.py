@@ -13,7 +13,6 @@ import socket
 import sys
 import traceback
 from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -23,7 +22,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from harness import catalog
-from harness.study import SCALES, BadInput, By, Source, Study, Unfinished
+from harness.study import SCALES, BadInput, By, Source, Study, Unfinished, few
 
 if TYPE_CHECKING:
     from harness.claims import Verdict
@@ -207,7 +206,7 @@ def show(name: Name, as_json: Json = False) -> None:
             escape(study.label(arm)), escape(", ".join(own + held)), escape(", ".join(tuned)) or "–"
         )
     out.print(arms)
-    vary = "; ".join(f"{k} = {_few(v)}" for k, v in study.vary.items())
+    vary = "; ".join(f"{k} = {few(v)}" for k, v in study.vary.items())
     out.print(f"vary:  {vary}", markup=False)
     if study.reads:
         out.print(f"reads: the rows of {', '.join(study.reads)}, at the same scale", markup=False)
@@ -229,19 +228,15 @@ def show(name: Name, as_json: Json = False) -> None:
         "scale", "draws", "seeds", "trials", "settings", title="Budgets", title_justify="left"
     )
     for scale, b in study.budgets.items():
-        more = ", ".join(f"{k}={v}" for k, v in b.settings.items())
+        more = ", ".join(
+            f"{k}=({few(v)})" if isinstance(v, tuple) else f"{k}={v}" for k, v in b.settings.items()
+        )
         budgets.add_row(
             scale, str(b.draws), str(b.seeds), f"{_count(study, scale):,}", escape(more)
         )
     out.print(budgets)
     if about["about"]:
         out.print(f"\n{about['about']}", markup=False, highlight=False)
-
-
-def _few(levels: Sequence[Any], most: int = 24) -> str:
-    """Levels in words; of many, the first and how many there are."""
-    shown = levels if len(levels) <= most else levels[:3]
-    return ", ".join(map(str, shown)) + ("" if shown is levels else f", … ({len(levels):,})")
 
 
 def _range(distribution: Any) -> str:

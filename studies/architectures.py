@@ -46,15 +46,14 @@ LENGTHS = (1, 3, 9)  # epochs
 
 
 def trial(t: Trial) -> Training:
-    setting = HYPERPARAMETERS[t.arm]
     data = Data(t["data"], t["train"])
-    epoch = train_size(data) // setting.batch_size
+    epoch = train_size(data) // t["batch_size"]
     return Training(
         model=partial(ConvNet, SPACES[t["space"]], Architecture.parse(t["architecture"])),
-        optimizer=Optimizer("adamw", lr=setting.lr, weight_decay=setting.weight_decay),
+        optimizer=Optimizer("adamw", lr=t["lr"], weight_decay=t["weight_decay"]),
         data=data,
         epochs=LENGTHS[-1],
-        batch_size=setting.batch_size,
+        batch_size=t["batch_size"],
         every=tuple(n * epoch for n in LENGTHS[:-1]),
         probes=(Kept(("params", "madds")),),
     )
@@ -211,7 +210,7 @@ def claim(id: str, sentence: str, source: str, fn, margin: float, unit: str, wor
 def centres(study: Study, frame: pd.DataFrame) -> tuple[pd.Series, pd.DataFrame]:
     """Mean final test accuracy of each architecture at the reference setting, and what it is."""
     own = final(study, frame[frame["arm"] == REFERENCE], "test_accuracy")
-    means = own.groupby("architecture")["value"].mean()
+    means = 100 * own.groupby("architecture")["value"].mean()
     return means, about(tuple(means.index))
 
 
@@ -258,14 +257,14 @@ def settings(study: Study, frame: pd.DataFrame, palette):
     order of the reference's."""
     shown = frame[frame["architecture"].isin(JOINT)]
     values = final(study, shown, "test_accuracy")
-    wide = values.groupby(["arm", "architecture"])["value"].mean().unstack("architecture")
+    wide = 100 * values.groupby(["arm", "architecture"])["value"].mean().unstack("architecture")
     order = wide.loc[REFERENCE].sort_values().index
     figure, (ax,) = panels(1, height=3.0, legend=0.7)
     for arm in wide.index:
         bold = arm == REFERENCE
         ax.plot(range(len(order)), wide.loc[arm, order], lw=1.8 if bold else 0.8,
                 color=palette[arm], alpha=1 if bold else 0.7, label=study.label(arm))  # fmt: skip
-    ax.set(xlabel="architectures, in the order of the reference setting",
+    ax.set(xticks=[], xlabel="architectures, in the order of the reference setting",
            ylabel=words("test_accuracy", study.metrics["test_accuracy"]))  # fmt: skip
     figure.legend(loc="outside lower center", ncols=4)
     return figure
@@ -279,7 +278,7 @@ def budget(scale: str, seeds: int, data: str, train: int | None = None) -> Budge
 STUDY = Study(
     question="What makes a small convolutional network good, when every one of its space is trained?",
     trial=trial,
-    arms={name: {} for name in HYPERPARAMETERS},
+    arms={name: vars(setting) for name, setting in HYPERPARAMETERS.items()},
     vary={"architecture": tuple(dict.fromkeys(name for names in NAMES.values() for name in names))},
     include=included,
     fixed={"data": "digits", "train": None, "space": "default"},

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from harness.study import few
+
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
@@ -103,7 +105,7 @@ def setting(value: Any) -> str:
     if isinstance(value, float):
         return "—" if math.isnan(value) else f"{value:.6g}".replace("-", "−")
     if isinstance(value, (tuple, list)):
-        return ", ".join(map(setting, value))
+        return few(value, setting)
     return "none" if value is None else str(value)
 
 

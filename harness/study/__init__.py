@@ -11,7 +11,7 @@ from optuna.distributions import CategoricalDistribution as Choice
 from optuna.distributions import FloatDistribution as Float
 from optuna.distributions import IntDistribution as Int
 
-from harness.study.errors import BadInput, DataError, InvalidStudy, Unfinished
+from harness.study.errors import BadInput, DataError, InvalidStudy, Unfinished, few
 from harness.study.parts import (
     COLUMNS,
     PHASES,
@@ -51,5 +51,6 @@ __all__ = [
     "Study",
     "Trial",
     "Unfinished",
+    "few",
     "make_trial",
 ]

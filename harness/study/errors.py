@@ -11,7 +11,7 @@ And what nobody got wrong: Unfinished, a run that ended before all of it was don
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from unicodedata import category
 
@@ -32,6 +32,12 @@ class DataError(BadInput):
 
 class Unfinished(RuntimeError):
     """A run that ended before all of it was done; its text is one line that says what is not."""
+
+
+def few(levels: Sequence[Any], word: Callable[[Any], str] = str, most: int = 24) -> str:
+    """Levels in words; of more than `most`, the first three and how many there are."""
+    shown = levels if len(levels) <= most else levels[:3]
+    return ", ".join(map(word, shown)) + ("" if shown is levels else f", … ({len(levels):,})")
 
 
 def listed(values: Any) -> str:
