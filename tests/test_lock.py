@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
 
+from harness.ledger import lease
 from harness.run import sole
 from harness.study import BadInput
 from tests.conftest import harness
@@ -82,3 +85,59 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(BadInput, match="cannot be written"), sole(tmp_path / "file" / "lock", "it"):
         pass
+
+
+class Tags:
+    """An MLflow client's experiment tags."""
+
+    def __init__(self) -> None:
+        self.tags: dict[str, str] = {}
+
+    def get_experiment(self, experiment: str) -> Tags:
+        return self
+
+    def set_experiment_tag(self, experiment: str, key: str, value: str) -> None:
+        self.tags[key] = value
+
+
+def test_a_server_is_leased_to_one_run_of_a_study(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lease, "SETTLED", 0.0)
+    monkeypatch.setattr(lease, "RENEWED", 0.05)
+    store = Tags()
+    store.tags[lease.TAG] = f"elsewhere process 7 until {time.time() + 30:.0f}"
+    with pytest.raises(BadInput, match="by elsewhere process 7; allowed: one run"):
+        lease.Lease(store, "1", "tiny")
+    store.tags[lease.TAG] = f"elsewhere process 7 until {time.time() - 1:.0f}"  # it vanished
+    held = lease.Lease(store, "1", "tiny")
+    assert store.tags[lease.TAG].startswith(held.mine)
+    store.tags[lease.TAG] = ""
+    for _ in range(200):
+        if store.tags[lease.TAG]:
+            break
+        time.sleep(0.05)
+    assert store.tags[lease.TAG].startswith(held.mine)  # renewed
+    held.release()
+    assert store.tags[lease.TAG] == ""
+
+
+def test_of_two_at_the_same_moment_the_earlier_writer_gives_way(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    store = Tags()
+    later = f"elsewhere process 7 until {time.time() + 30:.0f}"
+    monkeypatch.setattr(lease.time, "sleep", lambda _: store.tags.update({lease.TAG: later}))
+    with pytest.raises(BadInput, match="elsewhere"):
+        lease.Lease(store, "1", "tiny")
+
+
+def test_a_lease_of_a_process_that_is_no_more_is_taken_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(lease, "SETTLED", 0.0)
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    store = Tags()
+    store.tags[lease.TAG] = (
+        f"{socket.gethostname()} process {dead.pid} until {time.time() + 30:.0f}"
+    )
+    lease.Lease(store, "1", "tiny").release()

@@ -7,7 +7,7 @@ what a later run continues from are those files, and a child that is missing bes
 then.
 
 `store` opens a tracking store and reads it, `recorder` writes one run, `children` makes the child
-runs.
+runs, `lease` keeps a server to one run of a study.
 """
 
 from __future__ import annotations

@@ -211,9 +211,12 @@ class Recorder:
             client.log_artifacts(self.run_id, str(folder))
             client.set_terminated(self.run_id, "KILLED" if partial else "FINISHED")
 
-        if not self.wait():
-            raise Unfinished(self.missing())
-        self._insist(finish, time.monotonic() + (0.0 if partial else self.patience))
+        try:
+            if not self.wait():
+                raise Unfinished(self.missing())
+            self._insist(finish, time.monotonic() + (0.0 if partial else self.patience))
+        finally:
+            self.ledger.release()
 
     def end(self, status: str, patience: float | None = None) -> None:
         """Close the parent run without a report, as FAILED or KILLED, if the store takes it."""
@@ -222,6 +225,7 @@ class Recorder:
             if self.wait(patience):
                 step = functools.partial(client.set_terminated, self.run_id, status)
                 self._insist(step, time.monotonic() + (patience or self.patience))
+        self.ledger.release()
 
     # --- the thread that records -----------------------------------------------------------------
 

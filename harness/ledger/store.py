@@ -25,6 +25,7 @@ from mlflow.tracking import MlflowClient
 from sqlalchemy.engine import Engine
 
 from harness import durable, rows
+from harness.ledger.lease import Lease
 from harness.ledger.recorder import CLAIMS, INFO, SOURCE, Recorder, one_line
 from harness.study import BadInput, Source, Study
 
@@ -89,6 +90,7 @@ class Ledger:
         self.artifacts = default_artifacts(root)
         self._spools = root / ".harness" / "spool"
         self._homes: dict[str, Path | None] = {}
+        self.lease: Lease | None = None
         parts = urllib.parse.urlparse(self.uri)
         if parts.scheme in ("http", "https"):
             _knock(parts, self.uri)
@@ -110,6 +112,11 @@ class Ledger:
         """MLflow's own store where it is a SQLite file of ours, else None."""
         store = self.client._tracking_client.store
         return store if self._local and isinstance(store, SqlAlchemyStore) else None
+
+    def release(self) -> None:
+        """A run is over: others may run its study."""
+        if self.lease:
+            self.lease.release()
 
     def experiment(self, study: str) -> str | None:
         """The id of a study's experiment, or None before its first run."""
@@ -306,8 +313,13 @@ class Ledger:
             info: What is known of the run, `plan` above all.
             fresh: Begin a new run in any case.
             say: Tells a user that the store is away, or is back.
+
+        Raises:
+            BadInput: another process runs the study into the same server.
         """
         experiment = self.experiment(study.name) or self._create(study.name)
+        if not self._local:
+            self.lease = Lease(self.client, experiment, study.name)
         same = [
             run
             for run in self.parents(study.name, scale)
