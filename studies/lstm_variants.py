@@ -159,11 +159,11 @@ STUDY = Study(
     budgets={
         "smoke": Budget(draws=2, seeds=0, task=("digits",), widest=24, epochs=1, examples=60),
         "default": Budget(
-            draws=By("task", {"digits": 60, "jsb_chorales": 45}),
+            draws=By("task", {"digits": 60, "jsb_chorales": 41}),
             seeds=0,
             task=HERE,
             widest=64,
-            epochs=5,
+            epochs=By("task", {"digits": 5, "jsb_chorales": 4}),
             patience=3,
             rate_times=By("task", {"digits": 10, "jsb_chorales": 60}),
         ),
