@@ -39,8 +39,10 @@ class Rule:
         """Move w (K, P) along g in place; s holds the slots, c what `scalars` returned."""
         raise NotImplementedError
 
-    def rows(self, w: Rows, g: Rows, s: Mapping[str, Rows], n: Mapping[str, float], t: int) -> None:
-        """The t-th step, counted from 1, of trials that share the numbers n, in place."""
+    def rows(
+        self, w: Rows, g: Rows, s: Mapping[str, Rows], n: Mapping[str, float], t: Tensor
+    ) -> None:
+        """The t-th step, counted from 1, of trials that share the numbers n, in place; t is ()."""
         raise NotImplementedError
 
     def rate(self, s: State, c: Numbers) -> Tensor:
@@ -161,16 +163,18 @@ class Adam(Rule):
         torch.sqrt(s["v"], out=free).add_(c["eps"])
         w.sub_(torch.div(s["m"], free, out=free).mul_(c["step"]))
 
-    def rows(self, w: Rows, g: Rows, s: Mapping[str, Rows], n: Mapping[str, float], t: int) -> None:
+    def rows(
+        self, w: Rows, g: Rows, s: Mapping[str, Rows], n: Mapping[str, float], t: Tensor
+    ) -> None:
         self._kernel(torch._fused_adam_, w, g, s, n, t, 0.0)
 
     @staticmethod
     def _kernel(
         kernel: Callable[..., None], w: Rows, g: Rows, s: Mapping[str, Rows],
-        n: Mapping[str, float], t: int, decay: float,
+        n: Mapping[str, float], t: Tensor, decay: float,
     ) -> None:  # fmt: skip
         # without the correction as after infinitely many steps, when it is one
-        steps = torch.tensor(float(t) if n["corrected"] else math.inf)
+        steps = t if n["corrected"] else t + math.inf
         kernel(
             w, g, s["m"], s["v"], [], [steps] * len(w), lr=n["lr"], beta1=n["beta1"],
             beta2=n["beta2"], weight_decay=decay, eps=n["eps"], amsgrad=False, maximize=False,
@@ -194,7 +198,9 @@ class AdamW(Adam):
         w.mul_(c["keep"])
         super().update(w, g, s, c, free)
 
-    def rows(self, w: Rows, g: Rows, s: Mapping[str, Rows], n: Mapping[str, float], t: int) -> None:
+    def rows(
+        self, w: Rows, g: Rows, s: Mapping[str, Rows], n: Mapping[str, float], t: Tensor
+    ) -> None:
         self._kernel(torch._fused_adamw_, w, g, s, n, t, n["weight_decay"])
 
 

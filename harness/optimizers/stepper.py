@@ -156,10 +156,11 @@ class Stepper:
     def _by_rows(self, g: Tensor) -> None:
         rates = self._rates[self.t - 1 - self._start]
         rows = None if g is self.grads else g.unbind()
+        t = torch.tensor(float(self.t))
         for one in self._alike:
             numbers = {**one.numbers, "lr": rates[one.lanes[0]]}
             given = one.g if rows is None else [rows[i] for i in one.lanes]
-            self.rule.rows(one.w, given, one.slots, numbers, self.t)
+            self.rule.rows(one.w, given, one.slots, numbers, t)
 
     def _regularized(self, w: Tensor, g: Tensor, c: Numbers) -> Tensor:
         if "clip" in self.extras:
