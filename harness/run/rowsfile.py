@@ -141,11 +141,14 @@ def _train_to_file(
 
 
 def _digest(frame: pd.DataFrame) -> str:
-    """Over every number: a file that has been damaged is not to be read as other numbers."""
+    """Over numbers and names: a damaged file is not to be read as something else."""
     found = hashlib.sha256()
     for name in sorted(frame.columns):
-        if frame[name].dtype.kind in "biuf":
-            found.update(f"{name} {frame[name].dtype}".encode() + frame[name].to_numpy().tobytes())
+        column = frame[name]
+        if column.dtype.kind in "biuf":
+            found.update(f"{name} {column.dtype}".encode() + column.to_numpy().tobytes())
+        elif name in ("study", "phase", "arm", "trial", "status", "pack", "error"):
+            found.update("\0".join([name, *map(str, column)]).encode())
     return found.hexdigest()
 
 
