@@ -422,7 +422,7 @@ def parse_idx(content: bytes, name: str = "file") -> np.ndarray:
     for length in shape:
         size *= length
     body = len(content) - 4 - 4 * rank
-    if body != size:
+    if body != size or not size:  # numpy refuses an empty one of impossible sizes in its own words
         raise DataError(
             f"{name} holds {body} values; its header says {' x '.join(map(str, shape))}"
         )

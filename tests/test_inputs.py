@@ -334,6 +334,12 @@ def test_no_reader_sees_a_file_that_is_not_the_pinned_one(
         assert file in str(caught.value)
 
 
+def test_idx_of_nothing_is_refused() -> None:
+    shape = (0, 2**32 - 1, 2**32 - 1, 2)  # which numpy would not take
+    with pytest.raises(DataError, match="holds 0 values; its header says 0 x 4294967295 x"):
+        parse_idx(b"\x00\x00\x08\x04" + struct.pack(">4I", *shape))
+
+
 @examples(150)
 @given(st.data())
 def test_idx_is_refused_or_has_exactly_the_bytes_of_the_file(data: Any) -> None:
