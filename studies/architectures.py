@@ -29,7 +29,7 @@ from harness.architectures import HYPERPARAMETERS, SPACES, Architecture
 from harness.claims import rows_for, statistic
 from harness.convnets import ConvNet
 from harness.data import train_size
-from harness.figures import COLOURS, cells, custom, final, panels, words
+from harness.figures import COLOURS, cells, custom, final, panels, space, words
 from harness.probes import Kept
 
 REFERENCE = "reference"
@@ -214,22 +214,6 @@ def centres(study: Study, frame: pd.DataFrame) -> tuple[pd.Series, pd.DataFrame]
     return means, about(tuple(means.index))
 
 
-def against_size(study: Study, frame: pd.DataFrame, palette):
-    """Accuracy against multiply-adds, a dot an architecture, coloured by its convolutions."""
-    means, what = centres(study, frame)
-    cost = frame[frame["arm"] == REFERENCE].groupby("architecture")["madds"].first()[means.index]
-    figure, (ax,) = panels(1, height=3.2)
-    for number in sorted(what["conv3"].unique()):
-        here = (what["conv3"] == number).to_numpy()
-        ax.plot(cost[here], means[here], "o", ms=2.6, mew=0, alpha=0.5, color=COLOURS[number],
-                label=f"{number} 3x3 convolutions" if number != 1 else "1 3x3 convolution")  # fmt: skip
-    ax.set_xscale("log")
-    ax.set(xlabel=words("madds", study.metrics["madds"]),
-           ylabel=words("test_accuracy", study.metrics["test_accuracy"]))  # fmt: skip
-    figure.legend(loc="outside lower center", ncols=5, markerscale=2)
-    return figure
-
-
 def by_property(study: Study, frame: pd.DataFrame, palette):
     """The spread of accuracies at each level of four properties."""
     means, what = centres(study, frame)
@@ -368,7 +352,7 @@ STUDY = Study(
         ),
     ),
     figures=(
-        custom("size", "Every architecture at the reference setting: test accuracy, the mean over seeds, against multiply-adds for one image.", against_size),
+        space("size", "Every architecture at the reference setting: test accuracy, the mean over seeds, against multiply-adds for one image.", "test_accuracy", arm=REFERENCE, x="madds"),
         cells("cells", "The cells of the five architectures with the best mean test accuracy at the reference setting, and of the worst.", "test_accuracy", arm=REFERENCE),
         custom("properties", "Test accuracy of all architectures at the reference setting, by what they have; the line is the median.", by_property),
         custom("settings", "Test accuracy of the architectures that are trained at every setting, ordered by the reference.", settings),
