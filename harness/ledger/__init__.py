@@ -30,5 +30,8 @@ from harness.ledger.store import Ledger, default_artifacts, default_uri
 
 for _name in ("mlflow", "alembic"):
     logging.getLogger(_name).setLevel(logging.WARNING)
+logging.getLogger("mlflow.store.db.utils").setLevel(
+    logging.CRITICAL
+)  # a locked store is told by us
 
 __all__ = ["HISTORY", "Ledger", "Recorder", "default_artifacts", "default_uri"]

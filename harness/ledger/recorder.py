@@ -7,6 +7,7 @@ import functools
 import hashlib
 import json
 import math
+import os
 import sqlite3
 import threading
 import time
@@ -217,6 +218,8 @@ class Recorder:
             self._insist(finish, time.monotonic() + (0.0 if partial else self.patience))
         finally:
             self.ledger.release()
+        with contextlib.suppress(OSError):
+            os.removedirs(self.spool)  # as far up as nothing else waits
 
     def end(self, status: str, patience: float | None = None) -> None:
         """Close the parent run without a report, as FAILED or KILLED, if the store takes it."""
