@@ -502,7 +502,7 @@ def test_a_tracking_server_that_is_killed_and_comes_back(
         assert "View run" not in done.stdout
         pd.testing.assert_frame_equal(rows(project), before)
         assert not (project / "mlflow.db").exists()
-        assert not (project / ".harness").exists()  # nothing waits
+        assert not (project / ".harness" / "spool").exists()  # nothing waits
         ledger = Ledger(project, uri)
         (parent,) = ledger.parents("tiny", "smoke")
         assert parent.info.status == "FINISHED"
