@@ -200,7 +200,7 @@ def planted_settings(study: Study, seeds: int, hold: bool, agree: bool) -> pd.Da
 def claim(id: str, sentence: str, source: str, fn, margin: float, unit: str, words: str, example,
           figure: str, direction="above", published=None) -> Claim:  # fmt: skip
     check = statistic(fn, margin, metric="test_accuracy", unit=unit, words=words, example=example,
-                      direction=direction)  # fmt: skip
+                      direction=direction, each=True)  # fmt: skip
     return Claim(sentence, source, check, id=id, figure=figure, published=published)
 
 

@@ -146,9 +146,13 @@ def statistic(
     words: str,
     example: Callable[[Study, int, bool], pd.DataFrame],
     direction: Literal["above", "below"] = "above",
+    each: bool = False,
 ) -> Check:
-    """A function of a metric's final values (see `Statistic`) is above, or below, `margin`."""
-    return Statistic(metric, "", direction, margin, fn=fn, example=example, words=words, unit_=unit)
+    """A function of a metric's final values (see `Statistic`) is above, or below, `margin`; where
+    `each`, of each seed's own."""
+    return Statistic(
+        metric, "", direction, margin, fn=fn, example=example, words=words, unit_=unit, each=each
+    )
 
 
 def best_draws_higher(
