@@ -260,7 +260,7 @@ def test_replay_is_of_the_study_that_was_recorded_and_says_what_differs(project:
     assert done.returncode == 1, done.stdout + done.stderr
     assert "steps_to_target: 1 rows differ" in done.stdout
     assert "the code that trains has changed since" in done.stdout
-    assert "is not the text that was recorded" in done.stdout.replace("\n", " ")
+    assert "is not the text that was recorded" in " ".join(done.stdout.split())
     with mock.patch.object(Ledger, "own", return_value=False):  # as a server's would be
         done = harness("replay", key)
     assert done.returncode == 2

@@ -166,21 +166,6 @@ def test_the_transpose_of_a_product_is_worked_out_the_other_way_round() -> None:
         assert one.is_contiguous()
 
 
-def test_a_product_of_few_columns_is_worked_out_as_its_transpose() -> None:
-    def scores(w, x):
-        out = torch.relu(x @ w + 1)
-        return out.max(-1).indices, torch.logsumexp(out, -1), out.transpose(1, 2) @ x
-
-    def in_rows(w, x):
-        return (aten.view.default(x @ w, [-1]),)  # takes nothing that lies by columns
-
-    w, x = torch.randn(3, 20, 10), torch.randn(3, 30, 20)
-    for fn in (scores, in_rows):
-        run, _ = trace(fn, (torch.ones(3, 20, 10), torch.ones(3, 30, 20)))
-        for one, other in zip(run([w, x]), fn(w, x), strict=True):
-            torch.testing.assert_close(one, other)
-
-
 def test_training_does_not_import_a_compiler() -> None:
     code = """
 import sys

@@ -40,14 +40,21 @@ def trace(
     Raises:
         Untraceable: what the function does depends on the values of tensors.
     """
+    leaves, layout = tree_flatten(args)
+    copies = [
+        torch.empty_strided(t.shape, t.stride(), dtype=t.dtype, device=t.device).copy_(t)
+        for t in leaves
+    ]
+    recorder = Recorder(copies)
+    cached = torch.is_autocast_cache_enabled()
+    torch.set_autocast_cache_enabled(False)
     try:
-        recorder, result = _recorded(fn, args, turns=True)
-    except Untraceable:
-        raise
-    except RuntimeError:  # a view that only fits what lies in memory by rows, or a fault of its own
-        recorder, result = _recorded(fn, args, turns=False)
+        with recorder:
+            result = fn(*tree_unflatten(copies, layout))
+    finally:
+        torch.set_autocast_cache_enabled(cached)
     returned = mapped(result, recorder.look_up)
-    tensors, inputs = recorder.tensors, [Ref(n) for n in range(len(tree_flatten(args)[0]))]
+    tensors, inputs = recorder.tensors, [Ref(n) for n in range(len(leaves))]
     less = Simplified(recorder.ops, returned, tensors, recorder.constants)
     kept = {*refs(less.returned), *recorder.constants, *inputs}
     in_place(less.ops, kept, tensors, less.same)
@@ -55,19 +62,3 @@ def trace(
     run = compiled(ops, less.returned, inputs, recorder.constants, tensors)
     sizes = [t.nbytes for t in tensors]
     return lambda given: run(*given), most_bytes(ops, sizes)
-
-
-def _recorded(fn: Callable[..., Any], args: tuple[Any, ...], turns: bool) -> tuple[Recorder, Any]:
-    leaves, layout = tree_flatten(args)
-    copies = [
-        torch.empty_strided(t.shape, t.stride(), dtype=t.dtype, device=t.device).copy_(t)
-        for t in leaves
-    ]
-    recorder = Recorder(copies, turns)
-    cached = torch.is_autocast_cache_enabled()
-    torch.set_autocast_cache_enabled(False)
-    try:
-        with recorder:
-            return recorder, fn(*tree_unflatten(copies, layout))
-    finally:
-        torch.set_autocast_cache_enabled(cached)

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 aten = torch.ops.aten
@@ -75,15 +74,6 @@ def mapped(value: Any, fn: Callable[[Any], Any]) -> Any:
     if isinstance(value, dict):
         return {key: mapped(one, fn) for key, one in value.items()}
     return fn(value)
-
-
-NARROW = 16  # columns, one vector register of floats
-
-
-def narrow(first: Tensor, second: Tensor) -> bool:
-    """Whether a product has so few columns that its transpose takes half the time on a CPU."""
-    rows, columns = first.shape[1], second.shape[2]
-    return first.device.type == "cpu" and columns < NARROW <= min(rows, first.shape[2])
 
 
 def last_uses(ops: list[Op]) -> dict[Ref, int]:

@@ -6,21 +6,14 @@ from typing import Any
 
 from torch import Tensor
 
-from harness.tracing.operations import Mode, Op, Ref, Untraceable, aten, mapped, narrow
+from harness.tracing.operations import Mode, Op, Ref, Untraceable, aten, mapped
 
 
 class Recorder(Mode):  # type: ignore[no-untyped-call]
-    """Writes down every operation below the function transforms.
+    """Writes down every operation below the function transforms."""
 
-    Args:
-        inputs: What the function is given.
-        turns: Whether products of few columns are worked out as their transposes, which then lie in
-            memory by columns.
-    """
-
-    def __init__(self, inputs: list[Tensor], turns: bool) -> None:
+    def __init__(self, inputs: list[Tensor]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.turns = turns
         self.ops: list[Op] = []
         self.tensors: list[Tensor] = []  # all kept, so that neither ids nor memory are used again
         self.known: dict[int, Ref] = {}
@@ -52,12 +45,6 @@ class Recorder(Mode):  # type: ignore[no-untyped-call]
     ) -> Any:
         if func is aten._local_scalar_dense.default:
             raise Untraceable("the function reads a tensor's value")
-        if func is aten.bmm.default and self.turns and narrow(*args):
-            first, second = (self._run(aten.transpose.int, (one, 1, 2)) for one in args)
-            return self._run(aten.transpose.int, (self._run(func, (second, first)), 1, 2))
-        return self._run(func, args, kwargs)
-
-    def _run(self, func: Any, args: Any, kwargs: dict[str, Any] | None = None) -> Any:
         given, named = mapped(args, self.look_up), mapped(kwargs or {}, self.look_up)
         out = func(*args, **(kwargs or {}))
         many = isinstance(out, tuple | list)

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from harness.tracing.operations import Op, Ref, aten, mapped, narrow, refs
+from harness.tracing.operations import Op, Ref, aten, mapped, refs
 
 VIEWS = {aten.view.default, aten._unsafe_view.default, aten.expand.default, aten.detach.default,
          aten.alias.default}  # fmt: skip
@@ -74,7 +74,6 @@ class Simplified:
                 or product is None
                 or product.target is not aten.bmm.default
                 or uses[op.args[0]] > 1
-                or narrow(*(self.tensors[one.number].mT for one in reversed(product.args)))
                 or not self._still(*product.inputs(), out)
             ):
                 turned.append(op)
