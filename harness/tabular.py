@@ -32,7 +32,7 @@ from harness.architectures import HYPERPARAMETERS, Architecture, Space
 from harness.study import BadInput, Metric
 
 METRICS = {  # what `search` reports
-    "regret": Metric("points", better="low", worst=100.0),
+    "regret": Metric("points", better="low", worst=100.0, log=True),
     "evaluations": Metric("trainings", label="trainings, short ones among them"),
     "hypervolume": Metric(
         "share", better="high", worst=0.0, label="hypervolume, share of the whole space's"

@@ -227,6 +227,8 @@ HALF = 0.5  # a percentage point: about two test images of digits
 def fronts(study, frame, colours):
     """For each size, the best mean test accuracy among networks of a search's front that are at
     most as large: the median over seeds, and where eight of ten lie."""
+    from matplotlib.ticker import LogLocator  # a study file stays light
+
     rows = frame[(frame["space"] == "whole") & frame["front_params"].notna()]
     rows = rows[rows["arm"].isin(["random", "evolution", "nsga2"])]
     if not len(rows):
@@ -246,7 +248,9 @@ def fronts(study, frame, colours):
             )
             ax.step(best.index, middle, where="post", color=colours[arm], label=study.label(arm))
     ax.set(xscale="log", xlabel="trained numbers", ylabel="test accuracy (%)")
+    ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     ax.xaxis.set_major_formatter("{x:,.0f}")
+    ax.xaxis.set_minor_formatter("")
     figure.legend(loc="outside lower center", ncols=3)
     return figure
 
@@ -481,6 +485,7 @@ STUDY = Study(
             "regret",
             where=WHOLE,
             arms=TABLE[:7],
+            step="full trainings",
         ),
         curves(
             "comparators",
@@ -488,6 +493,7 @@ STUDY = Study(
             "regret",
             where=WHOLE,
             arms=("random", "regression", "comparator", "comparator_clean"),
+            step="full trainings",
         ),
         curves(
             "joint",
@@ -496,6 +502,7 @@ STUDY = Study(
             "regret",
             levels=("subset", "joint"),
             arms=("random", "evolution"),
+            step="full trainings",
         ),
         intervals(
             "cell",
