@@ -65,6 +65,7 @@ class Page:
         self.driver.get_log("browser")
         self.driver.get_log("performance")
         self.driver.get(path.as_uri())
+        self.until("document.readyState === 'complete'")  # `get` does not wait without scripts
 
     def until(self, script: str, seconds: float = 60) -> Any:
         """The first true value of a script."""
