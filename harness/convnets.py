@@ -36,24 +36,31 @@ def pooling(side: int) -> Tensor:
     return near / near.sum(0)
 
 
-def quadrants(z: Tensor) -> Tensor:
-    """The mean over each quadrant of maps (B, width, `MAP`, `MAP`): (B, `QUADRANTS` width)."""
-    half = MAP // 2
-    return z.view(*z.shape[:2], 2, half, 2, half).mean((3, 5)).flatten(1)
+def taps(side: int) -> Tensor:
+    """Which position a 3x3 kernel's numbers read at each position of a map, with zeros beyond the
+    border: (9, side⁴) of ones where number t at position p reads position q, and zeros."""
+    beside = torch.arange(side)[:, None] - torch.arange(side)  # (p, q): how far q is before p
+    step = (beside == torch.tensor([1, 0, -1])[:, None, None]).float()  # (3, side, side)
+    both = torch.einsum("apq,brs->abprqs", step, step)  # rows and columns
+    return both.reshape(9, -1)
 
 
 class Convolutions(nn.Module):
     """The convolutions that leave one node, as one: 3x3, or 3x3 with all but the centre masked,
     which is 1x1. No bias. Drawn from N(0, 2 / fan-in) (He et al. 2015, eq. 10).
 
+    A map is small, so that the convolution is done as the product with a matrix that its weights
+    are laid out in: many zeros, but many times as fast as a library's convolution of four channels.
+
     Args:
         sizes: 3 or 1 for each.
         width: Channels in, and out of each.
 
-    Shapes: (B, width, side, side) to one such a convolution.
+    Shapes: (B, width, `MAP`, `MAP`) to one such a convolution.
     """
 
     reach: Tensor
+    taps: Tensor
 
     def __init__(self, sizes: list[int], width: int) -> None:
         super().__init__()
@@ -66,10 +73,13 @@ class Convolutions(nn.Module):
             reaches.append(centre if size == 1 else torch.ones_like(centre))
         self.weight = nn.Parameter(torch.cat(weights))  # (len(sizes) width, width, 3, 3)
         self.register_buffer("reach", torch.cat(reaches))
+        self.register_buffer("taps", taps(MAP))
 
     def forward(self, z: Tensor) -> tuple[Tensor, ...]:
-        out = functional.conv2d(z, self.weight * self.reach, padding=1)
-        return torch.split(out, self.width, 1)
+        weight = (self.weight * self.reach).flatten(2) @ self.taps  # (out, in, p q)
+        weight = weight.view(*weight.shape[:2], MAP * MAP, -1).transpose(1, 2)  # (out, p, in, q)
+        out = functional.linear(z.flatten(1), weight.flatten(2).flatten(0, 1))  # (B, out p)
+        return torch.split(out.view(len(z), -1, MAP, MAP), self.width, 1)
 
 
 class Cell(nn.Module):
@@ -118,6 +128,63 @@ class Cell(nn.Module):
         return z
 
 
+class Stem(nn.Linear):
+    """The same linear map of every patch of an image: `MAP`² patches side by side.
+
+    No image is cut up for it: a strip of patches, as high as one and as wide as the image, is
+    multiplied by one matrix, which has the patch's weights at each place and zeros beside them.
+
+    Args:
+        side: Of the images.
+        width: Channels out.
+
+    Shapes: (B, …) images of side² numbers to (B, width, `MAP`, `MAP`).
+    """
+
+    strips: Tensor
+
+    def __init__(self, side: int, width: int) -> None:
+        patch = side // MAP
+        super().__init__(patch * patch, width)
+        row, column = torch.eye(patch), torch.eye(side).view(side, MAP, patch)
+        # for a number of a patch, at which numbers of the strip it lies, by patch
+        lies = torch.einsum("ab,xcd->adbxc", row, column)
+        self.register_buffer("strips", lies.reshape(patch * patch, -1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        weight = (self.weight @ self.strips).view(self.out_features, -1, MAP)
+        weight = weight.transpose(0, 1).flatten(1)  # (width, strip, MAP) -> (strip, width MAP)
+        bias = self.bias.unsqueeze(1).expand(-1, MAP).flatten()  # (width,) -> (width MAP,)
+        z = x.view(len(x), MAP, -1) @ weight + bias  # (B, MAP, width MAP)
+        return z.view(len(x), MAP, -1, MAP).transpose(1, 2)
+
+
+class ReadOut(nn.Linear):
+    """A linear map of each channel's means over the quadrants of the map.
+
+    The means are a fixed linear map, which is put before the weights and not before the maps: those
+    are many more numbers.
+
+    Args:
+        width: Channels in.
+
+    Shapes: (B, width, `MAP`, `MAP`) to (B, `CLASSES`).
+    """
+
+    means: Tensor
+
+    def __init__(self, width: int) -> None:
+        super().__init__(QUADRANTS * width, CLASSES)
+        half = torch.arange(MAP) // (MAP // 2)
+        of = (2 * half[:, None] + half).flatten()  # the quadrant of each position
+        own = (of == torch.arange(QUADRANTS)[:, None]).float()
+        self.register_buffer("means", own / own.sum(1, keepdim=True))  # (QUADRANTS, MAP²)
+
+    def forward(self, z: Tensor) -> Tensor:
+        weight = self.weight.view(CLASSES, -1, QUADRANTS) @ self.means  # (CLASSES, width, MAP²)
+        return functional.linear(z.flatten(1), weight.flatten(1), self.bias)
+
+
 class ConvNet(nn.Module):
     """A patch stem, `depth` cells, the mean over each quadrant, a linear read-out.
 
@@ -131,16 +198,13 @@ class ConvNet(nn.Module):
 
     def __init__(self, space: Space, architecture: Architecture) -> None:
         super().__init__()
-        self.side, width = space.side, architecture.width
-        patch = space.side // MAP
-        self.stem = nn.Conv2d(1, width, patch, stride=patch)
+        self.stem = Stem(space.side, architecture.width)
         self.cells = nn.Sequential(*[Cell(architecture) for _ in range(architecture.depth)])
-        self.out = nn.Linear(QUADRANTS * width, CLASSES)
+        self.out = ReadOut(architecture.width)
         for name in ("params", "madds"):
             cost = getattr(space, name)(architecture)
             self.register_buffer(name, torch.tensor(float(cost)))
 
     def forward(self, x: Tensor) -> Tensor:
-        z = normalised(self.stem(x.view(-1, 1, self.side, self.side)))  # (B, width, MAP, MAP)
-        out: Tensor = self.out(quadrants(self.cells(z)))
+        out: Tensor = self.out(self.cells(normalised(self.stem(x))))
         return out

@@ -23,15 +23,13 @@ from torch.nn import functional
 
 from harness import data, random
 from harness.architectures import (
-    CLASSES,
     MAP,
-    QUADRANTS,
     Architecture,
     Hyperparameters,
     Space,
     pairs,
 )
-from harness.convnets import Convolutions, normalised, pooling, quadrants
+from harness.convnets import Convolutions, ReadOut, Stem, normalised, pooling
 from harness.study import BadInput
 
 ORDERS = ("first", "second", "joint")
@@ -109,17 +107,16 @@ class Supernet(nn.Module):
                 "one of each"
             )
         (depth,), (width,) = space.depths, space.widths
-        self.side, patch = space.side, space.side // MAP
-        self.stem = nn.Conv2d(1, width, patch, stride=patch)
+        self.stem = Stem(space.side, width)
         self.cells = nn.ModuleList([MixedCell(space, width) for _ in range(depth)])
-        self.out = nn.Linear(QUADRANTS * width, CLASSES)
+        self.out = ReadOut(width)
 
     def forward(self, x: Tensor, alpha: Tensor) -> Tensor:
-        z = normalised(self.stem(x.view(-1, 1, self.side, self.side)))
+        z = normalised(self.stem(x))
         weights = alpha.softmax(1)
         for cell in self.cells:
             z = cell(z, weights)
-        out: Tensor = self.out(quadrants(z))
+        out: Tensor = self.out(z)
         return out
 
 

@@ -27,9 +27,12 @@ class Plain(nn.Module):
     def __init__(self, ours: ConvNet, architecture: Architecture) -> None:
         super().__init__()
         self.architecture = architecture
-        self.stem, self.out = ours.stem, ours.out
-        self.operations = nn.ModuleList()
         width = architecture.width
+        self.stem, self.out = nn.Conv2d(1, width, 2, stride=2), nn.Linear(4 * width, 10)
+        for layer, own in ((self.stem, ours.stem), (self.out, ours.out)):
+            layer.weight.data = own.weight.detach().view_as(layer.weight)
+            layer.bias.data = own.bias.detach()
+        self.operations = nn.ModuleList()
         for cell in ours.cells:
             into = nn.ModuleDict()
             weights = [w for conv in cell.convolutions for w in conv.weight.split(width)]
@@ -93,7 +96,7 @@ def test_output_and_gradients_are_those_of_plain_layers(edges, depth) -> None:
         theirs += [m.weight.grad for m in into.values() if isinstance(m, nn.Conv2d)]
     assert len(mine) == len(theirs)
     for a, b in zip(mine, theirs, strict=True):
-        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6)
+        torch.testing.assert_close(a.view_as(b), b, rtol=1e-4, atol=1e-6)
 
 
 def test_parameters_and_multiply_adds_are_those_of_plain_layers() -> None:
