@@ -343,11 +343,22 @@ class Program:
 
         `seed` is called before each lane where lanes are computed one after the other.
         """
+        return self.gradients(params, buffers, batch, numbers, into, seed)(batch)
+
+    def gradients(
+        self, params: Tensors, buffers: Tensors, batch: tuple[Tensor, ...], numbers: Tensors,
+        into: Tensors, seed: Callable[[int], None] = lambda lane: None,
+    ) -> Callable[[tuple[Tensor, ...]], Tensor]:  # fmt: skip
+        """`gradient` as a function of batches shaped as this one alone: for a small model, finding
+        the code that belongs to these tensors takes as long as running it."""
         if not self.fused:
-            self.module.train()
-            return self._one_by_one(params, buffers, batch, numbers, into, seed)
-        losses: Tensor = self._run("gradient", params, buffers, batch, numbers, into)
-        return losses
+
+            def one_by_one(batch: tuple[Tensor, ...]) -> Tensor:
+                self.module.train()
+                return self._one_by_one(params, buffers, batch, numbers, into, seed)
+
+            return one_by_one
+        return self._bound("gradient", params, buffers, batch, numbers, into)
 
     @torch.no_grad()
     def score(self, params: Tensors, buffers: Tensors, x: Tensor, y: Tensor) -> Tensors:
@@ -360,7 +371,7 @@ class Program:
                 own, kept = _lane(lane, params, buffers)
                 each.append(self.scores(own, kept, x, y))
             return {name: torch.stack([one[name] for one in each]) for name in each[0]}
-        found: Tensors = self._run("score", params, buffers, (x, y), {}, {})
+        found: Tensors = self._bound("score", params, buffers, (x, y), {}, {})((x, y))
         return found
 
     @torch.no_grad()
@@ -373,7 +384,7 @@ class Program:
                 own, kept = _lane(lane, params, buffers)
                 each.append(self.scores(own, kept, x[lane], y[lane]))
             return {name: torch.stack([one[name] for one in each]) for name in each[0]}
-        found: Tensors = self._run("score_own", params, buffers, (x, y), {}, {})
+        found: Tensors = self._bound("score_own", params, buffers, (x, y), {}, {})((x, y))
         return found
 
     def _one_by_one(
@@ -392,15 +403,16 @@ class Program:
             losses.append(loss.detach())
         return torch.stack(losses)
 
-    def _run(
+    def _bound(
         self, what: str, params: Tensors, buffers: Tensors, batch: tuple[Tensor, ...],
         numbers: Tensors, into: Tensors,
-    ) -> Any:  # fmt: skip
-        """Call a vmapped function by its traced code, made once for each set of shapes."""
+    ) -> Callable[[tuple[Tensor, ...]], Any]:  # fmt: skip
+        """A vmapped function by its traced code, made once for each set of shapes, with all but the
+        batch given."""
         # as `tree_flatten` would, which for a small model takes longer than its arithmetic
-        leaves = [
-            *params.values(), *buffers.values(), *batch, *numbers.values(), *into.values(),
-        ]  # fmt: skip
+        before = [*params.values(), *buffers.values()]
+        after = [*numbers.values(), *into.values()]
+        leaves = [*before, *batch, *after]
         key = (what, *numbers, *((t.shape, t.stride(), t.dtype, t.device.type) for t in leaves))
         if key not in self._traced:
             started = time.perf_counter()
@@ -413,7 +425,8 @@ class Program:
                 self._traced[key], most = lambda given: fn(*tree_unflatten(given, layout)), 0
             self.most_bytes = max(self.most_bytes, most)
             self.seconds_to_trace = time.perf_counter() - started
-        return self._traced[key](leaves)
+        run = self._traced[key]
+        return lambda batch: run([*before, *batch, *after])
 
     def _vmapped_gradient(
         self, params: Tensors, buffers: Tensors, batch: tuple[Tensor, ...], numbers: Tensors,

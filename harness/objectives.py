@@ -12,7 +12,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, cast
 
-import torch
 from torch import Tensor
 
 
@@ -31,7 +30,9 @@ class CrossEntropy:
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
         """Args: output (B, classes) logits, target (B,) int64. Returns: scalar, nats."""
         chosen = output.gather(-1, target.unsqueeze(-1)).squeeze(-1)  # (B, C) -> (B,)
-        normalizer = torch.logsumexp(output, -1)
+        # as logsumexp, whose gradient would take the exponentials once more
+        most = output.detach().amax(-1, keepdim=True)  # (B, 1)
+        normalizer = (output - most).exp().sum(-1).log() + most.squeeze(-1)
         if isinstance(self.label_smoothing, float) and self.label_smoothing == 0:
             return (normalizer - chosen).mean()
         spread = (normalizer - output.mean(-1)) * self.label_smoothing

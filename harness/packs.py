@@ -281,7 +281,9 @@ class PackInFlight:
         self.lanes = list(range(self.size))  # which trials the lanes are
         self.done: dict[int, Outcome] = {}
         self._keys(trainings, list(seeds))
-        self.losses = torch.full((one.updates + 1, self.size), torch.nan, device=device)
+        self._losses = torch.full((one.updates + 1, self.size), torch.nan, device=device)
+        self._counted = 0  # updates whose losses are in there; those of the latest wait
+        self._latest: list[Tensor] = []
         self.loss = torch.zeros(self.size, device=device)
         self.recorded: list[tuple[int, dict[str, Tensor]]] = []
         self.first_rate: Tensor | None = None
@@ -363,8 +365,19 @@ class PackInFlight:
 
     def _fresh_programs(self) -> None:
         self.chosen: Tensor | None = None  # (K, B) examples of the coming update
-        self._gradients: dict[int | None, Repeated] = {}  # by the length of sequences
+        # both by the length of sequences
+        self._calls: dict[int | None, Callable[[tuple[Tensor, ...]], Tensor]] = {}
+        self._gradients: dict[int | None, Repeated] = {}
         self._apply = Repeated(self.stepper.apply, self.device)
+
+    @property
+    def losses(self) -> Tensor:
+        """(updates + 1, K), NaN where training has not been."""
+        if self._latest:
+            done = self._counted + len(self._latest)
+            self._losses[self._counted : done] = torch.stack(self._latest)
+            self._counted, self._latest = done, []
+        return self._losses
 
     # --- one update ------------------------------------------------------------------------------
 
@@ -380,12 +393,18 @@ class PackInFlight:
         )
 
     def _take_gradient(self) -> None:
-        losses = self.program.gradient(
-            self.params.views, self.buffers, self.batch(), self.numbers, self.stepper.parts,
-            self._seed_lane,
-        )  # fmt: skip
+        batch = self.batch()
+        if self.padded not in self._calls:
+            self._calls[self.padded] = self.program.gradients(
+                self.params.views, self.buffers, batch, self.numbers, self.stepper.parts,
+                self._seed_lane,
+            )  # fmt: skip
+        losses = self._calls[self.padded](batch)
         self.stepper.taken()
-        self.loss.copy_(losses)
+        if self.device == "cpu":
+            self.loss = losses
+        else:
+            self.loss.copy_(losses)  # a graph that is launched again writes to the same memory
 
     def _seed_lane(self, lane: int) -> None:
         """Before a lane that cannot be fused: an opaque layer may draw from torch's generator."""
@@ -453,7 +472,7 @@ class PackInFlight:
         started, counted = time.perf_counter(), 0
         for step in range(one.updates):
             self.gradient(step)
-            self.losses[step] = self.loss
+            self._latest.append(self.loss if self.device == "cpu" else self.loss.clone())
             if self._due(step):
                 self.record(step)
                 if step and (one.data is not None or one.stop is not None):
@@ -519,7 +538,7 @@ class PackInFlight:
             if getattr(self, name) is not None:
                 setattr(self, name, getattr(self, name)[alive].contiguous())
         self.kept_buffers = {name: b[alive] for name, b in self.kept_buffers.items()}
-        self.losses = self.losses[:, alive].contiguous()
+        self._losses = self.losses[:, alive].contiguous()
         self.buffers = {name: b[alive].contiguous() for name, b in self.buffers.items()}
         for name in self.dropouts:
             self.buffers[name] = self.step_key
@@ -582,8 +601,10 @@ class PackInFlight:
             metrics = {"train_loss": self._recent_loss(step)}
             metrics |= self._scores("valid") | self._scores("test")
         self._stop(step, metrics)
-        ending = self.end == step
-        if self.kept is not None and bool(ending.any()):
+        ending = None
+        if self.kept is not None or any(probe.at_end for probe in self.one.probes):
+            ending = self.end == step
+        if self.kept is not None and ending is not None and bool(ending.any()):
             metrics |= self._scores("valid") | self._scores("test")
         moment = Moment(
             step, self.params.views, loss, self.losses[: step + 1], metrics, self.recorded,
@@ -595,7 +616,7 @@ class PackInFlight:
         for probe in self.one.probes:
             if not probe.at_end:
                 metrics |= probe.read(moment)
-            elif bool(ending.any()):
+            elif ending is not None and bool(ending.any()):
                 found = probe.read(moment)
                 metrics |= {n: torch.where(ending, v, torch.nan) for n, v in found.items()}
         self.recorded.append(

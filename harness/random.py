@@ -17,6 +17,7 @@ _MUL1 = 0xBF58476D1CE4E5B9 - (1 << 64)
 _MUL2 = 0x94D049BB133111EB - (1 << 64)
 
 # One stream a purpose, so that adding a use of randomness never shifts another.
+_WORD = (1 << 64) - 1
 STREAMS = {
     "init": 1, "batches": 2, "noise": 3, "mask": 4, "subset": 5, "augment": 6, "task": 7,
     "buckets": 8,
@@ -80,4 +81,16 @@ def permutation(key: Tensor, n: int) -> Tensor:
 
 def torch_seed(seed: int, stream: str) -> int:
     """A seed for torch's own generator, for code that cannot be keyed (module constructors)."""
-    return int(keys([seed], stream)[0]) & ((1 << 63) - 1)
+    if stream not in STREAMS:
+        raise ValueError(f"stream is {stream!r}; allowed: {', '.join(STREAMS)}")
+    # `keys` in Python's numbers: a pack builds many modules, and a tensor for each takes longer
+    word = _finalized(STREAMS[stream] + _GOLDEN)
+    return _finalized((seed ^ word) + _GOLDEN) & ((1 << 63) - 1)
+
+
+def _finalized(x: int) -> int:
+    """`_finalize` of one number, as an unsigned one."""
+    x &= _WORD
+    x = ((x ^ (x >> 30)) * _MUL1) & _WORD
+    x = ((x ^ (x >> 27)) * _MUL2) & _WORD
+    return x ^ (x >> 31)

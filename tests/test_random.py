@@ -46,3 +46,9 @@ def test_streams_differ_and_are_named() -> None:
     assert len(keys) == len(random.STREAMS)
     with pytest.raises(ValueError, match="stream is 'nose'; allowed: init"):
         random.keys([0], "nose")
+
+
+@given(st.integers(-(2**63), 2**63 - 1), st.sampled_from(sorted(random.STREAMS)))
+def test_a_seed_for_torch_is_the_key(seed, stream) -> None:
+    key = int(random.keys([seed], stream)[0])
+    assert random.torch_seed(seed, stream) == key & (2**63 - 1)

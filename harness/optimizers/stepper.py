@@ -65,7 +65,8 @@ class Stepper:
         # Extras that no trial uses are not computed; for a trial beside them they change nothing.
         used = {n for n, v in COMMON.items() if bool((self._numbers[n] != v).any())}
         self.extras = used if self.rule.coupled else used - {"weight_decay"}
-        self._start, self._table = 0, torch.zeros(0)
+        self._start = 0
+        self._lay(torch.zeros(0))
         self._names: list[str] = []
         self._now: Tensor | None = None  # (S, K, 1), the row of the table that holds now
         self.scalars: dict[str, Tensor] = {}  # name to (K, 1), windows into it
@@ -93,6 +94,9 @@ class Stepper:
             for lanes in found.values()
         ]  # fmt: skip
 
+    def _lay(self, table: Tensor) -> None:
+        self._table, self._steps = table, table.unbind()
+
     def _hold(self, now: Tensor) -> None:
         self._now = now
         self.scalars = dict(zip(self._names, now.unbind(0), strict=True))
@@ -114,7 +118,7 @@ class Stepper:
         shape = (len(t), len(self.optimizers))
         rows = [found[name].expand(shape) for name in self._names]
         table = torch.stack(rows, 1).float().unsqueeze(-1)  # (T, S, K, 1)
-        self._table = table.to(self.params.all.device)
+        self._lay(table.to(self.params.all.device))
         if self._now is None:
             self._hold(self._table[0].clone())
 
@@ -123,7 +127,7 @@ class Stepper:
         if self.t >= self._start + len(self._table):
             self._work_out()
         assert self._now is not None
-        self._now.copy_(self._table[self.t - self._start])
+        self._now.copy_(self._steps[self.t - self._start])
         self.t += 1
 
     def taken(self) -> None:
@@ -206,7 +210,7 @@ class Stepper:
         here = lanes.cpu()
         self.carry = {name: value[here] for name, value in self.carry.items()}
         self._numbers = {name: value[here] for name, value in self._numbers.items()}
-        self._table = self._table[:, :, lanes].contiguous()
+        self._lay(self._table[:, :, lanes].contiguous())
         self._rates = [[rates[i] for i in here.tolist()] for rates in self._rates]
         self._alike = self._groups()
         self._hold(self._table[self.t - 1 - self._start].clone())
