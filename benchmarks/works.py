@@ -156,11 +156,11 @@ def works(quick: bool = False) -> dict[str, Work]:
         ),
         Work(
             "mlp", f"{m} MLPs 3x64 on digits, Adam, batch 64, {EPOCHS} epochs",
-            partial(mlp, trials=m), m, 4 if quick else 16, 4, 50,
+            partial(mlp, trials=m), m, 4 if quick else 16, 4, 50, pack=32,
         ),
         Work(
             "mlp32", f"{m} MLPs 3x64 on digits, Adam, batch 32, {EPOCHS} epochs",
-            partial(mlp, trials=m, batch=32), m, 4 if quick else 16, 4, 50,
+            partial(mlp, trials=m, batch=32), m, 4 if quick else 16, 4, 50, pack=32,
         ),
         Work(
             "lstm", f"{k} peephole LSTMs of 20-64 units, 64 steps, batch 1, {updates} updates",

@@ -42,6 +42,7 @@ from harness.claims import (
     undecided,
     values,
 )
+from harness.report import words
 
 
 def winner_example(study: Study, seeds: int, hold: bool) -> pd.DataFrame:
@@ -381,3 +382,16 @@ def test_a_published_value_is_compared_only_after_enough_training() -> None:
     (verdict,) = judge(make(check), frame.assign(step=39))
     assert verdict.verdict == "inconclusive"
     assert "longest trial had 39 updates" in verdict.reason
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "kind"), [(0.45, 0.9, "%"), (0.1, 0.12, "points")], ids=["level", "difference"]
+)
+def test_of_several_checks_the_numbers_are_printed_as_those_of_the_weakest(a, b, kind) -> None:
+    checks = below("acc", 0.5, arm="a", task="u"), lower("acc", arm="a", than="b", task="u")
+    study = make(every(*checks))
+    noise = np.array([0.0, 0.01, -0.01, 0.005, -0.005])
+    rows = pd.concat([rows_for(study, "acc", "a", a + noise, task="u"),
+                      rows_for(study, "acc", "b", b + noise[::-1], task="u")])  # fmt: skip
+    (verdict,) = judge(study, rows)
+    assert words.scale_of(verdict, study).unit == kind, verdict.reason

@@ -270,6 +270,18 @@ def test_scatter_puts_each_trial_at_its_two_values() -> None:
     assert ax.get_xscale() == "log"
 
 
+def test_scatter_against_the_time_that_a_trial_took() -> None:
+    spec = scatter("time", "c", "seconds", "test_accuracy", where=FOUR, phase="tune")
+    frame = deep.frame()
+    took = {key: 1.0 + number for number, key in enumerate(frame["trial"].unique())}
+    ax = spec.draw(STUDY, frame.assign(seconds=frame["trial"].map(took))).axes[0]
+    rows = frame.query("phase == 'tune' and depth == 4 and not norm and step == 100 and arm == 'relu'")
+    wanted = np.column_stack([rows["trial"].map(took), rows["test_accuracy"]])
+    data = line(ax, figures.palette(STUDY)["relu"])
+    assert data[np.argsort(data[:, 0])] == pytest.approx(wanted[np.argsort(wanted[:, 0])])
+    assert not spec.draw(STUDY, frame).axes[0].lines  # nobody said how long they took
+
+
 def test_the_pareto_front_by_hand() -> None:
     points = pd.DataFrame({"x": [1, 2, 2, 3, 4, math.inf], "y": [1, 3, 2, 2, 5, 9]}, dtype=float)
     x, y = pareto(points, "low", "high")

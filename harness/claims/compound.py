@@ -15,6 +15,7 @@ from harness.claims.reading import final_values
 from harness.claims.verdicts import MIN_SEEDS, Evidence, Missing
 from harness.study import Study
 
+WEAKEST = "weakest: "  # before what the weakest of several checks measures
 RESAMPLES = 999  # of the seeds that a plain function reads
 
 
@@ -49,12 +50,19 @@ class Everywhere(Check):
     def evidence(self, frame: pd.DataFrame, study: Study) -> Evidence:
         found = [check.evidence(frame, study) for check in self.checks]
         weakest = max(range(len(found)), key=lambda i: (found[i].p_for(), -found[i].p_against()))
-        notes = [f"weakest: {self.checks[weakest].quantity(study)}"]
+        notes = [WEAKEST + self.checks[weakest].quantity(study)]
         notes += dict.fromkeys(e.reason for e in found if e.reason)
         one = found[weakest]
         test = f"{one.test}; all of {len(found)} places must hold (intersection-union)"
         return _EverywhereEvidence(
             one.estimate, one.margin, one.direction, "; ".join(notes), test, tuple(found)
+        )
+
+    def shown(self, reason: str, study: Study) -> Check:
+        """The check whose effect a verdict shows, which its reason begins with."""
+        said = reason.split("; ")[0]
+        return next(
+            (one for one in self.checks if said == WEAKEST + one.quantity(study)), self.checks[0]
         )
 
     def planted(self, study: Study, seeds: int, hold: bool) -> pd.DataFrame:

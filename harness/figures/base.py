@@ -104,10 +104,14 @@ class Figure_:
         return (self.metric,)
 
     def draw(self, study: Study, frame: pd.DataFrame) -> Figure:
-        """The figure of the frame's rows, or a panel saying that there are none yet."""
+        """The figure of the frame's rows, or a panel saying that there are none yet.
+
+        Where the frame has a column `seconds`, the time that each trial took, it may be drawn.
+        """
         with style():
             wanted = self.reads(study)
-            rows = frame[[c for c in study.columns() if c not in study.metrics or c in wanted]]
+            kept = [c for c in study.columns() if c not in study.metrics or c in wanted]
+            rows = frame[[*kept, *(["seconds"] if "seconds" in frame else [])]]
             for factor, level in self.where:
                 rows = rows[rows[factor] == level]
             if self.arms is not None:

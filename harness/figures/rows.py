@@ -26,6 +26,7 @@ def final(study: Study, rows: pd.DataFrame, metric: str, at: At = "end") -> pd.D
         the metric's worst score; failed trials and those that do not report it are absent.
     """
     columns = ["arm", *study.vary, *study.nuisance_names(), "seed", "trial", "status"]
+    columns += ["seconds"] if "seconds" in rows else []
     done = rows[(rows["status"] == "finished") & rows[metric].notna()]
     if isinstance(at, int):
         done = done[done["step"] == at]

@@ -167,7 +167,7 @@ class Scatter(Figure_):
 
     def validate(self, study: Study) -> None:
         super().validate(study)
-        self._allow("x", [self.x], [*study.metrics, *study.nuisance_names()])
+        self._allow("x", [self.x], [*study.metrics, *study.nuisance_names(), "seconds"])
 
         for name in (self.x, self.metric) if self.front else ():
             if name not in study.metrics or study.metrics[name].better is None:
@@ -185,6 +185,8 @@ class Scatter(Figure_):
         colours = palette(study)
         horizontal, vertical = _axis(study, self.x), study.metrics[self.metric]
         rows = rows[rows["phase"] == self.phase]
+        if self.x == "seconds" and "seconds" not in rows:
+            return blank("no times")
         found = [(title, self._points(study, some)) for title, some in self._split(study, rows)]
         found = [
             (title, some)
@@ -281,6 +283,8 @@ def _axis(study: Study, name: str) -> Metric:
     """The metric, or a nuisance as one: logarithmic where it is drawn so."""
     if name in study.metrics:
         return study.metrics[name]
+    if name == "seconds":
+        return Metric("seconds", better="low", log=True, label="time of a trial")
     spaces = [study.nuisance, *(arm.nuisance for arm in study.arms.values())]
     drawn = next(space[name] for space in spaces if name in space)
     return Metric("", log=bool(getattr(drawn, "log", False)))
@@ -334,7 +338,7 @@ def scatter(
     """The final value of metric `y` against that of `x`, a dot a trial, coloured by arm.
 
     Args:
-        x: A metric, or a nuisance.
+        x: A metric, a nuisance, or "seconds": the time that a trial took, its share of its pack's.
         front: Draw the Pareto front of all trials: those that no other beats on both metrics.
         factor: The factor of `vary` whose levels are the panels.
         phase: In the confirm phase each arm's centre and 95 % intervals are drawn too.

@@ -54,11 +54,12 @@ def claim_of(verdict: Verdict, study: Study) -> Claim | None:
 
 
 def scale_of(verdict: Verdict, study: Study) -> Scale:
-    """How a verdict's numbers are printed, from what its (innermost) check measures."""
+    """How a verdict's numbers are printed, from what its (innermost) check measures; of several
+    checks, the one whose numbers they are."""
     claim = claim_of(verdict, study)
     check: Check | None = claim.check if claim else None
     while isinstance(check, Everywhere):
-        check = check.checks[0]
+        check = check.shown(verdict.reason, study)
     difference = isinstance(check, Difference) and not isinstance(check, Ratio)
     if isinstance(check, Ratio) or verdict.unit.startswith("ratio"):
         return Scale("×", log=True)
