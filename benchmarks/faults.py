@@ -17,6 +17,7 @@ import json
 import math
 import os
 import random
+import secrets
 import shutil
 import signal
 import socket
@@ -97,6 +98,46 @@ class Server:
             self.process.wait()
 
 
+class Nodes:
+    """A Ray cluster of two nodes (`benchmarks.nodes`), each of one core.
+
+    Args:
+        env: What its workers' environment has beside this process's.
+    """
+
+    def __init__(self, env: dict[str, str]) -> None:
+        # to loopback alone, and for those who know this: as the harness starts its own
+        self.asked = {
+            "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32),
+            "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_USAGE_STATS_ENABLED": "0",
+        }  # fmt: skip
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "benchmarks.nodes"], cwd=HERE.parent, text=True,
+            env={**os.environ, **env, **self.asked}, stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True,
+        )  # fmt: skip
+        self.asked["RAY_ADDRESS"] = self._answer()
+
+    def _answer(self) -> str:
+        assert self.process.stdout
+        answer = self.process.stdout.readline().strip()
+        if not answer:
+            raise RuntimeError("the cluster of two nodes did not start")
+        return answer
+
+    def tell(self, word: str) -> None:
+        """`leave` or `join`; returns when it is done."""
+        assert self.process.stdin
+        self.process.stdin.write(f"{word}\n")
+        self.process.stdin.flush()
+        self._answer()
+
+    def end(self) -> None:
+        with self.process:  # closes its input, at which it ends the cluster
+            left = children(self.process.pid)
+        kill(left)
+
+
 @dataclass
 class Life:
     """One study, from its first start until its command exits 0.
@@ -106,12 +147,14 @@ class Life:
         server: Where it is tracked, or None for the project's own database.
         rng: Draws what is random about the faults.
         culprit: The trial that kills its process: arm, depth, seed.
+        nodes: The Ray cluster on which it runs, or None for one of its own.
     """
 
     folder: Path
     server: Server | None
     rng: random.Random
     culprit: str = ""
+    nodes: Nodes | None = None
     process: subprocess.Popen[bytes] = field(init=False, repr=False)
     after: list[Callable[[], None]] = field(default_factory=list)  # once the command has ended
     left: dict[psutil.Process, float] = field(default_factory=dict)  # until when they may be there
@@ -130,15 +173,21 @@ class Life:
         """Give the command."""
         drop = ("MLFLOW_TRACKING_URI", "RAY_ADDRESS", "RAY_AUTH_MODE", "RAY_AUTH_TOKEN")
         env = {k: v for k, v in os.environ.items() if k not in drop}
-        env |= {"FAULTS_LOG": str(self.log), "FAULTS_CULPRIT": self.culprit}
+        env |= self.told()
         env["PYTHONPATH"] = os.pathsep.join(filter(None, [str(HERE.parent), env.get("PYTHONPATH")]))
         if self.server:
             env["MLFLOW_TRACKING_URI"] = self.server.uri
+        if self.nodes:
+            env |= self.nodes.asked
         with self.said.open("wb") as said:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "harness.cli", *command()], cwd=self.folder, env=env,
                 stdout=said, stderr=subprocess.STDOUT, start_new_session=True,
             )  # fmt: skip
+
+    def told(self) -> dict[str, str]:
+        """What the study reads from its environment."""
+        return {"FAULTS_LOG": str(self.log), "FAULTS_CULPRIT": self.culprit}
 
     @property
     def alive(self) -> bool:
@@ -257,6 +306,16 @@ def kill_all(life: Life) -> bool:
     return True
 
 
+def lose_node(life: Life) -> bool:
+    """A node leaves while it trains, and some seconds later another joins."""
+    assert life.nodes
+    life.nodes.tell("leave")
+    until = time.monotonic() + life.rng.uniform(0.0, 5.0)
+    life.until(lambda: time.monotonic() > until)
+    life.nodes.tell("join")
+    return True
+
+
 def restart_server(life: Life) -> bool:
     assert life.server
     life.server.kill()
@@ -293,7 +352,7 @@ class Way:
         words: What is done, for the table.
         hit: Does it, once; whether there was something to hit.
         stores: Where the studies are tracked, in turn: "file", "server", "disk" (a file on a
-            small disk).
+            small disk), "nodes" (a file; and it runs on a Ray cluster of two nodes).
         early: Whether it may come before and after training, too.
     """
 
@@ -308,6 +367,7 @@ WAYS = {
     "driver": Way("kill -9 of the driver", kill_driver, early=True),
     "worker": Way("kill -9 of a worker", kill_worker),
     "ray": Way("kill -9 of the whole Ray cluster", kill_ray),
+    "node": Way("a node leaves a cluster of two, another joins", lose_node, ("nodes",)),
     "reboot": Way("kill -9 of driver, cluster and server at once", kill_all, early=True),
     "restart": Way("tracking server killed, restarted within 5 s", restart_server, ("server",), True),
     "down": Way("tracking server killed, back for a later run", stop_server, ("server",), True),
@@ -520,7 +580,13 @@ def disturb(name: str, moments: int, each: int, calm: Calm, server: Server, seed
                 life.culprit = (
                     f"{rng.choice(['sgd', 'adam'])} {rng.choice([1, 2])} {rng.randint(0, 7)}"
                 )
-            total.add(live(way, life, calm, min(each, moments - total.tried)))
+            if store == "nodes":
+                life.nodes = Nodes(life.told())
+            try:
+                total.add(live(way, life, calm, min(each, moments - total.tried)))
+            finally:
+                if life.nodes:
+                    life.nodes.end()
     return total
 
 

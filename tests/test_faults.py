@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import faults
-from benchmarks.faults import Calm, Came, Life, Way
+from benchmarks.faults import Calm, Came, Life, Nodes, Way
 from tests.conftest import harness
 
 
@@ -85,3 +85,17 @@ def test_a_study_survives_the_end_of_a_worker_and_then_of_its_driver(
     assert (came.tried, came.survived, came.lost, came.twice) == (2, 2, 0, 0), came
     assert came.codes == [-signal.SIGKILL, 0]
     assert 0 < came.again <= came.allowed
+
+
+def test_a_study_survives_that_a_node_leaves_its_cluster(
+    calm: tuple[Life, Calm], tmp_path: Path
+) -> None:
+    life = Life(tmp_path / "life", None, random.Random(os.urandom(8)))
+    life.nodes = Nodes(life.told())
+    try:
+        came = faults.live(faults.WAYS["node"], life, calm[1], 1)
+    finally:
+        life.nodes.end()
+    assert (came.tried, came.survived, came.lost, came.twice) == (1, 1, 0, 0), came
+    assert came.codes == [0]
+    assert came.again <= came.allowed

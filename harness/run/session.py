@@ -120,14 +120,15 @@ class Session:
         """A pack's process died: halve the pack until the culprit is alone, and fail only it.
 
         A trial that is alone is tried `TRIES` times, for its process may have died of something
-        else: a machine that left, a neighbour that took the memory.
+        else: a machine that left, a neighbour that took the memory. Its next try comes last, when
+        that may be over.
         """
         pack = self._running.pop(name, None)
         if pack is None:
             return
         pack.losses += 1
         if len(pack.trials) == 1 and pack.losses < TRIES:
-            self._packs.appendleft(pack)
+            self._packs.append(pack)
         else:
             self._divide(pack, error)
 
