@@ -379,6 +379,12 @@ class PackInFlight:
             self._counted, self._latest = done, []
         return self._losses
 
+    def _count(self, loss: Tensor) -> None:
+        """Keep the losses (K,) of an update: some hundred at once, which takes less than each."""
+        self._latest.append(loss if self.device == "cpu" else loss.clone())
+        if len(self._latest) == GATHERED:
+            _ = self.losses
+
     # --- one update ------------------------------------------------------------------------------
 
     def batch(self) -> tuple[Tensor, ...]:
@@ -472,7 +478,7 @@ class PackInFlight:
         started, counted = time.perf_counter(), 0
         for step in range(one.updates):
             self.gradient(step)
-            self._latest.append(self.loss if self.device == "cpu" else self.loss.clone())
+            self._count(self.loss)
             if self._due(step):
                 self.record(step)
                 if step and (one.data is not None or one.stop is not None):
@@ -691,6 +697,7 @@ class PackInFlight:
 
 
 LOSSES = ("train_loss", "valid_loss", "test_loss")
+GATHERED = 256  # updates whose losses wait, at most
 PAYS = 1.5  # compacting must save this many times what tracing anew costs
 
 
