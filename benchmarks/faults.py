@@ -181,7 +181,7 @@ class Life:
             env |= self.nodes.asked
         with self.said.open("wb") as said:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "harness.cli", *command()], cwd=self.folder, env=env,
+                [sys.executable, "-m", "harness", *command()], cwd=self.folder, env=env,
                 stdout=said, stderr=subprocess.STDOUT, start_new_session=True,
             )  # fmt: skip
 

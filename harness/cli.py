@@ -6,7 +6,6 @@ same command continues.
 
 from __future__ import annotations
 
-import atexit
 import json
 import os
 import shlex
@@ -656,23 +655,6 @@ def main() -> None:
     sys.exit(code)
 
 
-def console() -> None:
-    """`main` as a process of its own.
-
-    What was interrupted may hold threads of Ray's that abort the process at its very end, and with
-    another exit code: it leaves without that end, but not without what was to be done then.
-    """
-    try:
-        main()
-    except SystemExit as done:
-        if done.code != INTERRUPTED:
-            raise
-        try:
-            atexit._run_exitfuncs()
-        finally:
-            os._exit(INTERRUPTED)
-
-
 def _usage_error(error: Exception) -> int:
     show_usage = getattr(error, "format_message", None)  # click's own errors, exit code 2
     if show_usage is not None:
@@ -681,7 +663,3 @@ def _usage_error(error: Exception) -> int:
     traceback.print_exception(error, limit=-6)
     err.print(f"[red]error:[/] {type(error).__name__}: {escape(str(error))}", soft_wrap=True)
     return 1
-
-
-if __name__ == "__main__":
-    console()

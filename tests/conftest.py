@@ -73,7 +73,7 @@ STUDY = Study(
 '''
 
 
-HARNESS = [sys.executable, "-m", "harness.cli"]
+HARNESS = [sys.executable, "-m", "harness"]
 
 
 def apart(*words: str, **env: str) -> subprocess.CompletedProcess[str]:

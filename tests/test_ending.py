@@ -217,3 +217,31 @@ def test_times_are_read_with_units() -> None:
     for wrong in ("", "0", "-3s", "soon", "nan", "-5"):
         with pytest.raises(typer.BadParameter, match=re.escape(repr(wrong))):
             _seconds(wrong)
+
+
+@pytest.mark.parametrize("where", ["while it is imported", "while it runs"])
+def test_an_interrupted_command_exits_130_without_a_traceback(where: str) -> None:
+    program = textwrap.dedent("""
+        import atexit, sys, types
+        stand_in = types.ModuleType("harness.cli")
+        def main():
+            atexit.register(print, "left in order")
+            sys.exit(130)
+        def attribute(name):
+            raise KeyboardInterrupt
+        if sys.argv[1] == "while it runs":
+            stand_in.main, stand_in.INTERRUPTED = main, 130
+        else:
+            stand_in.__getattr__ = attribute
+        sys.modules["harness.cli"] = stand_in
+        from harness.__main__ import console
+        console()
+    """)
+    done = subprocess.run(
+        [sys.executable, "-c", program, where], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 130
+    assert "Traceback" not in done.stderr
+    ran = where == "while it runs"
+    assert ("left in order" in done.stdout) == ran
+    assert ("the same command continues" in done.stderr) != ran
