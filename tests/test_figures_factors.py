@@ -275,7 +275,9 @@ def test_scatter_against_the_time_that_a_trial_took() -> None:
     frame = deep.frame()
     took = {key: 1.0 + number for number, key in enumerate(frame["trial"].unique())}
     ax = spec.draw(STUDY, frame.assign(seconds=frame["trial"].map(took))).axes[0]
-    rows = frame.query("phase == 'tune' and depth == 4 and not norm and step == 100 and arm == 'relu'")
+    rows = frame.query(
+        "phase == 'tune' and depth == 4 and not norm and step == 100 and arm == 'relu'"
+    )
     wanted = np.column_stack([rows["trial"].map(took), rows["test_accuracy"]])
     data = line(ax, figures.palette(STUDY)["relu"])
     assert data[np.argsort(data[:, 0])] == pytest.approx(wanted[np.argsort(wanted[:, 0])])
