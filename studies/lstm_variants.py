@@ -469,23 +469,20 @@ STUDY = Study(
                     arm="vanilla",
                     where={"task": task},
                 ),
-                scatter(
-                    f"{task.split('_')[0]}-size",
-                    f"{LONG[metric]} on {name} against the width, from 20 units (0) to the widest (1): every draw.",
-                    "width",
-                    metric,
-                    arms=("vanilla", "FGR", "GRU", "RNN", "IRNN"),
-                    where={"task": task},
-                    phase="tune",
-                ),
-                scatter(
-                    f"{task.split('_')[0]}-time",
-                    f"{LONG[metric]} on {name} against the seconds that a trial took, its share of its pack: every draw.",
-                    "seconds",
-                    metric,
-                    arms=("vanilla", "FGR", "GRU", "RNN", "IRNN"),
-                    where={"task": task},
-                    phase="tune",
+                *(
+                    scatter(
+                        f"{task.split('_')[0]}-{name_}",
+                        f"{LONG[metric]} on {name} against {words}: every draw.",
+                        x,
+                        metric,
+                        arms=("vanilla", "FGR", "GRU", "RNN", "IRNN"),
+                        where={"task": task},
+                        phase="tune",
+                    )
+                    for name_, x, words in (
+                        ("size", "width", "the width, from 20 units (0) to the widest (1)"),
+                        ("time", "seconds", "the seconds that a trial took, its share of its pack"),
+                    )
                 ),
             )
         ),
