@@ -45,9 +45,9 @@ PACK = 2  # trials a pack, so that there are some thirty
 EACH = 3  # interruptions in the life of one study
 MOST = 8  # times the command is given before a study counts as not survived
 LONGEST = 300.0  # seconds after which a command counts as hung
-# Seconds that processes may outlive their command. Nearly all of Ray's end with it; but when a raylet
-# is killed, its two agents first try for a minute to tell Ray's head, which is gone, too.
-GRACE = 75.0
+# Seconds that processes may outlive their command: nearly all of Ray's end with it, its agents a
+# second or two later.
+GRACE = 10.0
 DISK = 48  # MiB of a disk that is filled
 
 

@@ -69,7 +69,6 @@ def test_what_is_lost_doubled_changed_or_trained_again_is_noticed(
 def test_a_study_survives_the_end_of_a_worker_and_then_of_its_driver(
     calm: tuple[Life, Calm], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(faults, "GRACE", 0.0)  # what is left is ended: Ray's agents stay a minute
     again = [*faults.command(), "--inline"]  # the rows are the same, and Ray takes seconds to start
 
     ways = [faults.kill_driver, faults.kill_worker]
@@ -84,6 +83,7 @@ def test_a_study_survives_the_end_of_a_worker_and_then_of_its_driver(
     came = faults.live(Way("both", hit), life, calm[1], 2)
     assert (came.tried, came.survived, came.lost, came.twice) == (2, 2, 0, 0), came
     assert came.codes == [-signal.SIGKILL, 0]
+    assert came.orphans == 0, came.troubles
     assert 0 < came.again <= came.allowed
 
 

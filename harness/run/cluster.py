@@ -6,6 +6,7 @@ import logging
 import os
 import secrets
 import socket
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ from typing import Any
 from harness.study import BadInput
 
 OBJECT_STORE = 256 * 2**20  # bytes; rows are small, and Ray would take a third of the memory
+
+_guard: subprocess.Popen[bytes] | None = None  # of the private cluster, while there is one
 
 
 def start_ray() -> None:
@@ -61,6 +64,8 @@ def start_ray() -> None:
             **({"runtime_env": {"env_vars": forwarded}} if address else local),
         )
         _quiet()
+        if not address:
+            _watch_over(ray.get_runtime_context().get_session_name())
     except ConnectionError:
         raise _no_cluster(str(address)) from None
     except ray.exceptions.AuthenticationError:
@@ -75,6 +80,17 @@ def _quiet() -> None:
     from ray._private import worker
 
     worker.print_to_stdstream = lambda *_, **__: None
+
+
+def _watch_over(session: str) -> None:
+    """Have what is left of the private cluster ended soon after this process, however it ends."""
+    global _guard
+    _guard = subprocess.Popen(
+        [sys.executable, "-I", str(Path(__file__).with_name("guard.py")),
+         str(os.getpid()), session],
+        stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )  # fmt: skip
 
 
 def _knock(address: str) -> None:
@@ -115,8 +131,12 @@ def try_ray() -> str:
 
 def stop_ray() -> None:
     """End what `start_ray` started, if it did."""
+    global _guard
     if "ray" in sys.modules:
         sys.modules["ray"].shutdown()
+    if _guard and _guard.stdin:
+        _guard.stdin.close()  # it ends what is still there, and then itself
+        _guard = None
 
 
 def slots() -> tuple[int, dict[str, float]]:
