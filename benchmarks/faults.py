@@ -42,7 +42,9 @@ HERE = Path(__file__).resolve().parent
 FILE = HERE / "faults.json"
 STUDY, SCALE = "interrupted", "default"
 PACK = 2  # trials a pack, so that there are some thirty
-EACH = 3  # interruptions in the life of one study
+CULPRITS = [
+    f"{arm} {depth} {seed}" for arm in ("sgd", "adam") for depth in (1, 2) for seed in range(8)
+]
 MOST = 8  # times the command is given before a study counts as not survived
 LONGEST = 300.0  # seconds after which a command counts as hung
 # Seconds that processes may outlive their command: nearly all of Ray's end with it, its agents a
@@ -146,14 +148,14 @@ class Life:
         folder: The project.
         server: Where it is tracked, or None for the project's own database.
         rng: Draws what is random about the faults.
-        culprit: The trial that kills its process: arm, depth, seed.
+        culprits: The trials that kill their processes: arm, depth, seed.
         nodes: The Ray cluster on which it runs, or None for one of its own.
     """
 
     folder: Path
     server: Server | None
     rng: random.Random
-    culprit: str = ""
+    culprits: tuple[str, ...] = ()
     nodes: Nodes | None = None
     process: subprocess.Popen[bytes] = field(init=False, repr=False)
     after: list[Callable[[], None]] = field(default_factory=list)  # once the command has ended
@@ -187,7 +189,7 @@ class Life:
 
     def told(self) -> dict[str, str]:
         """What the study reads from its environment."""
-        return {"FAULTS_LOG": str(self.log), "FAULTS_CULPRIT": self.culprit}
+        return {"FAULTS_LOG": str(self.log), "FAULTS_CULPRITS": ",".join(self.culprits)}
 
     @property
     def alive(self) -> bool:
@@ -354,12 +356,14 @@ class Way:
         stores: Where the studies are tracked, in turn: "file", "server", "disk" (a file on a
             small disk), "nodes" (a file; and it runs on a Ray cluster of two nodes).
         early: Whether it may come before and after training, too.
+        each: How often in the life of one study: more where the command goes on through it.
     """
 
     words: str
     hit: Callable[[Life], bool] | None
     stores: tuple[str, ...] = ("file", "server")
     early: bool = False
+    each: int = 3
 
 
 WAYS = {
@@ -369,10 +373,12 @@ WAYS = {
     "ray": Way("kill -9 of the whole Ray cluster", kill_ray),
     "node": Way("a node leaves a cluster of two, another joins", lose_node, ("nodes",)),
     "reboot": Way("kill -9 of driver, cluster and server at once", kill_all, early=True),
-    "restart": Way("tracking server killed, restarted within 5 s", restart_server, ("server",), True),
+    "restart": Way(
+        "tracking server killed, restarted within 5 s", restart_server, ("server",), True, 10
+    ),
     "down": Way("tracking server killed, back for a later run", stop_server, ("server",), True),
-    "disk": Way("disk full for up to 15 s", fill_disk, ("disk",), True),
-    "culprit": Way("a trial that kills its process", None),
+    "disk": Way("disk full for up to 15 s", fill_disk, ("disk",), True, 10),
+    "culprit": Way("a trial that kills its process", None, each=5),
 }  # fmt: skip
 
 
@@ -445,9 +451,10 @@ def live(way: Way, life: Life, calm: Calm, hits: int) -> Came:
     came = Came(lives=1)
     cores = os.cpu_count() or 1
     planned = calm.frame["trial"].nunique()
-    if life.culprit:
-        came.tried, hits = 1, 0
-        came.allowed = PACK * (1 + PACK.bit_length())  # a pack is halved until the culprit is alone
+    if life.culprits:
+        came.tried, hits = len(life.culprits), 0
+        # a pack is halved until the culprit is alone
+        came.allowed = came.tried * PACK * (1 + PACK.bit_length())
     for _ in range(MOST):
         begun = time.monotonic()
         life.start()
@@ -515,8 +522,8 @@ def _judge(life: Life, calm: Calm, came: Came) -> None:
     if missing := set(expected["trial"]) - set(runs):
         came.troubles.append(f"{len(missing)} trials have no run in the ledger")
         came.lost += len(missing)
-    if life.culprit:  # the one that cannot live is a failed trial; all others are what they were
-        arm, depth, seed = life.culprit.split()
+    for culprit in life.culprits:  # a failed trial; all others are what they were
+        arm, depth, seed = culprit.split()
         his = frame[(frame["arm"] == arm) & (frame["depth"] == int(depth))]
         his = his[his["seed"] == int(seed)]
         if not (len(his) == 1 and his["status"].eq("failed").all()):
@@ -524,7 +531,7 @@ def _judge(life: Life, calm: Calm, came: Came) -> None:
             came.differ += 1
         frame, expected = (f[~f["trial"].isin(his["trial"])] for f in (frame, expected))
     same = frame.reset_index(drop=True).equals(expected.reset_index(drop=True))
-    if not same or (not life.culprit and verdicts != calm.verdicts):
+    if not same or (not life.culprits and verdicts != calm.verdicts):
         came.differ += 1
         came.troubles.append("rows differ" if not same else "verdicts differ")
     clean = not (came.lost or came.twice or came.differ or came.beyond)
@@ -566,24 +573,25 @@ def home(store: str, folder: Path) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def disturb(name: str, moments: int, each: int, calm: Calm, server: Server, seed: int) -> Came:
+def disturb(
+    name: str, moments: int, each: int | None, calm: Calm, server: Server, seed: int
+) -> Came:
     """All lives of one way, until it has struck `moments` times."""
     way, total = WAYS[name], Came()
     rng = random.Random(f"{seed} {name}")
     while total.tried < moments and total.lives < 3 * moments:
         store = way.stores[total.lives % len(way.stores)]
+        hits = min(each or way.each, moments - total.tried)
         if store == "server":
             server.start()
         with home(store, server.folder / f"{name}-{total.lives}") as folder:
             life = Life(folder, server if store == "server" else None, rng)
             if way.hit is None:
-                life.culprit = (
-                    f"{rng.choice(['sgd', 'adam'])} {rng.choice([1, 2])} {rng.randint(0, 7)}"
-                )
+                life.culprits = tuple(rng.sample(CULPRITS, hits))
             if store == "nodes":
                 life.nodes = Nodes(life.told())
             try:
-                total.add(live(way, life, calm, min(each, moments - total.tried)))
+                total.add(live(way, life, calm, hits))
             finally:
                 if life.nodes:
                     life.nodes.end()
@@ -613,7 +621,7 @@ def main() -> int:
     """Try every way, print the table, write it; 1 if anything was not survived."""
     words = argparse.ArgumentParser(prog="python -m benchmarks.faults", description=__doc__)
     words.add_argument("--moments", type=int, default=30, help="interruptions of each way (30)")
-    words.add_argument("--each", type=int, default=EACH, help=f"of them in one study ({EACH})")
+    words.add_argument("--each", type=int, help="of them in one study (3 to 10, by the way)")
     words.add_argument("--only", action="append", choices=WAYS, help="this way (repeatable)")
     words.add_argument("--seed", type=int, default=0, help="of the random moments (0)")
     words.add_argument(
@@ -653,7 +661,7 @@ def main() -> int:
     content = {
         "machine": machine(),
         "moments": given.moments,
-        "each": given.each,
+        "each": {way: given.each or WAYS[way].each for way in found},
         "seed": given.seed,
         "faults": {way: {"words": WAYS[way].words, **asdict(c)} for way, c in found.items()},
         "not tried": skipped,

@@ -2,7 +2,7 @@
 
 A few seconds of training in some thirty packs. Beyond what any study does, a trial that starts in a
 Ray worker leaves its key in the file named by FAULTS_LOG, so that trainings can be counted from
-outside; and the one named by FAULTS_CULPRIT kills its process.
+outside; and each of those named by FAULTS_CULPRITS kills its process.
 """
 
 import os
@@ -42,7 +42,7 @@ def started(t: Trial) -> None:
     """Leave a line, whole even where several workers write at once."""
     with open(os.environ["FAULTS_LOG"], "a") as log:
         log.write(f"{t.key}\n")
-    if os.environ.get("FAULTS_CULPRIT") == f"{t.arm} {t['depth']} {t.seed}":
+    if f"{t.arm} {t['depth']} {t.seed}" in os.environ["FAULTS_CULPRITS"].split(","):
         os.kill(os.getpid(), signal.SIGKILL)
 
 
