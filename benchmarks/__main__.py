@@ -19,10 +19,10 @@ from benchmarks.works import EPOCHS, MLP_WIDTHS, Work, works
 from harness.packs import Outcome
 
 PLAIN = "plain PyTorch loop"
-# word, what it is measured against, must, aim, the sides that may be the peer (the faster one is)
-STUDIES = {
-    "ray": ("stock Ray Tune", 25, 50, ("ray",)),
-    "optuna": ("Optuna and MLflow", 8, 20, ("optuna-threads", "optuna-processes")),
+STUDIES = {  # the peer's side: what it is called, must, aim
+    "ray": ("stock Ray Tune", 25, 50),
+    "optuna-threads": ("Optuna in threads (n_jobs), MLflow", 8, 20),
+    "optuna-processes": ("Optuna in processes, MLflow", 8, 20),
 }
 PEER_TRIALS = {"ray": 16, "optuna-threads": 32, "optuna-processes": 32}
 LONG = 60.0  # seconds of ours, after which two repeats of a work are enough
@@ -130,9 +130,9 @@ def train_rows(chosen: Mapping[str, Work], quick: bool, repeats: int, told: Meas
                     told.notes[name, "plain"]["widths"] = "20 to 64, ours padded to 32 or 64"
 
 
-def study_rows(words: list[str], quick: bool, repeats: int, best: str, told: Measured) -> None:
+def study_rows(peers: list[str], quick: bool, repeats: int, best: str, told: Measured) -> None:
     """Measure the whole studies, side after side."""
-    for side in dict.fromkeys(["ours", *(s for w in words for s in STUDIES[w][3])]):
+    for side in ("ours", *peers):
         trials = whole.TRIALS if side == "ours" else PEER_TRIALS[side] // (2 if quick else 1)
         try:
             found = whole.measure(side, trials, repeats, best)
@@ -182,17 +182,15 @@ def main() -> int:
                 work.title, PLAIN, ours, peer, work.must, work.aim, told.notes[name, "plain"], gpu
             )
         )
-    for word in studies:
-        against, must, aim, sides = STUDIES[word]
-        if set(told.failed) & {f"study {side}" for side in ("ours", *sides)}:
+    for side in studies:
+        against, must, aim = STUDIES[side]
+        if set(told.failed) & {"study ours", f"study {side}"}:
             continue
-        medians = {side: statistics.median(told.seconds["study", side]) for side in sides}
-        side = min(medians, key=lambda side: medians[side])
         ours, peer = ([1 / s for s in told.seconds["study", s]] for s in ("ours", side))
         rows.append(
             table.make_row(
                 f"a whole study of {whole.TRIALS} MLPs 3x64, {EPOCHS} epochs, tracked", against,
-                ours, peer, must, aim, _study_settings(told, side, medians), gpu,
+                ours, peer, must, aim, _study_settings(told, side), gpu,
             )
         )  # fmt: skip
     table.show(rows, gpu, console)
@@ -209,18 +207,15 @@ def main() -> int:
     return 1 if told.failed else 0
 
 
-def _study_settings(told: Measured, side: str, medians: Mapping[str, float]) -> dict[str, str]:
+def _study_settings(told: Measured, side: str) -> dict[str, str]:
     note = told.notes["study", side]
-    settings = {
+    return {
         "clock": "from packages imported, Ray started, store made and two trials run, to all "
         "trials recorded; starting actors is counted",
         "ours": told.notes["study", "ours"]["settings"],
         "peer": note["settings"],
         "peer trials": f"{note['trials']} run, the rest of {whole.TRIALS} at their rate",
     }
-    if len(medians) > 1:
-        settings["variants"] = ", ".join(f"{s} {1 / t:.3g}/s" for s, t in medians.items())
-    return settings
 
 
 def _peak(told: Measured, chosen: Mapping[str, Work]) -> dict[str, Any] | None:
