@@ -12,6 +12,8 @@ ifeq ($(SCALE),)
 override SCALE := default
 endif
 export NAME SCALE
+# Some containers set it, and then every start of Ray and MLflow compiles what it imports once more.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help setup study report list ui test check soak bench calibration clean

@@ -624,6 +624,8 @@ def ui(
             )
     out.print(f"MLflow UI: http://127.0.0.1:{port}  (Ctrl-C ends it)")
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    # seven more processes, for jobs of MLflow's that nothing here asks for
+    os.environ.setdefault("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")
     command = [
         sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri,
         "--default-artifact-root", str(root / "mlruns"), "--host", "127.0.0.1", "--port", str(port),

@@ -446,6 +446,7 @@ def served(project: Path, port: int) -> subprocess.Popen[bytes]:
         [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", f"sqlite:///{project}/served.db",
          "--artifacts-destination", str(project / "served"), "--host", "127.0.0.1", "--port", str(port),
          "--workers", "1"],
+        env={**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},  # takes seconds more
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
     )  # fmt: skip
     deadline = time.time() + 120
