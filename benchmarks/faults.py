@@ -89,15 +89,16 @@ class Server:
         )  # fmt: skip
         for _ in range(600):
             with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", self.port)) == 0:
+                if probe.connect_ex(("127.0.0.1", self.port)) == 0 and self.process.poll() is None:
                     return
             time.sleep(0.2)
         raise RuntimeError("the tracking server did not start")
 
     def kill(self) -> None:
-        """End it and its workers at once."""
-        if self.process and self.process.poll() is None:
-            kill([*children(self.process.pid), psutil.Process(self.process.pid)])
+        """End it and its workers at once, also those that it is just starting."""
+        if self.process:
+            while session := _session(self.process.pid):
+                kill(session)
             self.process.wait()
 
 
@@ -251,6 +252,16 @@ def children(pid: int) -> list[psutil.Process]:
         return []
 
 
+def _session(leader: int) -> list[psutil.Process]:
+    """All processes of the session that a process has begun."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(ProcessLookupError):
+            if os.getsid(process.pid) == leader and _runs(process):
+                found.append(process)
+    return found
+
+
 def _runs(process: psutil.Process) -> bool:
     """Whether it is there and not just unburied: not every first process of a container buries."""
     try:
@@ -322,7 +333,8 @@ def lose_node(life: Life) -> bool:
 def restart_server(life: Life) -> bool:
     assert life.server
     life.server.kill()
-    time.sleep(life.rng.uniform(0.0, 5.0))
+    until = time.monotonic() + life.rng.uniform(0.0, 5.0)
+    life.until(lambda: time.monotonic() > until)
     life.server.start()
     return True
 
