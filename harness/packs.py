@@ -30,7 +30,7 @@ from harness.optimizers import Flat, Optimizer, Stepper
 from harness.probes import Moment, Probe
 
 # Examples of a split scored at once: few, so that they stay in a core's cache; a GPU wants many.
-EVAL_ROWS = {"cpu": 128, "cuda": 2048}
+EVAL_ROWS = {"cpu": 192, "cuda": 2048}
 
 T = TypeVar("T")
 

@@ -199,6 +199,36 @@ def with_rate(rate: float) -> nn.Module:
     return nn.Sequential(nn.Linear(64, 12), nn.ReLU(), nn.Dropout(rate), nn.Linear(12, 10))
 
 
+@pytest.mark.parametrize(("features", "classes"), [(64, 10), (17, 4), (24, 15), (33, 10), (64, 3)])
+def test_a_head_is_a_linear_layer_wherever_in_memory_its_trial_lies(
+    features: int, classes: int
+) -> None:
+    def built() -> nn.Module:
+        return nn.Sequential(nn.Flatten(), nn.Linear(features, classes))
+
+    plain = nn.Linear(features, classes)
+    module = fusing.build(built, 0)
+    head = module[1]
+    assert isinstance(head, fusing.Head) == (classes > 3)
+    plain.load_state_dict(head.state_dict())
+    x = torch.randn(31, features, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(module(x), plain(x))
+    torch.testing.assert_close(module(x[:2]), plain(x[:2]))
+    if classes <= 3:
+        return
+    lanes = 5  # the same numbers, each at another distance from a register's boundary
+    w = torch.zeros(lanes, classes * features + 1)
+    w[:, :-1] = head.weight.detach().flatten()
+    wide = torch.zeros(lanes, x.numel() + 1)
+    wide[:, :-1] = x.flatten()
+    state = {"1.weight": w[:, :-1].view(lanes, classes, features)}
+    state["1.bias"] = head.bias.detach().expand(lanes, classes)
+    out = torch.func.vmap(lambda s, x: torch.func.functional_call(module, s, (x,)))(
+        state, wide[:, :-1].view(lanes, *x.shape)
+    )
+    assert bool((out == out[0]).all())
+
+
 def test_numbers_that_differ_share_a_pack_and_hold_to_a_plain_loop() -> None:
     trainings = [make(partial(with_rate, 0.1 * k), **c) for k, c in enumerate(NUMBERS.values())]
     assert len({t.signature() for t in trainings}) == 1

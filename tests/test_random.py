@@ -41,6 +41,13 @@ def test_permutations_are_permutations_and_differ() -> None:
     assert len({tuple(order.tolist()) for order in orders}) == 3
 
 
+@pytest.mark.parametrize("n", [1, 2, 64, 1077])
+def test_a_permutation_is_the_order_of_the_drawn_words(n: int) -> None:
+    keys = random.keys([1, 2, 3], "batches")
+    order = random.bits(keys, n).argsort(dim=1, stable=True)
+    assert torch.equal(random.permutation(keys, n), order)
+
+
 def test_streams_differ_and_are_named() -> None:
     keys = {int(random.keys([0], stream)[0]) for stream in random.STREAMS}
     assert len(keys) == len(random.STREAMS)

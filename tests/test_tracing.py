@@ -11,6 +11,7 @@ from torch.func import grad_and_value, vmap
 
 from harness.tracing import Op, Ref, Simplified, Untraceable, trace
 from harness.tracing.code import quickest
+from harness.tracing.memory import soon
 
 aten = torch.ops.aten
 
@@ -45,6 +46,37 @@ def test_what_is_changed_in_place_changes_when_called_and_not_when_traced() -> N
     assert total.item() == 0
     assert run([total, torch.ones(3)]).item() == 6
     assert total.item() == 3
+
+
+def test_what_is_copied_out_is_copied_where_it_was_made_unless_it_changes() -> None:
+    def fn(x, one, two, three):
+        early, late = x.exp(), x.sin()
+        late.add_(1)
+        last = early.cos()
+        one.copy_(early)
+        two.copy_(late)
+        three.copy_(last)
+        three.add_(1)
+        return last
+
+    x, *outs = torch.rand(4, 3).unbind()
+    run, _ = trace(fn, (x, *outs))
+    got = run([x, *outs])
+    expected = [x.exp(), x.sin() + 1, x.exp().cos() + 1]
+    assert torch.equal(got, x.exp().cos())
+    assert all(map(torch.equal, outs, expected))
+
+    def op(target, args, out):
+        return Op(target, args, {}, [Ref(out)], False)
+
+    into, value = torch.zeros(3), torch.ones(3)
+    tensors = [value, into, value.exp(), value.sin(), into, value.cos()]
+    ops = [
+        op(aten.exp.default, (Ref(0),), 2),
+        op(aten.sin.default, (Ref(0),), 3),
+        op(aten.copy_.default, (Ref(1), Ref(2)), 4),
+    ]
+    assert soon(ops, tensors) == [ops[0], ops[2], ops[1]]
 
 
 def test_nothing_writes_over_what_is_still_read() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Mapping
 from typing import ClassVar
@@ -12,6 +13,7 @@ from torch import Tensor
 State = dict[str, Tensor]
 Numbers = Mapping[str, Tensor]
 Rows = list[Tensor]  # a (P,) tensor of each of some trials
+Step = Callable[[float, Tensor], object]  # of a rate, and of which step it is, from 1, a ()
 
 
 class Rule:
@@ -39,10 +41,8 @@ class Rule:
         """Move w (K, P) along g in place; s holds the slots, c what `scalars` returned."""
         raise NotImplementedError
 
-    def rows(
-        self, w: Rows, g: Rows, s: Mapping[str, Rows], n: Mapping[str, float], t: Tensor
-    ) -> None:
-        """The t-th step, counted from 1, of trials that share the numbers n, in place; t is ()."""
+    def rows(self, w: Rows, g: Rows, s: Mapping[str, Rows], n: Mapping[str, float]) -> Step:
+        """What makes a step, in place, of trials that share the numbers n but for the rate."""
         raise NotImplementedError
 
     def rate(self, s: State, c: Numbers) -> Tensor:
@@ -163,22 +163,23 @@ class Adam(Rule):
         torch.sqrt(s["v"], out=free).add_(c["eps"])
         w.sub_(torch.div(s["m"], free, out=free).mul_(c["step"]))
 
-    def rows(
-        self, w: Rows, g: Rows, s: Mapping[str, Rows], n: Mapping[str, float], t: Tensor
-    ) -> None:
-        self._kernel(torch._fused_adam_, w, g, s, n, t, 0.0)
+    def rows(self, w: Rows, g: Rows, s: Mapping[str, Rows], n: Mapping[str, float]) -> Step:
+        return self._kernel(torch._fused_adam_, w, g, s, n, 0.0)
 
     @staticmethod
     def _kernel(
         kernel: Callable[..., None], w: Rows, g: Rows, s: Mapping[str, Rows],
-        n: Mapping[str, float], t: Tensor, decay: float,
-    ) -> None:  # fmt: skip
-        # without the correction as after infinitely many steps, when it is one
-        steps = t if n["corrected"] else t + math.inf
-        kernel(
-            w, g, s["m"], s["v"], [], [steps] * len(w), lr=n["lr"], beta1=n["beta1"],
-            beta2=n["beta2"], weight_decay=decay, eps=n["eps"], amsgrad=False, maximize=False,
+        n: Mapping[str, float], decay: float,
+    ) -> Step:  # fmt: skip
+        # bound once: a pack has many such calls at each update, and most take a list of one
+        step = functools.partial(
+            kernel, w, g, s["m"], s["v"], [], beta1=n["beta1"], beta2=n["beta2"],
+            weight_decay=decay, eps=n["eps"], amsgrad=False, maximize=False,
         )  # fmt: skip
+        if n["corrected"]:
+            return lambda rate, t: step([t] * len(w), lr=rate)
+        # without the correction as after infinitely many steps, when it is one
+        return lambda rate, t: step([t + math.inf] * len(w), lr=rate)
 
     def rate(self, s: State, c: Numbers) -> Tensor:
         return c["step"] / (s["v"].sqrt() + c["eps"])
@@ -198,10 +199,8 @@ class AdamW(Adam):
         w.mul_(c["keep"])
         super().update(w, g, s, c, free)
 
-    def rows(
-        self, w: Rows, g: Rows, s: Mapping[str, Rows], n: Mapping[str, float], t: Tensor
-    ) -> None:
-        self._kernel(torch._fused_adamw_, w, g, s, n, t, n["weight_decay"])
+    def rows(self, w: Rows, g: Rows, s: Mapping[str, Rows], n: Mapping[str, float]) -> Step:
+        return self._kernel(torch._fused_adamw_, w, g, s, n, n["weight_decay"])
 
 
 class AdaMax(Rule):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import functools
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from harness.optimizers.declared import Optimizer
 from harness.optimizers.flat import Flat
-from harness.optimizers.rules import COMMON, RULES, Muon, Numbers, Rows, State
+from harness.optimizers.rules import COMMON, RULES, Muon, Numbers, Rows, State, Step
 
 STRETCH = 256  # steps whose scalars are worked out at once
 ROW = 4096  # parameters of a trial from which a call for each trial is faster than one for all
@@ -22,10 +23,8 @@ class _Alike:
     """Trials of equal numbers, as rows of the pack's tensors."""
 
     lanes: list[int]
-    w: Rows
-    g: Rows
-    slots: dict[str, Rows]
-    numbers: dict[str, float]
+    bind: Callable[[Rows], Step]  # to gradients
+    step: Step  # along `Stepper.grads`
 
 
 class Stepper:
@@ -85,14 +84,14 @@ class Stepper:
             found.setdefault((o.schedule, *o.numbers.values()), []).append(lane)
         rows = {name: slot.unbind() for name, slot in self.slots.items()}
         w, g = flat.unbind(), self.grads.unbind()
-        return [
-            _Alike(
-                lanes, [w[i] for i in lanes], [g[i] for i in lanes],
-                {name: [row[i] for i in lanes] for name, row in rows.items()},
-                dict(self.optimizers[lanes[0]].numbers),
-            )
-            for lanes in found.values()
-        ]  # fmt: skip
+        alike = []
+        for lanes in found.values():
+            mine = [w[i] for i in lanes]
+            slots = {name: [row[i] for i in lanes] for name, row in rows.items()}
+            numbers = self.optimizers[lanes[0]].numbers
+            bind = functools.partial(self.rule.rows, mine, s=slots, n=numbers)
+            alike.append(_Alike(lanes, bind, bind([g[i] for i in lanes])))
+        return alike
 
     def _lay(self, table: Tensor) -> None:
         self._table, self._steps = table, table.unbind()
@@ -162,9 +161,8 @@ class Stepper:
         rows = None if g is self.grads else g.unbind()
         t = torch.tensor(float(self.t))
         for one in self._alike:
-            numbers = {**one.numbers, "lr": rates[one.lanes[0]]}
-            given = one.g if rows is None else [rows[i] for i in one.lanes]
-            self.rule.rows(one.w, given, one.slots, numbers, t)
+            step = one.step if rows is None else one.bind([rows[i] for i in one.lanes])
+            step(rates[one.lanes[0]], t)
 
     def _regularized(self, w: Tensor, g: Tensor, c: Numbers) -> Tensor:
         if "clip" in self.extras:

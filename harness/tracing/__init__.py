@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from harness.tracing.code import compiled
-from harness.tracing.memory import accumulate, in_place, most_bytes
+from harness.tracing.memory import accumulate, in_place, most_bytes, soon
 from harness.tracing.operations import Op, Ref, Untraceable, mapped, refs
 from harness.tracing.recording import Recorder
 from harness.tracing.simplify import Simplified
@@ -57,8 +57,9 @@ def trace(
     tensors, inputs = recorder.tensors, [Ref(n) for n in range(len(leaves))]
     less = Simplified(recorder.ops, returned, tensors, recorder.constants)
     kept = {*refs(less.returned), *recorder.constants, *inputs}
-    in_place(less.ops, kept, tensors, less.same)
-    ops = accumulate(less.ops, kept, [t.shape for t in tensors])
+    ops = soon(less.ops, tensors)
+    in_place(ops, kept, tensors, less.same)
+    ops = accumulate(ops, kept, [t.shape for t in tensors])
     run = compiled(ops, less.returned, inputs, recorder.constants, tensors)
     sizes = [t.nbytes for t in tensors]
     return lambda given: run(*given), most_bytes(ops, sizes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import torch
@@ -50,7 +51,10 @@ class _Memory:
 
     def like(self, ref: Ref) -> Any:
         tensor = self.tensors[ref.number]
-        return (tensor.shape, tensor.stride(), tensor.dtype) if tensor.is_contiguous() else None
+        order = sorted(range(tensor.dim()), key=tensor.stride, reverse=True)
+        if not tensor.permute(order).is_contiguous():  # it repeats itself, or leaves gaps
+            return None
+        return (tensor.shape, tensor.stride(), tensor.dtype)
 
     def dies(self, value: Any, place: int) -> bool:
         """Whether nothing reads a value's memory after this operation."""
@@ -70,6 +74,32 @@ class _Memory:
         self.last[stays] = max(self.last[stays], self.last[gone])
         if gone in self.held:
             self.held.add(stays)
+
+
+def soon(ops: list[Op], tensors: list[Tensor]) -> list[Op]:
+    """Copy what is but copied out, as gradients are, where it was made, not where the function ends:
+    there it is in the processor's cache, and from there on others may have its memory."""
+
+    def home(ref: Ref) -> int:
+        return tensors[ref.number].untyped_storage().data_ptr()
+
+    read = Counter(home(ref) for op in ops for ref in op.inputs())
+    written = {home(ref) for op in ops for ref in op.written()}
+    made = {out for op in ops for out in op.outs if out is not None}
+    copies: dict[Ref, list[Op]] = {}
+    rest = []
+    for op in ops:
+        if op.target is aten.copy_.default and len(op.args) == 2 and not op.kwargs:
+            into, value = op.args
+            if read[home(into)] == 1 and value in made and home(value) not in written:
+                copies.setdefault(value, []).append(op)
+                continue
+        rest.append(op)
+    return [
+        one
+        for op in rest
+        for one in (op, *(copy for out in op.outs if out for copy in copies.get(out, ())))
+    ]
 
 
 def in_place(ops: list[Op], kept: set[Ref], tensors: list[Tensor], same: dict[Ref, Ref]) -> None:
