@@ -485,7 +485,16 @@ def live(way: Way, life: Life, calm: Calm, hits: int) -> Came:
         if code == 0:
             break
         came.endings.append(f"{code}: {_tail(life).splitlines()[-1:]}")
-        if code == 2 or code not in (0, 1, 2, 130, -signal.SIGKILL, -signal.SIGINT, None):
+        # 2 where the server was away when the command was given
+        if (code == 2 and not life.server) or code not in (
+            0,
+            1,
+            2,
+            130,
+            -signal.SIGKILL,
+            -signal.SIGINT,
+            None,
+        ):
             came.troubles.append(f"exit code {code}: {_tail(life)}")
     else:
         came.troubles.append(f"still exits {came.codes[-1]}: {_tail(life)}")

@@ -18,7 +18,7 @@ from torch import Tensor
 from harness import random
 from harness.fusing import Dropout
 from harness.packs import EVAL_ROWS
-from harness.probes import Moment, WeightNorms
+from harness.probes import Moment
 
 
 def _rows(pack: Moment, n: int) -> int:
@@ -164,9 +164,9 @@ class Weights:
     at_end: ClassVar[bool] = False
 
     def read(self, pack: Moment) -> dict[str, Tensor]:
-        masks = WeightNorms._masks(pack)
-        flat = {name: w.flatten(1) for name, w in pack.params.items() if w.dim() > 2}  # (K, p)
-        w = torch.cat(list(flat.values()), 1)
-        own = torch.cat([masks.get(name, torch.ones_like(part)) for name, part in flat.items()], 1)
+        names = [name for name, w in pack.params.items() if w.dim() > 2]
+        w = torch.cat([pack.params[name].flatten(1) for name in names], 1)  # (K, p)
+        masks = [pack.masks[name].flatten(1) for name in names] if pack.masks else []
+        own = torch.cat(masks, 1) if masks else torch.ones_like(w)
         small = (w.abs() < self.zero).float() * own
         return {"weight_norm": w.norm(dim=1), "weight_sparsity": small.sum(1) / own.sum(1)}

@@ -263,7 +263,7 @@ class PackInFlight:
         one = trainings[0]
         self.one, self.device = one, device
         self.size = len(trainings)
-        modules, mask = self._modules(trainings, seeds)
+        modules, masks = self._modules(trainings, seeds)
         params, buffers = stack_module_state(modules)  # (K, ...) each
         self.params = Flat({name: w.to(device) for name, w in params.items()})
         self.buffers = {name: b.to(device) for name, b in buffers.items()}
@@ -277,6 +277,7 @@ class PackInFlight:
         self.buckets = self._buckets()
         self._parts: dict[str, Any] = {}  # what is scored together, of each split
         self.padded: int | None = None  # steps of the coming update, where it is cut short
+        mask = self.params.lay(masks).to(device) if masks else None
         self.stepper = Stepper([t.optimizer for t in trainings], self.params, one.updates, mask)
         self.lanes = list(range(self.size))  # which trials the lanes are
         self.done: dict[int, Outcome] = {}
@@ -300,18 +301,18 @@ class PackInFlight:
 
     def _modules(
         self, trainings: Sequence[Training], seeds: Sequence[int]
-    ) -> tuple[list[nn.Module], Tensor | None]:
-        """Each trial's module, padded where declared, and the mask (K, P) of its own numbers."""
+    ) -> tuple[list[nn.Module], dict[str, Tensor]]:
+        """Each trial's module, padded where declared, and the masks (K, ...) of its own numbers."""
         modules = [fusing.build(t.model, s) for t, s in zip(trainings, seeds, strict=True)]
         if trainings[0].pad_to is None:
-            return modules, None
+            return modules, {}
         masks = []
         for lane, training in enumerate(trainings):
             assert training.pad_to is not None
             template = fusing.build(training.pad_to, 0)
             modules[lane], mask = fusing.pad(modules[lane], template)
-            masks.append(torch.cat([part.flatten() for part in mask.values()]))
-        return modules, torch.stack(masks).to(self.device)
+            masks.append(mask)
+        return modules, {name: torch.stack([mask[name] for mask in masks]) for name in masks[0]}
 
     def _subset(self, trainings: Sequence[Training]) -> Tensor | None:
         """Each trial's own training examples (K, n), or None where all share the first ones.
@@ -616,7 +617,8 @@ class PackInFlight:
             step, self.params.views, loss, self.losses[: step + 1], metrics, self.recorded,
             self.first_rate, self.stepper.mean_rate,
             self.stepper.parts, self.buffers, self.program,
-            None if self.splits is None else self.splits.train, self.stepper.mask,
+            None if self.splits is None else self.splits.train,
+            {} if self.stepper.mask is None else self.params.cut(self.stepper.mask),
             self.splits, self.subset,
         )  # fmt: skip
         for probe in self.one.probes:

@@ -199,6 +199,16 @@ def with_rate(rate: float) -> nn.Module:
     return nn.Sequential(nn.Linear(64, 12), nn.ReLU(), nn.Dropout(rate), nn.Linear(12, 10))
 
 
+@pytest.mark.parametrize("widths", [(64, 17, 10), (64, 33, 24, 10)])
+def test_a_single_example_an_update_gives_the_same_bits_in_any_pack(widths) -> None:
+    """Products with one row begin at the matrix, wherever in memory that is."""
+    training = make(partial(MLP, widths), lr=1e-2, epochs=None, steps=12, every=6, batch_size=1)
+    together = train([training] * 5, range(5))
+    for lane in (1, 4):
+        assert same(train([training], [lane])[0], together[lane])
+    assert same(train([training] * 2, [3, 2])[1], together[2])
+
+
 @pytest.mark.parametrize(("features", "classes"), [(64, 10), (17, 4), (24, 15), (33, 10), (64, 3)])
 def test_a_head_is_a_linear_layer_wherever_in_memory_its_trial_lies(
     features: int, classes: int

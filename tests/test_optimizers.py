@@ -135,7 +135,7 @@ def test_a_rule_that_only_inherits_a_kernel_is_not_moved_by_it(monkeypatch) -> N
     monkeypatch.setitem(RULES, "backwards", Backwards)
     flat = Flat({"w": torch.zeros(2, 5000)})
     Stepper([Optimizer("backwards")] * 2, flat, 1).step({"w": torch.ones(2, 5000)})
-    assert torch.equal(flat.all, torch.ones(2, 5000))
+    assert torch.equal(flat.views["w"], torch.ones(2, 5000))
 
 
 def test_muon_holds_to_torch_for_matrices_and_to_adamw_for_the_rest() -> None:

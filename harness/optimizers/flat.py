@@ -8,9 +8,15 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+LINE = 16  # floats of a cache line, and of the longest vector register
+FEW = 64  # parameters up to which a trial's are laid side by side without a gap
+
 
 class Flat:
     """Named tensors (K, ...) of K trials side by side in one (K, P) tensor.
+
+    The trials of a larger model each begin at a cache line, with zeros between them: the last bits
+    of a product with a single example depend on where in a line its matrix begins.
 
     Args:
         tensors: name to (K, ...) tensor; copied. `views` are windows into the one tensor `all`.
@@ -18,19 +24,28 @@ class Flat:
 
     def __init__(self, tensors: Mapping[str, Tensor]) -> None:
         self.shapes = {name: t.shape[1:] for name, t in tensors.items()}
-        parts = [t.detach().flatten(1) for t in tensors.values()]  # (K, ...) -> (K, p)
-        self.all = torch.cat(parts, 1) if parts else torch.zeros(0, 0)
+        self.all = self.lay(tensors)
         self.views = self.cut(self.all)
+
+    @staticmethod
+    def lay(tensors: Mapping[str, Tensor]) -> Tensor:
+        """Named (K, ...) as one (K, P)."""
+        if not tensors:
+            return torch.zeros(0, 0)
+        parts = [t.detach().flatten(1) for t in tensors.values()]  # (K, ...) -> (K, p)
+        numbers = sum(part.shape[1] for part in parts)
+        if gap := -numbers % LINE if numbers > FEW else 0:
+            parts.append(parts[0].new_zeros(len(parts[0]), gap))
+        return torch.cat(parts, 1)
 
     def cut(self, flat: Tensor) -> dict[str, Tensor]:
         """(K, P) as named windows (K, ...)."""
-        sizes = [math.prod(shape) for shape in self.shapes.values()]
-        return {
-            name: part.view(len(flat), *shape)  # (K, p) -> (K, ...)
-            for (name, shape), part in zip(
-                self.shapes.items(), torch.split(flat, sizes, 1), strict=True
-            )
-        }
+        views, begin = {}, 0
+        for name, shape in self.shapes.items():
+            end = begin + math.prod(shape)
+            views[name] = flat[:, begin:end].view(len(flat), *shape)  # (K, p) -> (K, ...)
+            begin = end
+        return views
 
     def keep(self, lanes: Tensor) -> None:
         """Keep only these trials, in this order."""

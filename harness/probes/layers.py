@@ -74,21 +74,13 @@ class WeightNorms:
 
     def read(self, pack: Moment) -> dict[str, Tensor]:
         found: dict[str, Tensor] = {}
-        masks = self._masks(pack)
         for number, name in enumerate(_weights(pack), 1):
             w = pack.params[name].flatten(1)  # (K, ...) -> (K, n)
             small = (w.abs() < self.zero).float()
-            own = masks.get(name)
-            share = small.mean(1) if own is None else (small * own).sum(1) / own.sum(1)
+            own = pack.masks[name].flatten(1) if pack.masks else torch.ones_like(small)
+            share = (small * own).sum(1) / own.sum(1)
             found |= {f"weight_norm_{number}": w.norm(dim=1), f"weight_sparsity_{number}": share}
         return found
-
-    @staticmethod
-    def _masks(pack: Moment) -> dict[str, Tensor]:
-        if pack.mask is None:
-            return {}
-        sizes = [w[0].numel() for w in pack.params.values()]
-        return dict(zip(pack.params, torch.split(pack.mask, sizes, 1), strict=True))
 
 
 @dataclass(frozen=True)

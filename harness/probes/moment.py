@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, ClassVar, Protocol
 
@@ -33,7 +33,8 @@ class Moment:
     buffers: dict[str, Tensor]  # (K, ...)
     program: Program
     train: tuple[Tensor, Tensor] | None  # the training split, shared by all
-    mask: Tensor | None = None  # (K, P) ones at a trial's own numbers, zeros at padding
+    # (K, ...) ones at a trial's own numbers, zeros at padding; empty without padding
+    masks: dict[str, Tensor] = field(default_factory=dict)
     splits: Splits | None = None
     subset: Tensor | None = None  # (K, n) each trial's own examples of `train`; None: all of them
 
