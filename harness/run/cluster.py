@@ -53,6 +53,8 @@ def start_ray(*, ahead: bool = True) -> None:
         os.environ.setdefault("RAY_prestart_worker_first_driver", str(int(ready)))
         if ready:
             os.environ.setdefault("RAY_preload_python_modules", "harness.run.worker")
+            # Else Ray ends those that are idle once Tune has set their cores aside for its actors.
+            os.environ.setdefault("RAY_num_workers_soft_limit", str(os.cpu_count() or 1))
         os.environ.setdefault("RAY_AUTH_MODE", "token")
         os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
     import ray
