@@ -553,3 +553,56 @@ def test_a_private_cluster_is_on_loopback_and_answers_only_who_has_its_token(pro
         "sys.exit(done.returncode != 1 or b'AuthenticationError' not in done.stderr and b'ConnectionError' not in done.stderr)\n"
     )
     assert subprocess.run([sys.executable, "-c", script], timeout=280, check=False).returncode == 0
+
+
+WHICH = '''
+"""Which: the process that trains."""
+
+import os
+
+from harness import Budget, Metric, Study
+
+
+def trial(t):
+    yield {"process": float(os.getpid())}
+
+
+STUDY = Study(
+    question="Who trains?",
+    trial=trial,
+    arms={"a": {}},
+    metrics={"process": Metric("number", better="low")},
+    budgets={"smoke": Budget(draws=0, seeds=2), "default": Budget(draws=0, seeds=2)},
+)
+'''
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="workers are made ahead without GPUs only")
+def test_packs_train_in_the_workers_that_began_with_ray(project: Path) -> None:
+    (project / "studies" / "which.py").write_text(WHICH)
+    script = (
+        "import time\n"
+        "from pathlib import Path\n"
+        "import psutil\n"
+        "from rich.console import Console\n"
+        "from harness import catalog, run\n"
+        "run.start_ray()\n"
+        "begun = set()\n"
+        "while not begun:\n"
+        "    time.sleep(0.5)\n"
+        "    every = psutil.Process().children(recursive=True)\n"
+        "    begun = {p.pid for p in every if p.name() == 'ray::IDLE'}\n"
+        "time.sleep(2)\n"
+        "begun |= {p.pid for p in psutil.Process().children(True) if p.name() == 'ray::IDLE'}\n"
+        "source = catalog.find('which')\n"
+        "with run.Stop() as stop:\n"
+        "    results, recorder = run.execute(\n"
+        "        catalog.load(source), source, 'smoke', Path.cwd(), Console(), stop, fresh=True\n"
+        "    )\n"
+        "recorder.end('FINISHED')\n"
+        "assert set(results.frame['process']) <= begun, (results.frame, begun)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=280, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import secrets
@@ -11,6 +12,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from harness.study import BadInput
 
 OBJECT_STORE = 256 * 2**20  # bytes; rows are small, and Ray would take a third of the memory
@@ -18,8 +21,12 @@ OBJECT_STORE = 256 * 2**20  # bytes; rows are small, and Ray would take a third 
 _guard: subprocess.Popen[bytes] | None = None  # of the private cluster, while there is one
 
 
-def start_ray() -> None:
-    """Connect to `RAY_ADDRESS`, or start a private, local cluster without a dashboard."""
+def start_ray(*, ahead: bool = True) -> None:
+    """Connect to `RAY_ADDRESS`, or start a private, local cluster without a dashboard.
+
+    Args:
+        ahead: Whether a private cluster's workers import at once what training needs.
+    """
     for name, value in {
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_CHDIR_TO_TRIAL_DIR": "0",
@@ -43,8 +50,14 @@ def start_ray() -> None:
         # name notwithstanding, is what keeps it to loopback. And only who knows this run's token
         # may ask it anything: others have accounts on this machine, too.
         os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
-        # Tune's actors have an environment of their own, for which workers made ahead do not do.
-        os.environ.setdefault("RAY_prestart_worker_first_driver", "0")
+        # One worker a core begins with Ray and imports while this process plans: see
+        # `one_environment`. Not beside GPUs, where fewer packs than cores run at once.
+        ready = ahead and not torch.cuda.is_available()
+        os.environ.setdefault("RAY_prestart_worker_first_driver", str(int(ready)))
+        if ready:
+            os.environ.setdefault("RAY_preload_python_modules", "harness.run.worker")
+            # Else Ray ends those that are idle once Tune has set their cores aside for its actors.
+            os.environ.setdefault("RAY_num_workers_soft_limit", str(os.cpu_count() or 1))
         os.environ.setdefault("RAY_AUTH_MODE", "token")
         os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
     import ray
@@ -73,6 +86,23 @@ def start_ray() -> None:
             f"the Ray cluster at RAY_ADDRESS={address!r} wants its token; set RAY_AUTH_MODE=token and "
             "RAY_AUTH_TOKEN to the one it was started with"
         ) from None
+
+
+def one_environment() -> None:
+    """Let Tune's actors run in the workers that a private cluster has made ahead.
+
+    Tune gives its actors an environment of their own, by name variables of this process that those
+    workers have inherited anyway. Ray takes another environment for another kind of worker, and
+    starts a process for it (two, one after the other). Where a version of Tune knows these names no
+    more, its actors are as they were: started later, the same else.
+    """
+    if os.environ.get("RAY_ADDRESS"):
+        return  # a cluster that others have started has not this process's variables
+    with contextlib.suppress(ImportError, AttributeError):
+        from ray.tune.execution import class_cache
+
+        class_cache.DEFAULT_ENV_VARS.clear()
+        class_cache.ENV_VARS_TO_PROPAGATE.clear()
 
 
 def _quiet() -> None:
@@ -112,7 +142,7 @@ def _no_cluster(address: str) -> BadInput:
 
 def try_ray() -> str:
     """Start or join a cluster, call a function on it, end what was started; says what it has."""
-    start_ray()
+    start_ray(ahead=False)
     import ray
 
     try:

@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import logging
-import os
 import re
 import shutil
 import tempfile
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from ray import tune
 from ray.tune.search import Searcher
 
-from harness import catalog, data
-from harness.run.cluster import slots
-from harness.run.ending import Stop, deadline
+from harness import data
+from harness.run.cluster import one_environment, slots
+from harness.run.ending import Stop
 from harness.run.session import Session
-from harness.study import Source, Unfinished, make_trial
-from harness.work import run_pack
+from harness.run.worker import Opaque, PackWorker
+from harness.study import Unfinished
 
 STARTS = 3  # workers in a row that may die before they have begun: then none can begin
 
@@ -35,6 +32,7 @@ def on_ray(session: Session, stop: Stop) -> None:
     """
     for name in ("ray.tune", "ray.train"):
         logging.getLogger(name).setLevel(logging.CRITICAL)  # what fails is told by us
+    one_environment()
     workers, resources = slots()
     scratch = tempfile.mkdtemp(prefix="harness-ray-")
     try:
@@ -76,55 +74,6 @@ def on_ray(session: Session, stop: Stop) -> None:
 
 class _CannotBegin(BaseException):
     """Leaves Tune's loop, which holds back exceptions until its workers answer."""
-
-
-@dataclass(frozen=True)
-class Opaque:
-    """A payload that Tune passes through unread: it copies, flattens and prints dicts and lists."""
-
-    specs: Any
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Opaque:
-        return self
-
-    def __repr__(self) -> str:
-        return "..."
-
-
-class PackWorker(tune.Trainable):  # type: ignore[misc]
-    """An actor that trains one pack a step."""
-
-    def setup(
-        self, config: dict[str, Any], source: Source | None = None, scale: str = "",
-        shared: dict[str, data.Arrays] | None = None,
-        tables: dict[str, dict[str, Any]] | None = None,
-    ) -> None:  # fmt: skip
-        assert source is not None  # handed over by `tune.with_parameters`
-        self.study, self.scale = catalog.load(source), scale
-        data.adopt(shared or {})
-        for name, columns in (tables or {}).items():
-            data.hold(name, columns)
-
-    def reset_config(self, new_config: dict[str, Any]) -> bool:
-        return True
-
-    def step(self) -> dict[str, Any]:
-        trials = [make_trial(self.study, self.scale, *spec) for spec in self.config["trials"].specs]
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-        with _writable(self.config["trace"]) as trace, deadline(self.config["seconds"], trace):
-            outcomes = run_pack(self.study, trials, device)
-        return {"done": True, "pack": self.config["pack"], "outcomes": Opaque(outcomes)}
-
-    def save_checkpoint(self, checkpoint_dir: str) -> None:
-        return None
-
-    def load_checkpoint(self, checkpoint: Any) -> None:
-        return None
-
-
-def _writable(path: str) -> Any:
-    """The file, or nothing's on a machine that has not its folder."""
-    return open(path if Path(path).parent.is_dir() else os.devnull, "w")
 
 
 class PackSearcher(Searcher):  # type: ignore[misc]
