@@ -23,7 +23,10 @@ distribution serves every scale: hidden units are 20 (widest / 20)^width, rounde
 times `rate_times`.
 
 Claims on one hyperparameter are judged by what fANOVA's forest predicts along it, from the lowest to
-the highest third of its range. That larger networks take longer is arithmetic, and no claim.
+the highest third of its range. That larger networks are slower is judged by the time of trials in
+the same thirds. A trial is computed as wide as its program, and its time is its share of its pack's.
+The margin is a ratio of 1: the work of an update grows with the square of the width once that is
+large, but at 20 to 64 units most of the time may be what any update costs.
 """
 
 from functools import partial
@@ -60,6 +63,7 @@ from harness.claims import (
     share_above,
     share_below,
     share_higher,
+    slower,
 )
 from harness.figures import boxes, marginals, scatter, sensitivity, shares
 from harness.objectives import Bernoulli
@@ -374,6 +378,16 @@ STUDY = Study(
                 figure=f"{task.split('_')[0]}-marginals",
             )
             for (name, task, metric), better in zip(READ, (rises, falls), strict=True)
+        ),
+        *(
+            Claim(
+                f"Larger networks are slower on {name}: from the lowest to the highest third of widths a trial takes longer, in packs of one size and on average over the variants.",
+                "[Greff], section 5.2",
+                slower(1.0, of="width", arms=VARIANTS, task=task),
+                id=f"slower-{name}",
+                figure=f"{task.split('_')[0]}-time",
+            )
+            for name, task, _ in READ
         ),
         Claim(
             "Input noise does not help on digits: much of it does not gain half a point over little.",

@@ -15,6 +15,7 @@ from harness.claims.checks import Check, Difference, Level, Ratio
 from harness.claims.compound import Everywhere, Statistic
 from harness.claims.draws import Best, BestLevel, RankCorrelation, Share
 from harness.claims.marginals import Carried, Rise
+from harness.claims.times import Slower
 from harness.claims.verdicts import At
 from harness.study import InvalidStudy, Study
 
@@ -249,6 +250,15 @@ def carried(metric: str, *, of: str, over: str, cost: float, arm: str, **where: 
     if cost <= 0:
         raise InvalidStudy(f"carried(cost={cost}); allowed: over 0")
     return Carried(metric, arm, "below", cost, _items(where), of=of, over=over)
+
+
+def slower(ratio: float, *, of: str, arms: Iterable[str], **where: Any) -> Check:
+    """Trials over the highest third of a nuisance's range take more than `ratio` times as long as
+    those over the lowest third, in packs of one size and on average over the arms."""
+    arms = tuple(arms)
+    if not arms or ratio <= 0:
+        raise InvalidStudy(f"slower({ratio}, arms={arms}); allowed: a ratio over 0, and arms")
+    return Slower("seconds", arms[0], "above", ratio, _items(where), of=of, arms=arms)
 
 
 def _names(of: str | tuple[str, str]) -> tuple[str, ...]:
