@@ -181,10 +181,13 @@ class Difference(Check):
             difference = np.where(np.isinf(a) & (a == b), 0.0, a - b)  # both as bad as can be
         if np.isfinite(difference).all():
             estimate: stats.Estimate = stats.Mean(difference)
-            test = "mean of differences paired by seed, Student's t"
+            test = f"mean of differences paired by {self.replication}, Student's t"
         else:
             estimate = stats.median(difference)
-            test = "median of differences paired by seed, as some are not finite; interpolated sign test"
+            test = (
+                f"median of differences paired by {self.replication}, as some are not finite; "
+                "interpolated sign test"
+            )
         if self.direction == "within":
             test += ", two one-sided tests"
         return Evidence(estimate, self.margin, self.direction, note, test)

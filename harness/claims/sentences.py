@@ -13,7 +13,7 @@ import pandas as pd
 
 from harness.claims.checks import Check, Difference, Level, Ratio
 from harness.claims.compound import Everywhere, Statistic
-from harness.claims.draws import Best, BestLevel, RankCorrelation, Share
+from harness.claims.draws import Best, BestLevel, RankCorrelation, SameDraws, Share
 from harness.claims.marginals import Carried, Rise
 from harness.claims.times import Slower
 from harness.claims.verdicts import At
@@ -180,6 +180,19 @@ def best_draws_equivalent(
     if within <= 0:
         raise InvalidStudy(f"best_draws_equivalent(within={within}); allowed: a positive band")
     return Best(metric, arm, "within", within, _items(where), than=to, share=share, select=select)
+
+
+def same_draws(check: Check, share: float = 0.25) -> Check:
+    """A comparison of best draws, or several, made instead at the `share` of draws that are best for
+    the two arms together, paired by draw: ``same_draws(best_draws_lower("acc", arm=…, than=…))``."""
+    if isinstance(check, Everywhere):
+        return every(*(same_draws(one, share) for one in check.checks))
+    if type(check) is not Best:
+        raise InvalidStudy(
+            f"same_draws({type(check).__name__}); allowed: best_draws_higher, best_draws_lower, "
+            "best_draws_equivalent, or everywhere() of them"
+        )
+    return SameDraws(**vars(check) | {"share": share})
 
 
 def best_draws_published(
