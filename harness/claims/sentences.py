@@ -267,7 +267,8 @@ def carried(metric: str, *, of: str, over: str, cost: float, arm: str, **where: 
 
 def slower(ratio: float, *, of: str, arms: Iterable[str], **where: Any) -> Check:
     """Trials over the highest third of a nuisance's range take more than `ratio` times as long as
-    those over the lowest third, in packs of one size and on average over the arms."""
+    those over the lowest third, in packs of one size: on average over arms, or groups of them that
+    share packs, and over the cells that `where` leaves open."""
     arms = tuple(arms)
     if not arms or ratio <= 0:
         raise InvalidStudy(f"slower({ratio}, arms={arms}); allowed: a ratio over 0, and arms")
