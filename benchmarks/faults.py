@@ -437,8 +437,9 @@ def rows_of(folder: Path) -> pd.DataFrame:
 
 
 def verdicts_of(folder: Path) -> list[dict[str, Any]]:
+    """The verdicts that two runs share: those of times, which no run repeats, are left out."""
     path = folder / "reports" / STUDY / SCALE / "verdicts.json"
-    return list(json.loads(path.read_text())["claims"])
+    return [one for one in json.loads(path.read_text())["claims"] if not one["timed"]]
 
 
 def undisturbed(folder: Path) -> Calm:

@@ -405,7 +405,7 @@ def _conclude(results: Results, folder: Path, recorder: Any = None) -> None:
 
     try:
         looks = results.study.budget(results.scale).looks
-        verdicts = judge(results.study, results.frame, looks=looks)
+        verdicts = judge(results.study, results.timed, looks=looks)
         paths = report.write(results, verdicts, folder)
         index = report.write_index(folder.parent.parent)
     except BaseException:

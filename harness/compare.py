@@ -71,7 +71,7 @@ def _finite(value: Any) -> Any:
 def compare(a: Results, b: Results) -> Comparison:
     """Set two runs of one study side by side."""
     verdicts = [
-        judge(one.study, one.frame, looks=one.study.budget(one.scale).looks) for one in (a, b)
+        judge(one.study, one.timed, looks=one.study.budget(one.scale).looks) for one in (a, b)
     ]
     trials, rows = _shared(a.frame, b.frame, list(a.study.metrics))
     return Comparison(list(zip(*verdicts, strict=True)), _differs(a, b), trials, rows)

@@ -40,6 +40,15 @@ class Results:
     info: Mapping[str, Any]
 
     @property
+    def timed(self) -> pd.DataFrame:
+        """The frame with the seconds that each trial took, its share of its pack's time.
+
+        Claims and figures read this. `frame` has no times, for no second run repeats them.
+        """
+        took = self.trials.set_index("trial")["seconds"]
+        return self.frame.assign(seconds=self.frame["trial"].map(took).astype(float))
+
+    @property
     def counts(self) -> dict[str, int]:
         """Trials planned, finished, diverged and failed."""
         status = self.trials["status"].value_counts()

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from harness import Budget, Claim, Float, Int, Metric, Study
+from harness import Arm, Budget, Claim, Float, Int, Metric, Study
 from harness.claims import (
     above,
     below,
@@ -35,6 +36,7 @@ from harness.claims import (
     reads,
     rises,
     rows_for,
+    same_draws,
     share_above,
     share_below,
     share_higher,
@@ -43,6 +45,7 @@ from harness.claims import (
     values,
 )
 from harness.report import words
+from harness.study import InvalidStudy
 
 
 def winner_example(study: Study, seeds: int, hold: bool) -> pd.DataFrame:
@@ -96,7 +99,15 @@ SEARCHES = {
         "acc", 0.7, within=0.05, after=40, arm="a", share=0.2, task="u"
     ),
 }
-CHECKS |= SEARCHES
+PAIRED = {
+    "same draws, equivalent": same_draws(SEARCHES["best draws equivalent"]),
+    "same draws, higher": same_draws(SEARCHES["best draws higher"]),
+    "same draws, lower": same_draws(SEARCHES["best draws lower"], share=0.5),
+    "same draws, everywhere": same_draws(
+        everywhere(best_draws_higher("acc", arm="a", than="b", by=-0.01, task="u"), arm=("a", "c"))
+    ),
+}
+CHECKS |= SEARCHES | PAIRED
 
 
 def make(*checks: object) -> Study:
@@ -126,8 +137,10 @@ def test_planted_effects_are_found(name: str, hold: bool, monkeypatch: pytest.Mo
     assert verdict.verdict == ("supported" if hold else "refuted")
     assert verdict.low <= verdict.effect <= verdict.high
     assert verdict.p <= 0.05
-    assert verdict.n >= 12 if name in SEARCHES else verdict.n == 12
-    assert verdict.replication == ("trial" if name in SEARCHES else "seed")
+    drawn = name in SEARCHES or name in PAIRED
+    assert verdict.n >= 12 if drawn else verdict.n == 12
+    units = dict.fromkeys(SEARCHES, "trial") | dict.fromkeys(PAIRED, "draw")
+    assert verdict.replication == units.get(name, "seed")
     assert verdict.test
 
 
@@ -395,3 +408,65 @@ def test_of_several_checks_the_numbers_are_printed_as_those_of_the_weakest(a, b,
                       rows_for(study, "acc", "b", b + noise[::-1], task="u")])  # fmt: skip
     (verdict,) = judge(study, rows)
     assert words.scale_of(verdict, study).unit == kind, verdict.reason
+
+
+def drawn_alike(
+    study: Study, generator: np.random.Generator, gain: float = 0.0, count: int = 40
+) -> pd.DataFrame:
+    """Arms a and b at the same draws: what a draw does is shared, and wilder where it is bad; each
+    has noise of its own, half of it in the validation score too."""
+    rate = generator.random(count)
+    frames = []
+    for arm, more in (("a", gain), ("b", 0.0)):
+        wild = 0.005 * (1 + 4 * rate) * generator.standard_t(4, (2, count))
+        valid = 0.9 - 0.5 * rate + more + wild[0]
+        own = {"steps": -valid, "acc": valid + wild[1]}
+        frames.append(draws.planted_draws(study, arm, {"task": "u"}, own))
+    return pd.concat(frames)
+
+
+def test_arms_that_are_the_same_rarely_differ_at_the_same_draws() -> None:
+    best_draws = best_draws_higher("acc", arm="a", than="b", task="u")
+    study, generator = make(same_draws(best_draws)), np.random.default_rng(5)
+    times = 300
+    wrong = sum(
+        verdict.verdict != "inconclusive"
+        for _ in range(times)
+        for verdict in judge(study, drawn_alike(study, generator))
+    )
+    assert wrong / times <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / times)
+
+
+def test_the_same_draws_decide_what_best_draws_leave_open() -> None:
+    best_draws = best_draws_higher("acc", arm="a", than="b", task="u", share=0.25)
+    frame = drawn_alike(make(best_draws), np.random.default_rng(5), gain=0.02)
+    (apart,), (paired,) = (judge(make(c), frame) for c in (best_draws, same_draws(best_draws)))
+    assert (apart.verdict, paired.verdict) == ("inconclusive", "supported")
+    assert paired.n == 10 and "paired by draw" in paired.test
+
+
+def test_the_same_draws_by_hand() -> None:
+    study = make(same_draws(best_draws_higher("acc", arm="a", than="b", task="u")))
+    a = {"acc": np.arange(20) / 20, "steps": np.arange(20.0)}
+    b = {"acc": np.arange(20) / 40, "steps": np.arange(20.0)}
+    frame = pd.concat(
+        [draws.planted_draws(study, arm, {"task": "u"}, own) for arm, own in (("a", a), ("b", b))]
+    )
+    (verdict,) = judge(study, frame)  # the five of 20 that are highest in both
+    assert verdict.n == 5
+    assert verdict.effect == pytest.approx(np.mean(np.arange(15, 20) / 40))
+    (fewer,) = judge(study, frame[frame["seed"] != 19])  # 5 of 19
+    assert fewer.effect == pytest.approx(np.mean(np.arange(14, 19) / 40))
+    (few,) = judge(study, frame[frame["seed"] > 4])
+    assert few.reason == "the best 25% of 15 draws of a and b are 4; at least 5 are needed"
+
+
+def test_draws_that_are_not_the_same_are_not_paired() -> None:
+    check = same_draws(best_draws_higher("acc", arm="a", than="b", task="u"))
+    with pytest.raises(InvalidStudy, match="'a' and 'b', which are not the same; allowed: arms"):
+        replace(make(check), sampler="tpe")
+    with pytest.raises(InvalidStudy, match="which are not the same"):
+        replace(make(check), arms={"a": Arm(held={"lr": 0.1}), "b": {}, "c": {}})
+    for other in (CHECKS["higher"], SEARCHES["published"]):
+        with pytest.raises(InvalidStudy, match=r"same_draws\((Difference|BestLevel)\); allowed"):
+            same_draws(other)

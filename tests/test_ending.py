@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from harness import catalog
 from harness.packs import Outcome
 from harness.plan import Packer, Plan
 from harness.progress import Meter
-from harness.run import Session, Stop, Stopped
+from harness.run import Session, Stop, Stopped, whole
 from harness.run.session import TRIES
 
 ENDING = Path(__file__).parent.parent / "harness" / "run" / "ending.py"
@@ -63,6 +64,32 @@ def test_the_limit_ends_what_runs_and_nothing_after_it() -> None:
         stop.over()
         time.sleep(0.1)
     assert stop.why is None
+
+
+def test_the_limit_holds_while_ray_has_started_and_nothing_trains(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ray's own handler would abort the process, without a word of the limit."""
+    taken: list[int] = []
+    there = threading.Event()
+
+    def started() -> None:
+        signal.signal(signal.SIGTERM, lambda number, frame: taken.append(number))
+        there.set()
+
+    def opened(root: Path) -> object:
+        there.wait()
+        time.sleep(0.2)  # by then nothing is left but to wait for this
+        os.kill(os.getpid(), signal.SIGTERM)
+        raise OSError("past the signal")
+
+    for name, fake in (("start_ray", started), ("stop_ray", lambda: None), ("open_ledger", opened)):
+        monkeypatch.setattr(whole, name, fake)
+    source = catalog.find("tiny")
+    study, quiet = catalog.load(source), Console(quiet=True)
+    with pytest.raises(Stopped), Stop() as stop:
+        whole.execute(study, source, "smoke", project, quiet, stop)
+    assert not taken
 
 
 def test_tune_can_store_what_it_is_given() -> None:

@@ -11,6 +11,7 @@ unit), gives a diverged trial its metric's worst score, and leaves out failed tr
     compound      several checks at once, and plain functions
     draws         checks of the search itself: its best draws, correlations, shares of variance
     marginals     checks of what the search predicts along one hyperparameter
+    times         a check of how long trials of the search took
     judge         from a study and its frame to verdicts
     registration  what was claimed, and when, relative to the rows
 """
@@ -40,9 +41,11 @@ from harness.claims.sentences import (
     ratio_above,
     ratio_below,
     rises,
+    same_draws,
     share_above,
     share_below,
     share_higher,
+    slower,
     statistic,
 )
 from harness.claims.verdicts import LEVEL, MIN_SEEDS, Evidence, Verdict
@@ -82,9 +85,11 @@ __all__ = [
     "reads",
     "rises",
     "rows_for",
+    "same_draws",
     "share_above",
     "share_below",
     "share_higher",
+    "slower",
     "statistic",
     "undecided",
     "values",

@@ -36,6 +36,7 @@ class Check:
     phase: str = "confirm"
 
     replication = "seed"
+    timed = False  # whether it reads times, which no second run repeats
 
     def places(self, study: Study) -> list[Place]:
         """The arms and cells that are read; further seeds of others say nothing here."""
@@ -61,10 +62,7 @@ class Check:
 
     def validate(self, study: Study) -> None:
         """Raise `InvalidStudy` for an unknown name or level, or a place that is not one cell."""
-        if self.metric not in study.metrics:
-            raise InvalidStudy(
-                f"a claim reads metric {self.metric!r}; allowed: {', '.join(study.metrics)}"
-            )
+        self._names_metric(study)
         for arm, where in self.places(study):
             if arm not in study.arms:
                 raise InvalidStudy(f"a claim names arm {arm!r}; allowed: {', '.join(study.arms)}")
@@ -80,6 +78,12 @@ class Check:
                     )
         for _, where in self.places(study):
             self._one_cell(study, where)
+
+    def _names_metric(self, study: Study) -> None:
+        if self.metric not in study.metrics:
+            raise InvalidStudy(
+                f"a claim reads metric {self.metric!r}; allowed: {', '.join(study.metrics)}"
+            )
 
     def _one_cell(self, study: Study, where: Mapping[str, Any]) -> None:
         mixed = [f for f, levels in study.vary.items() if len(levels) > 1 and f not in where]
@@ -177,10 +181,13 @@ class Difference(Check):
             difference = np.where(np.isinf(a) & (a == b), 0.0, a - b)  # both as bad as can be
         if np.isfinite(difference).all():
             estimate: stats.Estimate = stats.Mean(difference)
-            test = "mean of differences paired by seed, Student's t"
+            test = f"mean of differences paired by {self.replication}, Student's t"
         else:
             estimate = stats.median(difference)
-            test = "median of differences paired by seed, as some are not finite; interpolated sign test"
+            test = (
+                f"median of differences paired by {self.replication}, as some are not finite; "
+                "interpolated sign test"
+            )
         if self.direction == "within":
             test += ", two one-sided tests"
         return Evidence(estimate, self.margin, self.direction, note, test)

@@ -34,6 +34,10 @@ class Everywhere(Check):
         """What one unit of n is, for all of the checks."""
         return self.checks[0].replication
 
+    @property
+    def timed(self) -> bool:  # type: ignore[override]
+        return any(check.timed for check in self.checks)
+
     def places(self, study: Study) -> list[Place]:
         return [place for check in self.checks for place in check.places(study)]
 

@@ -66,29 +66,39 @@ class Best(Difference):
     def _by(self, study: Study) -> str:
         return self.select or study.select[0]
 
-    def _best(self, frame: pd.DataFrame, study: Study, where: Place) -> tuple[np.ndarray, str]:
+    def _scored(
+        self, frame: pd.DataFrame, study: Study, where: Place, unit: str
+    ) -> tuple[pd.DataFrame, str]:
+        """Each draw's rank by `select`, the best the lowest, and its metric; and a note."""
         arm, cell = where
         scores, column = (
-            values(frame, study, name, arm, cell, self.at, self.phase, "trial")
+            values(frame, study, name, arm, cell, self.at, self.phase, unit)
             for name in (self._by(study), self.metric)
         )
         rows = rows_of(frame, arm, cell, self.phase)
         failed = rows.loc[rows["status"] == "failed", "trial"].nunique()
         total = rows["trial"].nunique()
-        scores = scores[scores.index.intersection(column.index)]
-        keep = math.ceil(self.share * len(scores))
         here = place(arm, cell)
         if failed * 2 > total:
             raise Missing(f"{failed} of {total} draws of {here} failed")
+        note = f"{failed} of {total} draws of {here} failed and are left out" if failed else ""
+        ascending = study.metrics[self._by(study)].better == "low"
+        both = pd.DataFrame({"rank": scores.rank(ascending=ascending), "value": column}).dropna()
+        return both, note
+
+    def _top(self, rank: pd.Series, here: str) -> pd.Index:
+        """The draws of the lowest rank."""
+        keep = math.ceil(self.share * len(rank))
         if keep < MIN_SEEDS:
             raise Missing(
-                f"the best {self.share:.0%} of {len(scores)} draws of {here} are {keep}; at least "
+                f"the best {self.share:.0%} of {len(rank)} draws of {here} are {keep}; at least "
                 f"{MIN_SEEDS} are needed"
             )
-        ascending = study.metrics[self._by(study)].better == "low"
-        best = scores.sort_values(ascending=ascending, kind="stable").index[:keep]
-        note = f"{failed} of {total} draws of {here} failed and are left out" if failed else ""
-        return column[best].to_numpy(), note
+        return rank.sort_values(kind="stable").index[:keep]
+
+    def _best(self, frame: pd.DataFrame, study: Study, where: Place) -> tuple[np.ndarray, str]:
+        draws, note = self._scored(frame, study, where, "trial")
+        return draws["value"][self._top(draws["rank"], place(*where))].to_numpy(), note
 
     def evidence(self, frame: pd.DataFrame, study: Study) -> Evidence:
         (a, one), (b, other) = (self._best(frame, study, p) for p in self.places(study))
@@ -115,6 +125,49 @@ class Best(Difference):
             own = {self._by(study): rank, self.metric: centre + noise}
             frames.append(planted_draws(study, arm, dict(where), own))
         return pd.concat(frames)
+
+
+@dataclass(frozen=True)
+class SameDraws(Best):
+    """The mean difference between two arms at the same draws, paired by draw.
+
+    Every arm has the same draws of what it shares with others, so that most of what tells one draw
+    from the next cancels. Of the draws that both arms have, those are compared that are best for
+    the two together, by the sum of their ranks: a choice that favours neither, so that arms that
+    are the same differ as often as Student's t allows. It asks which is better at the settings that
+    are good for both, where `Best` asks which is better at its own.
+    """
+
+    replication = "draw"
+
+    def validate(self, study: Study) -> None:
+        super().validate(study)
+        if study.sampler == "tpe" or study.space(self.arm) != study.space(self.than):
+            raise InvalidStudy(
+                f"a claim pairs draws of {self.arm!r} and {self.than!r}, which are not the same; "
+                "allowed: arms that draw alike, by sampler='qmc' or 'random'"
+            )
+
+    def quantity(self, study: Study) -> str:
+        return f"{super().quantity(study)} that both had"
+
+    def pair(self, frame: pd.DataFrame, study: Study) -> tuple[np.ndarray, np.ndarray, str]:
+        (a, one), (b, other) = (
+            self._scored(frame, study, place, "seed") for place in self.places(study)
+        )
+        rank = (a["rank"] + b["rank"]).dropna()
+        best = self._top(rank, f"{self.arm} and {self.than}")
+        note = "; ".join(filter(None, [one, other]))
+        return a["value"][best].to_numpy(), b["value"][best].to_numpy(), note
+
+    def evidence(self, frame: pd.DataFrame, study: Study) -> Evidence:
+        return Difference.evidence(self, frame, study)
+
+    def planted(self, study: Study, seeds: int, hold: bool) -> pd.DataFrame:
+        frame = super().planted(study, seeds, hold)
+        jitter = 0.001 * max(abs(self.margin), 0.01) * (-1.0) ** frame["seed"]
+        frame[self.metric] += jitter.where(frame["arm"] == self.arm, 0.0)
+        return frame
 
 
 @dataclass(frozen=True)

@@ -120,6 +120,7 @@ def _look(study: Study, claims: list[Claim], frame: pd.DataFrame, level: float) 
                 published=claim.published,
                 test=e.test,
                 replication=claim.check.replication,
+                timed=claim.check.timed,
             )
         )
     return verdicts

@@ -13,8 +13,9 @@ import pandas as pd
 
 from harness.claims.checks import Check, Difference, Level, Ratio
 from harness.claims.compound import Everywhere, Statistic
-from harness.claims.draws import Best, BestLevel, RankCorrelation, Share
+from harness.claims.draws import Best, BestLevel, RankCorrelation, SameDraws, Share
 from harness.claims.marginals import Carried, Rise
+from harness.claims.times import Slower
 from harness.claims.verdicts import At
 from harness.study import InvalidStudy, Study
 
@@ -181,6 +182,19 @@ def best_draws_equivalent(
     return Best(metric, arm, "within", within, _items(where), than=to, share=share, select=select)
 
 
+def same_draws(check: Check, share: float = 0.25) -> Check:
+    """A comparison of best draws, or several, made instead at the `share` of draws that are best for
+    the two arms together, paired by draw: ``same_draws(best_draws_lower("acc", arm=…, than=…))``."""
+    if isinstance(check, Everywhere):
+        return every(*(same_draws(one, share) for one in check.checks))
+    if type(check) is not Best:
+        raise InvalidStudy(
+            f"same_draws({type(check).__name__}); allowed: best_draws_higher, best_draws_lower, "
+            "best_draws_equivalent, or everywhere() of them"
+        )
+    return SameDraws(**vars(check) | {"share": share})
+
+
 def best_draws_published(
     metric: str, value: float, *, arm: str, within: float, after: int = 0, share: float = 0.1,
     select: str = "", **where: Any,
@@ -249,6 +263,16 @@ def carried(metric: str, *, of: str, over: str, cost: float, arm: str, **where: 
     if cost <= 0:
         raise InvalidStudy(f"carried(cost={cost}); allowed: over 0")
     return Carried(metric, arm, "below", cost, _items(where), of=of, over=over)
+
+
+def slower(ratio: float, *, of: str, arms: Iterable[str], **where: Any) -> Check:
+    """Trials over the highest third of a nuisance's range take more than `ratio` times as long as
+    those over the lowest third, in packs of one size: on average over arms, or groups of them that
+    share packs, and over the cells that `where` leaves open."""
+    arms = tuple(arms)
+    if not arms or ratio <= 0:
+        raise InvalidStudy(f"slower({ratio}, arms={arms}); allowed: a ratio over 0, and arms")
+    return Slower("seconds", arms[0], "above", ratio, _items(where), of=of, arms=arms)
 
 
 def _names(of: str | tuple[str, str]) -> tuple[str, ...]:

@@ -28,6 +28,7 @@ class Verdict:
         quantity: What the effect is, in words.
         test: How it was estimated and tested.
         replication: What one unit of n is.
+        timed: Whether it rests on times, so that the same run again need not give the same.
         look: Which look decided it, from 1, in a study with seeds until decided; else 0.
         seeds_used: Seeds a cell when it was decided, or at the last look.
         seeds_allowed: Most seeds a cell that it could have had.
@@ -51,6 +52,7 @@ class Verdict:
     published: Published | None = None
     test: str = ""
     replication: str = "seed"
+    timed: bool = False
     look: int = 0
     seeds_used: int = 0
     seeds_allowed: int = 0

@@ -106,12 +106,11 @@ class Figure_:
     def draw(self, study: Study, frame: pd.DataFrame) -> Figure:
         """The figure of the frame's rows, or a panel saying that there are none yet.
 
-        Where the frame has a column `seconds`, the time that each trial took, it may be drawn.
+        A frame with a column `seconds` (`Results.timed`) has the times of trials drawn, too.
         """
         with style():
             wanted = self.reads(study)
-            kept = [c for c in study.columns() if c not in study.metrics or c in wanted]
-            rows = frame[[*kept, *(["seconds"] if "seconds" in frame else [])]]
+            rows = frame[[c for c in frame if c not in study.metrics or c in wanted]]
             for factor, level in self.where:
                 rows = rows[rows[factor] == level]
             if self.arms is not None:

@@ -47,6 +47,7 @@ def verdicts_json(results: Results, verdicts: list[Verdict]) -> dict[str, Any]:
                 "unit": v.unit,
                 "n": v.n,
                 "replication": v.replication,
+                "timed": v.timed,
                 "test": v.test,
                 "direction": v.direction,
                 "quantity": v.quantity,

@@ -24,8 +24,7 @@ def write(results: Results, verdicts: list[Verdict], folder: Path) -> dict[str, 
     """
     folder.mkdir(parents=True, exist_ok=True)
     study, info = results.study, results.info
-    took = results.trials.set_index("trial")["seconds"]
-    timed = results.frame.assign(seconds=results.frame["trial"].map(took).astype(float))
+    timed = results.timed
     drawn = {f.name: figures.svg(f.draw(study, timed), f.name, f.caption) for f in study.figures}
     when = str(info.get("finished_at") or info.get("started_at") or "2000-01-01T00:00:00+00:00")
     document = json.dumps(

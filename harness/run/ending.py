@@ -38,7 +38,7 @@ class Stop:
     def __enter__(self) -> Stop:
         for number in SIGNALS:
             self._before[number] = signal.getsignal(number)
-        self._listen()
+        self.listen()
         if self.limit is not None:
             self._timer = threading.Timer(self.limit, self._time_is_up)
             self._timer.daemon = True
@@ -50,7 +50,8 @@ class Stop:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
-    def _listen(self) -> None:
+    def listen(self) -> None:
+        """Take signals again, after Ray has put handlers of its own in the place of this one's."""
         for number in SIGNALS:
             if self._before[number] is not signal.SIG_IGN:  # as nohup and shells in scripts set it
                 signal.signal(number, self._signal)
@@ -82,7 +83,7 @@ class Stop:
     @contextlib.contextmanager
     def polled(self) -> Iterator[None]:
         """Within, `check` raises, and not the signal: for loops that an exception could break."""
-        self._listen()  # Ray has put a handler of its own in its place
+        self.listen()
         self._polled = True
         try:
             yield

@@ -63,12 +63,12 @@ def _latest(study: Study, source: Source, scale: str, root: Path) -> Results | N
 
 def hold(results: Results) -> None:
     """Make a study's rows the table that trials read: of its confirmed trials, where it has any."""
-    study, frame = results.study, results.frame
+    study, frame = results.study, results.timed
     if results.study.budget(results.scale).seeds:
         frame = frame[frame["phase"] == "confirm"]
-    seconds = results.trials.set_index("trial")["seconds"]
-    columns = {"seconds": frame["trial"].map(seconds).to_numpy(float)}
+    columns = {}
     for name in (
+        "seconds",
         "arm",
         *study.vary,
         *study.nuisance_names(),

@@ -67,6 +67,7 @@ def execute(
     try:
         if early:
             start_ray()
+            stop.listen()
         ledger, work = opening()
         if waited := ledger.recover(study.name):
             console.print(

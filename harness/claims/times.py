@@ -1,0 +1,142 @@
+"""A check of how long trials of the search took: seconds, which are no metric, for they are not
+part of what a trial's rows promise to repeat."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from harness import stats
+from harness.claims.checks import Check, Place
+from harness.claims.draws import drawn, planted_draws
+from harness.claims.reading import rows_of
+from harness.claims.verdicts import MIN_SEEDS, Evidence, Missing
+from harness.study import InvalidStudy, Study
+
+
+@dataclass(frozen=True)
+class Slower(Check):
+    """How many times as long a trial takes over the highest third of a nuisance's range as over the
+    lowest, in packs of one size. Read in every cell that `where` leaves open.
+
+    Trials of a pack share its time alike, and arms may share packs, so that neither is an
+    observation of its own: the unit is a group of arms and cells that no pack links with others.
+
+    A pack's time also has a part that is the same whatever it holds, which weighs more on the
+    trials of a small pack. How large it is nobody measured, but what a trial's share would be in
+    the group's largest pack lies between its own pack's time over that size and the share that it
+    had. From these follow the least and the most that a ratio can be; the verdict needs both, and
+    the effect is the least.
+
+    Args:
+        of: The nuisance.
+        arms: Whose trials are read.
+    """
+
+    of: str = ""
+    arms: tuple[str, ...] = ()
+    phase: str = "tune"
+
+    replication = "group"
+    timed = True
+
+    def places(self, study: Study) -> list[Place]:
+        return [(arm, dict(self.where)) for arm in self.arms]
+
+    def _one_cell(self, study: Study, where: object) -> None:
+        return None  # cells are told apart
+
+    def unit(self, study: Study) -> str:
+        return "ratio"
+
+    def quantity(self, study: Study) -> str:
+        name = self.of.replace("_", " ")
+        return f"time of a trial{self._place(self.where)}, highest third of {name} over lowest"
+
+    def validate(self, study: Study) -> None:
+        super().validate(study)
+        for arm in self.arms:
+            allowed = [n for n, one in study.space(arm).items() if hasattr(one, "low")]
+            if self.of not in allowed:
+                raise InvalidStudy(
+                    f"a claim reads times along {self.of!r}; allowed: {', '.join(allowed)}"
+                )
+
+    def _names_metric(self, study: Study) -> None:
+        return None  # it reads none
+
+    def evidence(self, frame: pd.DataFrame, study: Study) -> Evidence:
+        if "seconds" not in frame:
+            raise Missing("the rows do not say how long trials took")
+        found = self.bounds(frame, study)  # (groups, 2)
+        if len(found) < MIN_SEEDS:
+            raise Missing(
+                f"{len(found)} groups of arms that share no pack have trials in both thirds; at "
+                f"least {MIN_SEEDS} are needed"
+            )
+        one = np.ones(len(found))
+        least, most = (stats.mean_ratio(column, one) for column in found.T)
+        test = (
+            "geometric mean of ratios over groups of arms that share no pack, Student's t, the least "
+            "and the most that packs of one size would give; another run's times differ"
+        )
+        return Evidence(stats.Widest([least, most]), self.margin, self.direction, "", test)
+
+    def bounds(self, frame: pd.DataFrame, study: Study) -> np.ndarray:
+        """(groups, 2): the least and the most that the ratio of each group can be."""
+        trials = pd.concat(
+            [self._trials(frame, study, arm) for arm in self.arms], ignore_index=True
+        )
+        # no two packs take the same time to the last bit
+        packs = (
+            frame[frame["status"] != "failed"].drop_duplicates("trial")["seconds"].value_counts()
+        )
+        trials = trials.assign(size=trials["seconds"].map(packs))
+        found = []
+        for _, group in trials.groupby(_linked(trials, ["arm", *study.vary])):
+            full = group["seconds"] * group["size"] / group["size"].max()
+            done = group["status"] == "finished"
+            low, high = done & (group["place"] < 1 / 3), done & (group["place"] > 2 / 3)
+            if low.any() and high.any():
+                share = group["seconds"]
+                found.append(
+                    (full[high].mean() / share[low].mean(), share[high].mean() / full[low].mean())
+                )
+        return np.array(found).reshape(-1, 2)
+
+    def _trials(self, frame: pd.DataFrame, study: Study, arm: str) -> pd.DataFrame:
+        """An arm's trials, and where each lies in the range of the nuisance, from 0 to 1."""
+        rows = rows_of(frame, arm, dict(self.where), self.phase).drop_duplicates("trial")
+        rows = rows[rows["status"] != "failed"]
+        space = study.space(arm)[self.of]
+        scale = np.log if space.log else np.asarray  # type: ignore[attr-defined]
+        low, high = float(scale(space.low)), float(scale(space.high))  # type: ignore[attr-defined]
+        return rows.assign(place=(scale(rows[self.of].to_numpy(float)) - low) / (high - low))
+
+    def planted(self, study: Study, seeds: int, hold: bool) -> pd.DataFrame:
+        ratio = self.margin * (3.0 if hold else 1 / 3)
+        frames = []
+        for number, arm in enumerate(self.arms):
+            own = drawn(study, arm)
+            rows = planted_draws(
+                study, arm, dict(self.where), {name: column for name, (column, _) in own.items()}
+            )
+            steepness = 1.5 + 0.05 * number / len(self.arms)  # thirds are two thirds apart
+            frames.append(
+                rows.assign(seconds=(1 + number) * ratio ** (steepness * own[self.of][1]))
+            )
+        return pd.concat(frames)
+
+
+def _linked(trials: pd.DataFrame, place: list[str]) -> pd.Series:
+    """A number for each trial, the same for all arms and cells that packs link."""
+    group = trials.groupby(place).ngroup()
+    keys = [trials[name] for name in place]
+    while True:
+        wider = group.groupby(trials["seconds"]).transform("min")
+        wider = wider.groupby(keys).transform("min")
+        if wider.equals(group):
+            return group
+        group = wider
