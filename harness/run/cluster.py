@@ -91,10 +91,9 @@ def start_ray(*, ahead: bool = True) -> None:
 def one_environment() -> None:
     """Let Tune's actors run in the workers that a private cluster has made ahead.
 
-    Tune gives its actors an environment of their own, by name variables of this process that those
-    workers have inherited anyway. Ray takes another environment for another kind of worker, and
-    starts a process for it (two, one after the other). Where a version of Tune knows these names no
-    more, its actors are as they were: started later, the same else.
+    Tune gives its actors an environment of their own: variables of this process, which those
+    workers have inherited anyway. For another environment Ray starts another process, which imports
+    Ray twice. Where a version of Tune does not know these names its actors merely start later.
     """
     if os.environ.get("RAY_ADDRESS"):
         return  # a cluster that others have started has not this process's variables
