@@ -23,9 +23,10 @@ digits and by loss on chorales. What is drawn of the width is its place in the r
 distribution serves every scale: hidden units are 20 (widest / 20)^width, rounded, and rates are lr
 times `rate_times`.
 
-Every variant has the same draws, so each comparison with vanilla is judged twice: as Greff et al. do,
+Every variant has the same draws, so whether any beats vanilla is judged twice: as Greff et al. do,
 and with the same margin on the quarter of draws that are best for the two together, paired by draw,
-which takes out what the learning rate does to both.
+which takes out what the learning rate does to both. The quarter was chosen after the spread of a
+short run was seen, and before any run of this length.
 
 Claims on one hyperparameter are judged by what fANOVA's forest predicts along it, from the lowest to
 the highest third of its range. That larger networks are slower is judged by the time of trials in
@@ -333,7 +334,7 @@ STUDY = Study(
     },
     claims=(
         *COMPARED,
-        *(at_the_same_settings(claim) for claim in COMPARED),
+        *(at_the_same_settings(claim) for claim in COMPARED if claim.id.startswith("vanilla")),
         *(
             Claim(
                 f"The learning rate explains more than half of the variance of {what}.",
