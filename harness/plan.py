@@ -247,14 +247,15 @@ class Packer:
         workers: Packs that train at once: there are at least as many, where trials allow.
         device: Where packs will train.
         measure: Whether a size that is not known may be measured, where the group is large.
+        longest: Seconds that a pack may be forecast to take, where more than a trial is in it.
     """
 
     def __init__(
         self, study: Study, size: int | None = None, workers: int = 1, device: str = "cpu",
-        measure: bool = False,
+        measure: bool = False, longest: float = math.inf,
     ) -> None:  # fmt: skip
         self.study, self.size, self.workers = study, size, workers
-        self.device, self.measure = device, measure
+        self.device, self.measure, self.longest = device, measure, longest
         self.count = 0
 
     def pack(self, trials: list[Trial]) -> list[Pack]:
@@ -269,6 +270,8 @@ class Packer:
         for label, members in groups.items():
             (base, each), lone = about[label]
             size = self._size(members, 0.0 if lone else each * len(members))
+            if not self.size and base + each * size > self.longest:
+                size = max(1, int((self.longest - base) / each))
             parts = math.ceil(len(members) / size)
             parts = max(parts, min(math.ceil(self.workers / len(groups)), len(members) // SPLIT))
             even = math.ceil(len(members) / parts)

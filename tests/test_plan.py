@@ -146,6 +146,19 @@ def test_packs_hold_one_signature_and_at_most_the_size(project: Path) -> None:
     assert [t for h in halves for t in h.trials] == packs[0].trials
 
 
+def test_packs_are_forecast_to_take_no_longer_than_they_may(project: Path) -> None:
+    src = source(project)
+    study = catalog.load(src)
+    trials = Plan(study, src, "smoke").ready()
+    one = Packer(study).pack(trials)[0]
+    assert len(one.trials) == 4
+    for longest, most in ((one.cost, 4), (one.base + 2.5 * one.each, 2), (one.base / 2, 1)):
+        packs = Packer(study, longest=longest).pack(trials)
+        assert max(len(p.trials) for p in packs) == most
+        assert sum(len(p.trials) for p in packs) == len(trials)
+    assert len(Packer(study, 4, longest=0.0).pack(trials)[0].trials) == 4  # it was asked for
+
+
 def test_dry_run_counts_everything_and_names_what_runs_alone(project: Path) -> None:
     src = source(project)
     sketch = dry_run(catalog.load(src), src, "smoke", 2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections import deque
 from collections.abc import Callable
@@ -18,6 +19,7 @@ from harness.progress import Meter
 from harness.study import Source, Study, Trial
 from harness.work import run_pack
 
+PACKS_A_LIMIT = 3  # packs that are to end, one after the other, within a run's limit
 TRIES = 2  # worker processes that a trial alone may end before it is held to be the cause
 
 
@@ -159,10 +161,18 @@ class Session:
         return self.plan.done
 
 
-def packer_for(study: Study, size: int | None) -> Packer:
+def packer_for(study: Study, size: int | None, limit: float | None = None) -> Packer:
+    """The packer of a run on this machine.
+
+    Args:
+        size: Most trials a pack, if it was asked for.
+        limit: Seconds that the run may take: some packs are to end within them, for what is in
+            flight when they are over is trained again.
+    """
     device = "cuda" if torch.cuda.is_available() else "cpu"
     workers = os.cpu_count() or 1 if device == "cpu" else torch.cuda.device_count()
-    return Packer(study, size, workers, device, measure=True)
+    longest = math.inf if limit is None else limit / PACKS_A_LIMIT
+    return Packer(study, size, workers, device, measure=True, longest=longest)
 
 
 def inline(session: Session) -> None:

@@ -97,8 +97,8 @@ def execute(
         try:
             with meter:
                 session = Session(
-                    study, source, scale, plan, packer_for(study, pack_size), recorder, meter,
-                    trial_limit,
+                    study, source, scale, plan, packer_for(study, pack_size, stop.limit), recorder,
+                    meter, trial_limit,
                     lambda key: book.get(key) if book else None,
                     lambda key: key in mine,
                 )  # fmt: skip
