@@ -210,8 +210,8 @@ def main() -> int:
 def _study_settings(told: Measured, side: str) -> dict[str, str]:
     note = told.notes["study", side]
     return {
-        "clock": "from packages imported, Ray started, store made and two trials run, to all "
-        "trials recorded; starting actors is counted",
+        "clock": "from packages imported, Ray started and at rest, store made and two trials run, "
+        "to all trials recorded; starting actors is counted",
         "ours": told.notes["study", "ours"]["settings"],
         "peer": note["settings"],
         "peer trials": f"{note['trials']} run, the rest of {whole.TRIALS} at their rate",
