@@ -357,7 +357,8 @@ def test_an_interrupted_run_continues(project: Path) -> None:
 
 
 def test_workers_that_die_or_hang_cost_only_the_culprits(project: Path) -> None:
-    in_worker = "'ray' in sys.modules and sys.modules['ray'].get_runtime_context().get_actor_id()"
+    # not by asking Ray: the driver's forecast calls `trial`, too, and asking may start another Ray
+    in_worker = "sys.argv[0].endswith('default_worker.py')"
     edit(
         project, "    return Training(",
         f"""    if {in_worker} and t.seed == 1:
