@@ -437,7 +437,9 @@ class PackInFlight:
         if "augment_key" in self.numbers:
             self.numbers["augment_key"].copy_(random.mix(self.augment_keys, step))
         if self.padded not in self._gradients:
-            self._gradients[self.padded] = Repeated(self._take_gradient, self.device)
+            # a layer that draws its own random numbers would draw the same ones in every replay
+            where = self.device if self.program.fused else "cpu"
+            self._gradients[self.padded] = Repeated(self._take_gradient, where)
         self._gradients[self.padded]()
 
     def move(self, step: int) -> None:
@@ -712,7 +714,7 @@ class Repeated:
 
     def __init__(self, fn: Callable[[], None], device: str) -> None:
         self.fn, self.calls = fn, 0
-        self.capture = device.startswith("cuda")
+        self.capture = device != "cpu"
         self.graph: Any = None
 
     def __call__(self) -> None:

@@ -37,9 +37,9 @@ def _finalize(x: Tensor) -> Tensor:
 
 def mix(key: Tensor, word: Tensor | int) -> Tensor:
     """A new key from a key and a word, both int64 of shapes that broadcast."""
-    return _finalize(
-        (key ^ _finalize(torch.as_tensor(word, device=key.device) + _GOLDEN)) + _GOLDEN
-    )
+    if isinstance(word, int):  # not as a tensor: a GPU would wait for it to be brought over
+        return _finalize((key ^ _signed(_finalized(word + _GOLDEN))) + _GOLDEN)
+    return _finalize((key ^ _finalize(word + _GOLDEN)) + _GOLDEN)
 
 
 def keys(seeds: list[int], stream: str, device: torch.device | str = "cpu") -> Tensor:
@@ -93,6 +93,11 @@ def torch_seed(seed: int, stream: str) -> int:
     # `keys` in Python's numbers: a pack builds many modules, and a tensor for each takes longer
     word = _finalized(STREAMS[stream] + _GOLDEN)
     return _finalized((seed ^ word) + _GOLDEN) & ((1 << 63) - 1)
+
+
+def _signed(x: int) -> int:
+    """The same 64 bits, as int64 has them."""
+    return x - (1 << 64) if x >> 63 else x
 
 
 def _finalized(x: int) -> int:

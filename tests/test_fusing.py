@@ -528,32 +528,3 @@ def test_bf16_is_a_choice_and_trains() -> None:
     )
     with pytest.raises(ValueError, match="precision is 'fp8'; allowed: float32, tf32, bf16"):
         make(MODELS["conv"], precision="fp8")
-
-
-# --- CUDA ----------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def cuda() -> str:
-    if not torch.cuda.is_available():
-        pytest.skip("needs a CUDA device")
-    return "cuda"
-
-
-@pytest.mark.parametrize("name", MODELS)
-def test_cuda_repeats_itself_and_agrees_with_the_cpu(cuda: str, name: str) -> None:
-    trainings = [make(MODELS[name], lr) for lr in (0.02, 0.05, 0.1)]
-    first, again = train(trainings, range(3), cuda), train(trainings, range(3), cuda)
-    host, fewer = train(trainings, range(3)), train(trainings[:2], range(2), cuda)
-    assert all(same(a, b) for a, b in zip(first, again, strict=True))
-    for a, b in zip(first, host, strict=True):
-        assert a.metrics["valid_loss"] == pytest.approx(b.metrics["valid_loss"], rel=1e-2)
-    for a, b in zip(first, fewer, strict=False):  # another packing: to the stated tolerance
-        assert a.metrics["valid_loss"] == pytest.approx(b.metrics["valid_loss"], rel=1e-3)
-
-
-def test_cuda_stops_and_compacts(cuda: str, monkeypatch) -> None:
-    monkeypatch.setattr(packs, "PAYS", 0.0)
-    trainings = [stopping(1, 1.0), stopping(math.inf), stopping(2, 0.8), stopping(3, 0.5)]
-    outcomes = train(trainings, range(4), cuda)
-    assert outcomes[0].steps[-1] < outcomes[1].steps[-1] == trainings[1].updates

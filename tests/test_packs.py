@@ -177,17 +177,6 @@ def test_mistakes_in_a_training(arguments, words) -> None:
         Training(partial(Descent, "valley"), Optimizer("sgd"), **arguments)
 
 
-def test_cuda_gives_the_same_rows_twice_and_agrees_with_the_cpu() -> None:
-    if not torch.cuda.is_available():
-        pytest.skip("needs a CUDA device")
-    first = train([digits(0.01), digits(0.02)], [0, 1], "cuda")
-    again = train([digits(0.01), digits(0.02)], [0, 1], "cuda")
-    host = train([digits(0.01), digits(0.02)], [0, 1], "cpu")
-    assert all(same(a, b) for a, b in zip(first, again, strict=True))
-    for a, b in zip(first, host, strict=True):
-        assert a.metrics["valid_loss"] == pytest.approx(b.metrics["valid_loss"], rel=1e-3)
-
-
 def test_models_that_keep_different_things_do_not_fuse() -> None:
     class Block(nn.Module):
         def __init__(self, k: float, act) -> None:

@@ -19,6 +19,7 @@ from harness.study import BadInput
 OBJECT_STORE = 256 * 2**20  # bytes; rows are small, and Ray would take a third of the memory
 
 _guard: subprocess.Popen[bytes] | None = None  # of the private cluster, while there is one
+_leaving: list[subprocess.Popen[bytes]] = []  # those of clusters that have ended, as they may be
 
 
 def start_ray(*, ahead: bool = True) -> None:
@@ -114,6 +115,7 @@ def _quiet() -> None:
 def _watch_over(session: str) -> None:
     """Have what is left of the private cluster ended soon after this process, however it ends."""
     global _guard
+    _leaving[:] = [one for one in _leaving if one.poll() is None]
     _guard = subprocess.Popen(
         [sys.executable, "-I", str(Path(__file__).with_name("guard.py")),
          str(os.getpid()), session],
@@ -164,7 +166,8 @@ def stop_ray() -> None:
     if "ray" in sys.modules:
         sys.modules["ray"].shutdown()
     if _guard and _guard.stdin:
-        _guard.stdin.close()  # it ends what is still there, and then itself
+        _guard.stdin.close()  # it ends what is still there, and then itself: nothing waits for it
+        _leaving.append(_guard)
         _guard = None
 
 
