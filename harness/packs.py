@@ -702,13 +702,14 @@ class PackInFlight:
 
 LOSSES = ("train_loss", "valid_loss", "test_loss")
 GATHERED = 256  # updates whose losses wait, at most
+CAPTURED = 4  # calls until a GPU's graph is there
 PAYS = 1.5  # compacting must save this many times what tracing anew costs
 
 
 class Repeated:
     """A function of no arguments that is called at every update and works on tensors in place.
 
-    On CUDA its kernels are captured in a graph after three calls, and launched as one from then on:
+    On CUDA its kernels are captured in a graph at the fourth call, and launched as one from then on:
     a small pack would otherwise wait for Python. Where capture fails, it is simply called.
     """
 
@@ -727,7 +728,7 @@ class Repeated:
 
     def _prepare(self) -> None:
         self.calls += 1
-        if self.calls <= 3:
+        if self.calls < CAPTURED:
             side: Any = torch.cuda.Stream()  # type: ignore[no-untyped-call]
             side.wait_stream(torch.cuda.current_stream())
             with torch.cuda.stream(side):
