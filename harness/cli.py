@@ -126,8 +126,7 @@ def list_(as_json: Json = False) -> None:
 
 
 def _count(study: Study, scale: str) -> int:
-    seeds = study.budget(scale).seeds
-    return sum(study.draws(scale, arm, cell) + seeds for arm, cell in study.cells(scale))
+    return sum(study.trials(scale, arm, cell) for arm, cell in study.cells(scale))
 
 
 def _plain(value: Any) -> Any:
@@ -183,6 +182,7 @@ def show(name: Name, as_json: Json = False) -> None:
                 "draws": _plain(b.draws),
                 "seeds": b.seeds,
                 "most_seeds": b.most_seeds,
+                "finalists": b.finalists,
                 "settings": {name: _plain(value) for name, value in b.settings.items()},
                 "trials": _count(study, s),
             }
@@ -225,15 +225,17 @@ def show(name: Name, as_json: Json = False) -> None:
         )  # fmt: skip
     out.print(listed)
     budgets = Table(
-        "scale", "draws", "seeds", "trials", "settings", title="Budgets", title_justify="left"
-    )
+        "scale", "draws", "finalists", "seeds", "trials", "settings", title="Budgets",
+        title_justify="left",
+    )  # fmt: skip
     for scale, b in study.budgets.items():
         more = ", ".join(
             f"{k}=({few(v)})" if isinstance(v, tuple) else f"{k}={v}" for k, v in b.settings.items()
         )
         budgets.add_row(
-            scale, str(b.draws), str(b.seeds), f"{_count(study, scale):,}", escape(more)
-        )
+            scale, str(b.draws), str(b.finalists or "–"), str(b.seeds),
+            f"{_count(study, scale):,}", escape(more),
+        )  # fmt: skip
     out.print(budgets)
     if about["about"]:
         out.print(f"\n{about['about']}", markup=False, highlight=False)

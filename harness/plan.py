@@ -11,8 +11,10 @@ import dataclasses
 import hashlib
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import product
+from statistics import fmean
 from types import MappingProxyType
 from typing import Any
 
@@ -20,7 +22,7 @@ from harness import data, fingerprint, sizing
 from harness.fusing import numbers_of, work_of
 from harness.packs import Outcome, Training
 from harness.search import Search
-from harness.study import Source, Study, Trial, make_trial
+from harness.study import FINAL_SEEDS, Source, Study, Trial, make_trial
 
 TUNE_SEED = 1_000_000  # tune trials use seeds from here on, so that confirm seeds are fresh
 
@@ -54,11 +56,33 @@ class _Cell:
     arm: str
     cell: Mapping[str, Any]
     search: Search
+    finalists: int
     seeds: int
     code: str
     draws: list[Trial] = field(default_factory=list)
-    scores: dict[int, tuple[float, ...]] = field(default_factory=dict)
+    scores: dict[int, list[tuple[float, ...]]] = field(default_factory=dict)  # each draw's, by seed
+    finals: list[int] = field(default_factory=list)  # draws whose further seeds are handed out
     confirmed: int = 0  # seeds handed out
+
+    @property
+    def drawn(self) -> bool:
+        """Whether every draw has its first score."""
+        return len(self.scores) == self.search.draws
+
+    @property
+    def tuned(self) -> bool:
+        """Whether the winner is known."""
+        last = 1 + FINAL_SEEDS
+        return self.drawn and all(len(self.scores[number]) == last for number in self.finals)
+
+    def best(self, numbers: Iterable[int]) -> list[int]:
+        """These draws, the best first: by the mean of each selecting metric, worst if any seed
+        was."""
+
+        def mean(number: int) -> tuple[float, ...]:
+            return tuple(fmean(column) for column in zip(*self.scores[number], strict=True))
+
+        return sorted(numbers, key=lambda number: (mean(number), number))
 
 
 class Plan:
@@ -89,10 +113,10 @@ class Plan:
             if words not in self.codes:
                 self.codes[words] = _code(study, source, words)
             space = study.space(arm)
-            draws = study.draws(scale, arm, cell)
-            search = Search(space, draws, study.sampler)
-            self._cells.append(_Cell(arm, cell, search, budget.seeds, self.codes[words]))
-            self.planned += draws + budget.seeds
+            search = Search(space, study.draws(scale, arm, cell), study.sampler)
+            finalists = study.finalists(scale, arm, cell)
+            self._cells.append(_Cell(arm, cell, search, finalists, budget.seeds, self.codes[words]))
+            self.planned += study.trials(scale, arm, cell)
         self._home: dict[str, tuple[_Cell, int]] = {}
         self.told = 0
 
@@ -135,7 +159,14 @@ class Plan:
                 cell.draws.append(trial)
                 self._home[trial.key] = (cell, number)
                 trials.append(trial)
-            if len(cell.scores) == cell.search.draws:
+            if cell.drawn and cell.finalists and not cell.finals:
+                cell.finals = cell.best(range(len(cell.draws)))[: cell.finalists]
+                for number, again in product(cell.finals, range(FINAL_SEEDS)):
+                    seed = TUNE_SEED * (again + 2) + number
+                    trial = self._trial(cell, "tune", cell.draws[number].nuisance, seed)
+                    self._home[trial.key] = (cell, number)
+                    trials.append(trial)
+            if cell.tuned:
                 for seed in range(cell.confirmed, cell.seeds):
                     trial = self._trial(cell, "confirm", self._winner(cell), seed)
                     self._home[trial.key] = (cell, -1)
@@ -166,8 +197,7 @@ class Plan:
     def _winner(self, cell: _Cell) -> Mapping[str, Any]:
         if not cell.draws:
             return {}
-        best = min(range(len(cell.draws)), key=lambda number: (cell.scores[number], number))
-        return cell.draws[best].nuisance
+        return cell.draws[cell.best(cell.finals or range(len(cell.draws)))[0]].nuisance
 
     def tell(self, key: str, outcome: Outcome) -> None:
         """How a trial ended. A failed or diverged draw scores worst."""
@@ -176,7 +206,9 @@ class Plan:
         if number < 0:
             return
         score = self._score(outcome)
-        cell.scores[number] = score
+        cell.scores.setdefault(number, []).append(score)
+        if len(cell.scores[number]) > 1:
+            return
         reported = [
             s for name, s in zip(self.study.select, score, strict=True) if name in outcome.metrics
         ]

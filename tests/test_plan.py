@@ -134,6 +134,55 @@ def test_a_diverged_or_failed_draw_never_wins(project: Path) -> None:
     assert {t.nuisance["lr"] for t in plan.ready()} == {tune[2].nuisance["lr"]}
 
 
+def test_the_best_draws_are_judged_again_and_the_best_mean_wins(project: Path) -> None:
+    text = (project / "studies" / "tiny.py").read_text()
+    budget = "Budget(draws=4, seeds=6)"
+    src = source(project, edit(text, f'"smoke": {budget}', '"smoke": Budget(4, 6, finalists=2)'))
+    assert set(keys(src)) >= set(keys(source(project)))  # what was trained before still counts
+    plan = Plan(catalog.load(src), src, "smoke")
+    assert plan.planned == len(keys(src)) == 2 * (4 + 2 * 3 + 6)
+
+    def tell(trial, steps: float, status: str = "finished") -> None:
+        metrics = {"loss": [1.0], "steps_to_target": [steps]}
+        plan.tell(trial.key, Outcome(status, [1], metrics))
+
+    tune = plan.ready()
+    draws = [t.nuisance for t in tune if t.arm == "gd"]
+    for number, trial in enumerate(tune):
+        tell(trial, [30.0, 20.0, 40.0, 10.0][number % 4])  # draws 3 and 1 are the best
+    finals = plan.ready()
+    assert plan.ready() == []
+    assert {t.phase for t in finals} == {"tune"}
+    for arm in ("gd", "momentum"):
+        mine = [t for t in finals if t.arm == arm]
+        assert [t.nuisance for t in mine] == [draws[3]] * 3 + [draws[1]] * 3
+        assert [t.seed for t in mine] == [
+            TUNE_SEED * again + number for number in (3, 1) for again in (2, 3, 4)
+        ]
+    lucky = [t for t in finals if t.arm == "gd" and t.nuisance == draws[3]]
+    unstable = [t for t in finals if t.arm == "momentum" and t.nuisance == draws[1]]
+    for trial in reversed(finals):
+        if trial in lucky:
+            tell(trial, 24.0)  # a mean of 20.5 against 20
+        elif trial in unstable:
+            tell(trial, 1.0, "diverged" if trial is unstable[1] else "finished")
+        else:
+            tell(trial, 20.0)
+    confirm = plan.ready()
+    assert {t.arm: dict(t.nuisance) for t in confirm} == {"gd": draws[1], "momentum": draws[3]}
+    assert len(confirm) == 12
+    assert max(t.seed for t in confirm) < TUNE_SEED
+
+
+def test_no_more_finalists_than_draws_and_none_without_a_choice(project: Path) -> None:
+    text = (project / "studies" / "tiny.py").read_text()
+    old = '"smoke": Budget(draws=4, seeds=6)'
+    for draws, again in ((3, 3), (1, 0), (0, 0)):
+        changed = edit(text, old, f'"smoke": Budget({draws}, 6, finalists=5)')
+        src = source(project, changed)
+        assert len(keys(src)) == 2 * (draws + 3 * again + 6)
+
+
 def test_packs_hold_one_signature_and_at_most_the_size(project: Path) -> None:
     src = source(project)
     study = catalog.load(src)

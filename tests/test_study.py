@@ -152,6 +152,10 @@ def test_seeds_until_decided_double_until_the_most() -> None:
         Budget(1, 5, most_seeds=4)
     with pytest.raises(InvalidStudy, match="most_seeds is 4; allowed: none, where seeds=0"):
         Budget(1, 0, most_seeds=4)
+    assert repr(Budget(8, 5, finalists=3)) == "Budget(draws=8, seeds=5, finalists=3)"
+    for wrong in (1, -2, 2.5, True):
+        with pytest.raises(InvalidStudy, match=f"Budget.finalists is {wrong}; allowed: 0"):
+            Budget(8, 5, finalists=wrong)
 
 
 def test_a_published_number_says_how_far_it_can_be_trusted() -> None:

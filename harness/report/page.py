@@ -11,6 +11,7 @@ from typing import Any
 from harness.claims import Verdict
 from harness.report import bars, descent, islands, numbers, tables, words
 from harness.results import Results
+from harness.study import FINAL_SEEDS
 
 TEMPLATES = Path(__file__).parent / "templates"
 STATIC = 60  # trials listed for readers without scripts
@@ -84,6 +85,7 @@ def html(
             tuned=tables.tuned(results),
             fixed=tables.fixed(results),
             budget=study.budget(results.scale),
+            final_seeds=FINAL_SEEDS,
             errors=tables.errors(results),
             errors_shown=ERRORS_SHOWN,
             trials=None if paper else _static_trials(results),

@@ -14,6 +14,7 @@ from optuna.distributions import IntDistribution as Int
 from harness.study.errors import BadInput, DataError, InvalidStudy, Unfinished, few
 from harness.study.parts import (
     COLUMNS,
+    FINAL_SEEDS,
     PHASES,
     SCALES,
     Arm,
@@ -31,6 +32,7 @@ from harness.study.study import Study, make_trial
 
 __all__ = [
     "COLUMNS",
+    "FINAL_SEEDS",
     "PHASES",
     "SCALES",
     "Arm",

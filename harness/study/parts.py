@@ -142,6 +142,9 @@ def at_level(value: Any, cell: Mapping[str, Any]) -> Any:
     return value.at(cell) if isinstance(value, By) else value
 
 
+FINAL_SEEDS = 3  # further seeds of a draw that is among the best
+
+
 class Budget:
     """How much one scale may spend.
 
@@ -151,6 +154,9 @@ class Budget:
         seeds: Fresh seeds on which each winner is confirmed (0: the search itself is read).
         most_seeds: Where given, seeds are doubled until every claim is decided or there are so
             many; only cells that an open claim reads get more. By default `seeds`.
+        finalists: Where given, so many of an arm's best draws in a cell are trained on
+            `FINAL_SEEDS` further seeds each, and the winner is the best of their means: one seed's
+            score says little of draws that are nearly as good (Bouthillier et al. 2021).
         settings: Anything that replaces a `fixed` setting at this scale (``epochs=40``, or `By` a
             factor), or a tuple that narrows a `vary` factor (``depth=(1, 4)``).
     """
@@ -158,11 +164,13 @@ class Budget:
     draws: int | By
     seeds: int
     most_seeds: int
+    finalists: int
     settings: Mapping[str, Any]
 
     def __init__(
-        self, draws: int | By, seeds: int, most_seeds: int | None = None, **settings: Any
-    ) -> None:
+        self, draws: int | By, seeds: int, most_seeds: int | None = None, finalists: int = 0,
+        **settings: Any,
+    ) -> None:  # fmt: skip
         numbers = [value for _, value in draws.values] if isinstance(draws, By) else [draws]
         for name, value in (*(("draws", n) for n in numbers), ("seeds", seeds)):
             want(is_count(value), f"Budget.{name}", value, "an integer of at least 0")
@@ -172,7 +180,12 @@ class Budget:
         allowed = f"an integer of at least {seeds}" if seeds else "none, where seeds=0"
         enough = is_count(most) and most >= seeds and bool(seeds or not most)
         want(enough, "Budget.most_seeds", most_seeds, allowed)
-        self.__dict__.update(draws=draws, seeds=seeds, most_seeds=most, settings=frozen(settings))
+        want(is_count(finalists) and finalists != 1, "Budget.finalists", finalists,
+             "0 (none), or an integer of at least 2")  # fmt: skip
+        self.__dict__.update(
+            draws=draws, seeds=seeds, most_seeds=most, finalists=finalists,
+            settings=frozen(settings),
+        )  # fmt: skip
 
     @property
     def looks(self) -> tuple[int, ...]:
@@ -187,6 +200,7 @@ class Budget:
 
     def __repr__(self) -> str:
         more = f", most_seeds={self.most_seeds}" if self.most_seeds > self.seeds else ""
+        more += f", finalists={self.finalists}" if self.finalists else ""
         more += "".join(f", {name}={value!r}" for name, value in self.settings.items())
         return f"Budget(draws={self.draws}, seeds={self.seeds}{more})"
 

@@ -14,6 +14,7 @@ from harness.study.errors import InvalidStudy, listed, want, want_mapping, want_
 from harness.study.parts import (
     COLUMNS,
     DISTRIBUTION,
+    FINAL_SEEDS,
     SCALES,
     Arm,
     Budget,
@@ -291,6 +292,16 @@ class Study:
         budget = self.budget(scale)
         draws: int = at_level(budget.draws, cell)
         return draws if self.space(arm) or not budget.seeds else 0
+
+    def finalists(self, scale: str, arm: str, cell: Mapping[str, Any]) -> int:
+        """How many of an arm's draws in a cell are trained on further seeds: none without a choice."""
+        draws = self.draws(scale, arm, cell)
+        return min(self.budget(scale).finalists, draws) if draws > 1 and self.space(arm) else 0
+
+    def trials(self, scale: str, arm: str, cell: Mapping[str, Any]) -> int:
+        """Trials of an arm in a cell, before any claim asks for more seeds."""
+        tune = self.draws(scale, arm, cell) + FINAL_SEEDS * self.finalists(scale, arm, cell)
+        return tune + self.budget(scale).seeds
 
     def settings(self, scale: str, arm: str, cell: Mapping[str, Any]) -> dict[str, Any]:
         """All settings of a trial but the drawn ones."""
