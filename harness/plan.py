@@ -76,13 +76,18 @@ class _Cell:
         return self.drawn and all(len(self.scores[number]) == last for number in self.finals)
 
     def best(self, numbers: Iterable[int]) -> list[int]:
-        """These draws, the best first: by the mean of each selecting metric, worst if any seed
-        was."""
+        """These draws, the best first: by each selecting metric in turn, the fewest seeds at which
+        it is infinitely bad, then the best mean over the others."""
 
-        def mean(number: int) -> tuple[float, ...]:
-            return tuple(fmean(column) for column in zip(*self.scores[number], strict=True))
+        def mean(column: Iterable[float]) -> tuple[int, float]:
+            scores = list(column)
+            finite = [score for score in scores if math.isfinite(score)]
+            return len(scores) - len(finite), fmean(finite) if finite else math.inf
 
-        return sorted(numbers, key=lambda number: (mean(number), number))
+        def merit(number: int) -> tuple[Any, ...]:
+            return *map(mean, zip(*self.scores[number], strict=True)), number
+
+        return sorted(numbers, key=merit)
 
 
 class Plan:

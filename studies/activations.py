@@ -19,8 +19,10 @@ grid. Residual connections go around one layer, from pre-activations to pre-acti
 
 The schedule came after a first run with constant rates, in which rates tuned on one seed diverged
 on others (five of ten seeds of ELU at 16 layers). So did six seeds, and up to 24 where a claim is
-open, in place of ten; the choice of cells; and that a diverged trial's units count as dead. No
-margin has been moved.
+open, in place of ten; the choice of cells; and that a diverged trial's units count as dead. Two
+later runs, which differed in last bits, chose rates at which a 16-layer ReLU network is 93.2 % and
+87.9 % accurate; since then the three best draws are judged on three further seeds each. No margin
+has been moved.
 
 What the default run refutes: most of a trained ReLU network's activations are not zero; the
 published sparsity was reached with the L1 penalty that is missing here.
@@ -222,10 +224,11 @@ STUDY = Study(
     metrics=METRICS,
     budgets={
         "smoke": Budget(draws=1, seeds=2, epochs=1, readings=1, batch_size=256, depth=(4, 32)),
-        "default": Budget(draws=8, seeds=6, most_seeds=24),
+        "default": Budget(draws=8, seeds=6, most_seeds=24, finalists=3),
         "paper": Budget(
             draws=8,
             seeds=5,
+            finalists=3,
             epochs=30,
             batch_size=10,
             width=1000,

@@ -137,11 +137,14 @@ STUDY = Study(
         "rate_kept": Metric("share of the first step's rate", better=None, log=True),
     },
     budgets={
-        "smoke": Budget(draws=2, seeds=2, steps=50, epochs=2, task=("valley", "saddle", "digits")),
-        "default": Budget(draws=32, seeds=20),
+        "smoke": Budget(
+            draws=2, seeds=2, finalists=2, steps=50, epochs=2, task=("valley", "saddle", "digits")
+        ),
+        "default": Budget(draws=32, seeds=20, finalists=3),
         "paper": Budget(
             draws=36,
             seeds=10,
+            finalists=3,
             steps=500,
             epochs=20,
             batch_size=128,
