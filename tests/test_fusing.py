@@ -447,6 +447,28 @@ def test_a_diverged_trial_is_left_out_too(monkeypatch) -> None:
         assert same(outcomes[k], train([trainings[k]], [k])[0])
 
 
+@pytest.mark.parametrize("name", ["batchnorm", "recurrent", "conv", "dropout"])
+def test_scoring_some_trials_at_a_time_changes_nothing(monkeypatch, name: str) -> None:
+    trainings = [make(MODELS[name], lr) for lr in (0.01, 0.02, 0.05, 0.1, 0.2)]
+    whole = train(trainings, range(5))
+    sizes = set()
+    real = fusing.Program._bound
+
+    def spy(self, what, params, buffers, *rest):
+        if what == "score":
+            sizes.add(len(next(iter(params.values()))))
+        return real(self, what, params, buffers, *rest)
+
+    monkeypatch.setattr(fusing.Program, "_bound", spy)
+    monkeypatch.setattr(fusing, "HEAVY", 0)
+    monkeypatch.setattr(
+        fusing, "SCORED", 360
+    )  # of 180 examples: two groups of two, and one that overlaps
+    some = train(trainings, range(5))
+    assert sizes == {2}
+    assert all(same(a, b) for a, b in zip(whole, some, strict=True))
+
+
 # --- probes --------------------------------------------------------------------------------------
 
 PROBES = (

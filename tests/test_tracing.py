@@ -211,3 +211,24 @@ print([name for name in ("torch._dynamo", "sympy") if name in sys.modules])
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"  # it would take longer than most packs
+
+
+def test_the_most_that_is_held_is_memory_and_not_values() -> None:
+    x, w = torch.rand(2, 10, 10), torch.rand(2, 10, 10)
+    one = x.nbytes
+
+    def views(x, w):
+        # a product of which views are read one after the other, each by something as large as it
+        rows = (x @ w).unbind(1)
+        return sum(row.sum() * 2 for row in rows)
+
+    def chain(x, w):
+        return (((x @ w).relu() * 2).exp() + 1).sum()  # each over the one before
+
+    def two(x, w):
+        product = x @ w
+        return (product @ w + product).sum()
+
+    for fn, products in ((views, 1), (chain, 1), (two, 2)):
+        most = trace(fn, (x, w))[1]
+        assert products * one <= most < (products + 0.5) * one, fn

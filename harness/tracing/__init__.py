@@ -61,5 +61,4 @@ def trace(
     in_place(ops, kept, tensors, less.same)
     ops = accumulate(ops, kept, [t.shape for t in tensors])
     run = compiled(ops, less.returned, inputs, recorder.constants, tensors)
-    sizes = [t.nbytes for t in tensors]
-    return lambda given: run(*given), most_bytes(ops, sizes)
+    return lambda given: run(*given), most_bytes(ops, [*inputs, *recorder.constants], tensors)

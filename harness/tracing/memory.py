@@ -180,19 +180,31 @@ def accumulate(ops: list[Op], kept: set[Ref], shapes: list[torch.Size]) -> list[
     return [op for place, op in enumerate(ops) if place not in gone]
 
 
-def most_bytes(ops: list[Op], sizes: list[int]) -> int:
-    """The largest sum of values alive at once; views cost nothing."""
-    last, live, most = last_uses(ops), 0, 0
-    cost: dict[Ref, int] = {}
-    ending: dict[int, list[Ref]] = {}
-    for ref, place in last.items():
-        ending.setdefault(place, []).append(ref)
-    for place, op in enumerate(ops):
-        view = any(r.alias_info is not None for r in op.target._schema.returns)
+def most_bytes(ops: list[Op], inputs: list[Ref], tensors: list[Tensor]) -> int:
+    """The most memory that operations hold at once beside the inputs'. What a view looks at is held
+    as long as the view is; what writes over an argument takes nothing of its own."""
+    home: dict[Ref, Ref] = {}
+    for op in ops:
+        shares = any(result.alias_info is not None for result in op.target._schema.returns)
+        first = next(op.inputs(), None)
+        into = op.kwargs.get("grad_input", first)
         for out in op.outs:
             if out is not None:
-                cost[out] = 0 if view else sizes[out.number]
-                live += cost[out]
+                home[out] = home.get(into, into) if shares and into is not None else out
+    last = {home.get(ref, ref): place for ref, place in last_uses(ops).items()}
+    for ref, place in last_uses(ops).items():
+        one = home.get(ref, ref)
+        last[one] = max(last[one], place)
+    ending: dict[int, list[Ref]] = {}
+    for ref, place in last.items():
+        if ref not in inputs:
+            ending.setdefault(place, []).append(ref)
+    live, most, held = 0, 0, set(inputs)
+    for place, op in enumerate(ops):
+        for out in op.outs:
+            if out is not None and home[out] not in held:
+                held.add(home[out])
+                live += tensors[home[out].number].nbytes
         most = max(most, live)
-        live -= sum(cost.get(ref, 0) for ref in ending.get(place, ()))
+        live -= sum(tensors[ref.number].nbytes for ref in ending.get(place, ()) if ref in held)
     return most
