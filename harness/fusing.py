@@ -406,20 +406,20 @@ class Program:
                 own, kept = _lane(lane, params, buffers)
                 each.append(self.scores(own, kept, x, y))
             return {name: torch.stack([one[name] for one in each]) for name in each[0]}
-        lanes = len(_lanes(params, buffers))
-        groups = math.ceil(lanes * len(x) / SCORED)
-        if groups == 1 or lanes < 4 or x.device.type != "cpu" or not self._heavy(x):
+        count = len(_lanes(params, buffers))
+        groups = math.ceil(count * len(x) / SCORED)
+        if groups == 1 or count < 4 or x.device.type != "cpu" or not self._heavy(x):
             found: Tensors = self._bound("score", params, buffers, (x, y), {}, {})((x, y))
             return found
         totals: Tensors = {}
-        size = max(2, math.ceil(lanes / groups))
-        for start in range(0, lanes, size):
-            first = min(start, lanes - size)  # the last may overlap: another size is other code
+        size = max(2, math.ceil(count / groups))
+        for start in range(0, count, size):
+            first = min(start, count - size)  # the last may overlap: another size is other code
             some = slice(first, first + size)
             own, kept = ({n: t[some] for n, t in group.items()} for group in (params, buffers))
             part = self._bound("score", own, kept, (x, y), {}, {})((x, y))
             for name, value in part.items():
-                totals.setdefault(name, value.new_empty(lanes))[some] = value
+                totals.setdefault(name, value.new_empty(count))[some] = value
         return totals
 
     def _heavy(self, x: Tensor) -> bool:
