@@ -175,15 +175,18 @@ def test_a_pack_size_is_measured_in_replays(device: Device, monkeypatch) -> None
 
 @pytest.mark.parametrize("name", [name for name in STUDIES if name != "nas"])
 def test_studies(device: Device, name: str, monkeypatch) -> None:
-    """Some of what each study trains at the smoke scale."""
+    """Some of what each study trains at the smoke scale, as it is tuned and as it is confirmed."""
     study = loaded(name)
     plan, packer = Plan(study, source(name), "smoke"), Packer(study)
     groups = packer.pack(plan.ready())
     assert groups
     for group in groups[:: max(1, len(groups) // 3)]:
-        trainings = [study.trial(trial) for trial in group.trials[:2]]
-        if "rmsprop" not in repr(trainings[0].optimizer):
-            device.check(trainings)  # rmsprop's first steps make much of the last bits
+        trials = group.trials[:2]
+        confirmed = [dataclasses.replace(trial, phase="confirm") for trial in trials]
+        both = [[study.trial(trial) for trial in some] for some in (trials, confirmed)]
+        for trainings in both if both[0] != both[1] else both[:1]:
+            if "rmsprop" not in repr(trainings[0].optimizer):
+                device.check(trainings)  # rmsprop's first steps make much of the last bits
 
 
 def test_an_update_waits_for_nothing() -> None:
