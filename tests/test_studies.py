@@ -14,7 +14,7 @@ import torch
 from harness import catalog, data, figures, rows
 from harness.claims import LEVEL, compound, draws, judge
 from harness.plan import Packer, Plan
-from harness.study import Source, Study
+from harness.study import FINAL_SEEDS, Source, Study
 from harness.work import run_pack
 
 matplotlib.use("Agg")
@@ -88,8 +88,10 @@ def test_every_arm_and_cell_runs_in_both_phases(name: str) -> None:
         for factor, level in cell.items():
             mine = mine[mine[factor] == level]
         assert mine[mine["phase"] == "confirm"]["trial"].nunique() == budget.seeds
-        draws = study.draws("smoke", arm, cell)
-        assert mine[mine["phase"] == "tune"]["trial"].nunique() == draws
+        tune = mine[mine["phase"] == "tune"]
+        again = FINAL_SEEDS * study.finalists("smoke", arm, cell)
+        assert tune["trial"].nunique() == study.draws("smoke", arm, cell) + again
+        assert budget.seeds + tune["trial"].nunique() == study.trials("smoke", arm, cell)
 
 
 @pytest.mark.parametrize("name", STUDIES)
