@@ -28,6 +28,7 @@ import torch
 from benchmarks import plain
 from benchmarks.workers import count, device
 from benchmarks.works import mlp_at
+from harness.run.cluster import packs_a_gpu
 
 TRIALS = 256
 SIDES = ("ours", "ray", "optuna-threads", "optuna-processes")
@@ -176,7 +177,7 @@ def ray(trials: int, repeats: int, best: str) -> tuple[list[float], str]:
         from ray import tune
 
         torch.set_num_threads(1)
-        torch.set_flush_denormal(True)
+        plain.alike()
         for step, row in plain.rows(mlp_at(config["lr"]), config["seed"], variant, where):
             if step:  # ours stores ten points a metric, too
                 tune.report(row)
@@ -191,7 +192,7 @@ def ray(trials: int, repeats: int, best: str) -> tuple[list[float], str]:
             self.ended.append(time.perf_counter())
 
     uri = f"sqlite:///{Path.cwd() / 'peer.db'}"
-    each = max(1, min(4, os.cpu_count() or 1))
+    each = packs_a_gpu(os.cpu_count() or 1, 1)
     share = {"cpu": 1, "gpu": 1 / each} if where == "cuda" else {"cpu": 1}
     found = []
     for n in (2, *[trials] * repeats):
@@ -236,7 +237,7 @@ def _optimize(store: str, uri: str, parent: str, trials: int, jobs: int, best: s
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     torch.set_num_threads(1)
-    torch.set_flush_denormal(True)
+    plain.alike()
     mlflow.set_tracking_uri(uri)
     mlflow.set_experiment("bench")
 
@@ -264,6 +265,11 @@ def _optimize(store: str, uri: str, parent: str, trials: int, jobs: int, best: s
     study.optimize(objective, n_trials=trials, n_jobs=jobs)
 
 
+def crowd() -> int:
+    """Trials at once: one a core, and on a GPU as many as share it in ours and in Ray Tune's."""
+    return packs_a_gpu(os.cpu_count() or 1, 1) if device() == "cuda" else count()
+
+
 def _parent(uri: str) -> str:
     import mlflow
 
@@ -279,11 +285,11 @@ def optuna_threads(trials: int, repeats: int, best: str) -> tuple[list[float], s
     found = []
     for n in (2, *[trials] * repeats):
         started = time.perf_counter()
-        _optimize("", uri, parent, n, count(), best)
+        _optimize("", uri, parent, n, crowd(), best)
         seconds = time.perf_counter() - started
         found.append(_whole(seconds, n, n / seconds))
     _check(uri, "bench", repeats * trials + 2, 1)
-    return found[1:], f"{count()} threads, study in memory, {TRACKED}{best}"
+    return found[1:], f"{crowd()} threads, study in memory, {TRACKED}{best}"
 
 
 def _worker(
@@ -298,14 +304,14 @@ def optuna_processes(trials: int, repeats: int, best: str) -> tuple[list[float],
     uri = f"sqlite:///{Path.cwd() / 'peer.db'}"
     parent = _parent(uri)
     context = multiprocessing.get_context("spawn")
-    barrier = context.Barrier(count() + 1)
-    each = -(-trials // count())
+    barrier = context.Barrier(crowd() + 1)
+    each = -(-trials // crowd())
     words = (barrier, str(Path.cwd() / "journal"), uri, parent, each, repeats, best)
-    processes = [context.Process(target=_worker, args=words) for _ in range(count())]
+    processes = [context.Process(target=_worker, args=words) for _ in range(crowd())]
     for process in processes:
         process.start()
     barrier.wait(timeout=300)
-    found, ran = [], each * count()
+    found, ran = [], each * crowd()
     for _ in range(repeats):
         started = time.perf_counter()
         barrier.wait(timeout=300)
@@ -313,8 +319,8 @@ def optuna_processes(trials: int, repeats: int, best: str) -> tuple[list[float],
         found.append(_whole(seconds, ran, ran / seconds))
     for process in processes:
         process.join()
-    _check(uri, "bench", repeats * ran + count(), 1)
-    return found, f"{count()} processes, study in a journal file, {TRACKED}{best}"
+    _check(uri, "bench", repeats * ran + crowd(), 1)
+    return found, f"{crowd()} processes, study in a journal file, {TRACKED}{best}"
 
 
 def main() -> None:

@@ -15,7 +15,7 @@ from benchmarks import plain
 from benchmarks.works import Work, works
 from harness.data import load
 from harness.machine import settle
-from harness.packs import Outcome, train
+from harness.packs import CAPTURED, Outcome, train
 
 _here: dict[str, Any] = {}  # what a worker process was told when it started
 
@@ -88,7 +88,7 @@ def _start(side: str, quick: bool, barrier: Any) -> None:
     _here.update(side=side, works=works(quick), barrier=barrier, best={})
     settle()
     if side == "plain":
-        torch.set_flush_denormal(True)  # numbers that fade away would slow the loop
+        plain.alike()
 
 
 def _together() -> None:
@@ -102,7 +102,9 @@ def _warm(names: list[str]) -> None:
             training = work.declare(i)
             if training.data is not None:
                 load(training.data, device())
-            brief = dataclasses.replace(training, epochs=None, steps=3, every=3)
+            brief = dataclasses.replace(
+                training, epochs=None, steps=CAPTURED + 2, every=CAPTURED + 2
+            )
             if _here["side"] == "ours":
                 train([brief, brief], [0, 1], device())
             else:

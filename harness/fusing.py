@@ -20,7 +20,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_unflatten
 from torch.utils.flop_counter import flop_registry
 
@@ -28,6 +27,7 @@ from harness import random
 from harness.augment import moved
 from harness.objectives import Objective, having
 from harness.tracing import Untraceable, trace
+from harness.tracing.operations import Mode
 
 Tensors = dict[str, Tensor]
 Builder = Callable[[], nn.Module]
@@ -189,7 +189,7 @@ class Work:
 _WORK: dict[tuple[Any, ...], Work] = {}
 
 
-class _Counted(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class _Counted(Mode):  # type: ignore[no-untyped-call]
     """Counts what reaches the backend."""
 
     def __init__(self) -> None:
@@ -314,6 +314,7 @@ def check_padding(model: Builder, pad_to: Builder, sample: Tensor | None) -> Non
 # light models (an MLP: 153 microseconds a trial, and 171 by eights) it would only be more calls.
 HEAVY = 2e7
 SCORED = 1536
+SCORED_ON_GPU = 2**16  # whose memory is what matters: tracing keeps all that a pass makes
 
 # --- the program ---------------------------------------------------------------------------------
 
@@ -407,8 +408,9 @@ class Program:
                 each.append(self.scores(own, kept, x, y))
             return {name: torch.stack([one[name] for one in each]) for name in each[0]}
         count = len(_lanes(params, buffers))
-        groups = math.ceil(count * len(x) / SCORED)
-        if groups == 1 or count < 4 or x.device.type != "cpu" or not self._heavy(x):
+        on_cpu = x.device.type == "cpu"
+        groups = math.ceil(count * len(x) / (SCORED if on_cpu else SCORED_ON_GPU))
+        if groups == 1 or count < 4 or (on_cpu and not self._heavy(params, buffers, x)):
             found: Tensors = self._bound("score", params, buffers, (x, y), {}, {})((x, y))
             return found
         totals: Tensors = {}
@@ -422,17 +424,16 @@ class Program:
                 totals.setdefault(name, value.new_empty(count))[some] = value
         return totals
 
-    def _heavy(self, x: Tensor) -> bool:
+    def _heavy(self, params: Tensors, buffers: Tensors, x: Tensor) -> bool:
         """Whether a forward pass of one trial on these examples is long."""
         shape = x.shape[1:]
         if shape not in self._flops:
             self.module.eval()
-            try:
-                with torch.no_grad(), _Counted() as counted:
-                    self.module(torch.empty(1, *shape, dtype=x.dtype, device="meta"))
-                self._flops[shape] = counted.flops
-            except (RuntimeError, NotImplementedError):  # it cannot be run without numbers
-                self._flops[shape] = 0
+            # on its numbers: torch takes a second to import what it needs to do without any
+            own, kept = _lane(0, params, buffers)
+            with _Counted() as counted:
+                self.output(own, kept, (x[:1],))
+            self._flops[shape] = counted.flops
         return self._flops[shape] * len(x) > HEAVY
 
     @torch.no_grad()

@@ -233,13 +233,15 @@ def train(
         outcome.seconds += twin.seconds
         return [outcome]
     with arithmetic(trainings[0].precision):
-        state = torch.get_rng_state()
+        state, pack = torch.get_rng_state(), None
         try:
             pack = PackInFlight(trainings, seeds, device)
             pack.run()
             outcomes = pack.outcomes()
         finally:
             torch.set_rng_state(state)
+            if pack is not None:
+                pack.close()
     seconds = (time.perf_counter() - started) / len(outcomes)
     for outcome in outcomes:
         outcome.seconds = seconds
@@ -344,6 +346,8 @@ class PackInFlight:
         self.augment_keys = random.keys(seeds, "augment", self.device)
         self.seeds = seeds
         self.step_key = torch.zeros_like(self.mask_keys)
+        # the step, where a graph can see it
+        self.at = torch.zeros((), dtype=torch.int64, device=self.device)
         # every dropout layer mixes its own number into the step's key
         self.dropouts = [n for n in self.buffers if n.split(".")[-1] == "key"]
         for name in self.dropouts:
@@ -369,7 +373,16 @@ class PackInFlight:
         # both by the length of sequences
         self._calls: dict[int | None, Callable[[tuple[Tensor, ...]], Tensor]] = {}
         self._gradients: dict[int | None, Repeated] = {}
-        self._apply = Repeated(self.stepper.apply, self.device)
+        # one memory for all graphs of a pack: they follow each other and leave nothing in it
+        self._pool = None if self.device == "cpu" else torch.cuda.graph_pool_handle()
+        self._apply = Repeated(self.stepper.apply, self.device, self._pool)
+
+    def close(self) -> None:
+        """Let go of what refers back to this pack: its memory is free now, and not when Python next
+        looks for cycles."""
+        self._gradients.clear()
+        self._calls.clear()
+        self._apply = Repeated(lambda: None, "cpu")
 
     @property
     def losses(self) -> Tensor:
@@ -400,6 +413,13 @@ class PackInFlight:
         )
 
     def _take_gradient(self) -> None:
+        step = self.step if self.device == "cpu" else self.at
+        if self.dropouts:
+            self.step_key.copy_(random.mix(self.mask_keys, step))
+        if "noise" in self.numbers:
+            self.numbers["noise_key"].copy_(random.mix(self.noise_keys, step))
+        if "augment_key" in self.numbers:
+            self.numbers["augment_key"].copy_(random.mix(self.augment_keys, step))
         batch = self.batch()
         if self.padded not in self._calls:
             self._calls[self.padded] = self.program.gradients(
@@ -430,16 +450,12 @@ class PackInFlight:
             if self.chosen is None:
                 self.chosen = chosen.clone()
             self.chosen.copy_(chosen)
-        if self.dropouts:
-            self.step_key.copy_(random.mix(self.mask_keys, step))
-        if "noise" in self.numbers:
-            self.numbers["noise_key"].copy_(random.mix(self.noise_keys, step))
-        if "augment_key" in self.numbers:
-            self.numbers["augment_key"].copy_(random.mix(self.augment_keys, step))
+        if self.device != "cpu":
+            self.at.fill_(step)
         if self.padded not in self._gradients:
             # a layer that draws its own random numbers would draw the same ones in every replay
             where = self.device if self.program.fused else "cpu"
-            self._gradients[self.padded] = Repeated(self._take_gradient, where)
+            self._gradients[self.padded] = Repeated(self._take_gradient, where, self._pool)
         self._gradients[self.padded]()
 
     def move(self, step: int) -> None:
@@ -525,9 +541,10 @@ class PackInFlight:
         if len(alive) == 1 and self.size > 2:  # never alone: see `train`
             alive = torch.cat([alive, over.nonzero()[:1].flatten()])
         saved = each * (1 - len(alive) / self.size) * (self.one.updates - step)
-        if len(alive) < self.size and saved > PAYS * self.program.seconds_to_trace * len(
-            self._gradients
-        ):
+        pays = saved > PAYS * self.program.seconds_to_trace * len(self._gradients)
+        if self.device != "cpu":  # other sizes have other last bits there: no clock may choose them
+            pays = 2 * len(alive) <= self.size
+        if len(alive) < self.size and pays:
             self.keep(alive)
         return True
 
@@ -711,10 +728,17 @@ class Repeated:
 
     On CUDA its kernels are captured in a graph at the fourth call, and launched as one from then on:
     a small pack would otherwise wait for Python. Where capture fails, it is simply called.
+
+    Args:
+        fn: The function.
+        device: Where its tensors are; on the CPU there are no graphs.
+        pool: The memory that its graph shares with others, which never run at the same time.
     """
 
-    def __init__(self, fn: Callable[[], None], device: str) -> None:
-        self.fn, self.calls = fn, 0
+    _aside: Any = None  # one stream a process for the calls before a capture: each keeps memory
+
+    def __init__(self, fn: Callable[[], None], device: str, pool: Any = None) -> None:
+        self.fn, self.calls, self.pool = fn, 0, pool
         self.capture = device != "cpu"
         self.graph: Any = None
 
@@ -729,20 +753,30 @@ class Repeated:
     def _prepare(self) -> None:
         self.calls += 1
         if self.calls < CAPTURED:
-            side: Any = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+            if Repeated._aside is None:
+                Repeated._aside = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+            side = Repeated._aside
             side.wait_stream(torch.cuda.current_stream())
             with torch.cuda.stream(side):
                 self.fn()
             torch.cuda.current_stream().wait_stream(side)
             return
-        graph = torch.cuda.CUDAGraph()
+        stream, graph = torch.cuda.current_stream(), torch.cuda.CUDAGraph()
         try:
-            with torch.cuda.graph(graph):
+            with torch.cuda.graph(graph, pool=self.pool):
                 self.fn()
+        except torch.OutOfMemoryError:
+            raise  # a smaller pack may do
         except RuntimeError:
             self.capture = False
+        if self.capture:
+            self.graph = graph
+            graph.replay()
+        else:  # out of the handler, whose traceback holds what was made
+            del graph
+            torch.cuda.set_stream(
+                stream
+            )  # where a capture was broken off, its own is still current
             torch.cuda.synchronize()
+            torch.cuda.empty_cache()
             self.fn()
-            return
-        self.graph = graph
-        graph.replay()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
+import gc
 import hashlib
 import json
 import os
@@ -45,20 +46,29 @@ def measured(training: Training, device: str, workers: int = 1) -> int:
     key = _key(training, device)
     known = _read()
     if key not in known:
-        known = _read() | {key: _measure(training, device, workers)}
+        if device != "cpu" and training.updates <= CAPTURED:
+            return PACK_SIZE  # it is over before there is a graph
+        best = _measure(training, device, workers)
+        if device != "cpu":
+            gc.collect()
+            torch.cuda.empty_cache()  # other processes train there
+        if not best:  # it did not fit now; it may another time
+            return SIZES[0]
+        known = _read() | {key: best}
         _write(known)
     return known[key]
 
 
 def _measure(training: Training, device: str, workers: int) -> int:
-    best, throughput = SIZES[0], 0.0
+    """The best size, or 0 where not even the smallest could be run."""
+    best, throughput = 0, 0.0
     with arithmetic(training.precision):
         for size in SIZES:
             try:
                 rate, most = _rate(training, device, size)
             except (RuntimeError, MemoryError):  # out of memory
                 break
-            if rate < throughput * GAIN:
+            if best and rate < throughput * GAIN:
                 break
             best, throughput = size, rate
             if 2 * most > MEMORY_SHARE * free_memory(device) / workers:
@@ -70,6 +80,17 @@ def _rate(training: Training, device: str, size: int) -> tuple[float, int]:
     """Trial updates a second at one size, and the most bytes that an update held."""
     longest = dataclasses.replace(training, buckets=1)  # each length would be traced
     pack = PackInFlight([longest] * size, list(range(size)), device)
+    try:
+        return _timed(pack, size), pack.program.most_bytes
+    finally:
+        pack.close()
+
+
+def _timed(pack: PackInFlight, size: int) -> float:
+    """Trial updates a second of one pack."""
+    training, device = pack.one, pack.device
+    if device != "cpu" and pack.splits is not None:
+        pack.program.score(pack.params.views, pack.buffers, *pack.splits.valid)  # must fit, too
     updates, seconds = 0, 0.0
     unlike = 1 if device == "cpu" else CAPTURED  # the first traces, and a GPU's graphs come later
     for step in range(training.updates):
@@ -82,7 +103,7 @@ def _rate(training: Training, device: str, size: int) -> tuple[float, int]:
             updates += 1
         if seconds > SECONDS:
             break
-    return updates * size / max(seconds, 1e-9), pack.program.most_bytes
+    return updates * size / max(seconds, 1e-9)
 
 
 def free_memory(device: str) -> int:

@@ -6,11 +6,14 @@ one more training, not their results.
 
 from __future__ import annotations
 
+import gc
 import math
 import time
 import traceback
 from collections.abc import Iterable, Mapping
 from typing import Any
+
+import torch
 
 from harness.machine import settle
 from harness.packs import Outcome, Training, train
@@ -18,7 +21,11 @@ from harness.study import Study, Trial
 
 
 def run_pack(study: Study, trials: list[Trial], device: str = "cpu") -> list[Outcome]:
-    """Train trials of one pack and return one outcome each, in order. Never raises."""
+    """Train trials of one pack and return one outcome each, in order.
+
+    Raises only where an error has left the GPU unusable for this whole process (an index out of
+    bounds does): it must end, and the pack be tried in another.
+    """
     settle()
     try:
         declared = [study.trial(trial) for trial in trials]
@@ -28,14 +35,30 @@ def run_pack(study: Study, trials: list[Trial], device: str = "cpu") -> list[Out
         if len(trials) == 1:
             return [_generated(study, declared[0])]
     except Exception as error:
+        if not usable(device):
+            raise
         if len(trials) == 1:
             return [Outcome("failed", error=_text(error))]
+    if device != "cpu":
+        gc.collect()
+        torch.cuda.empty_cache()  # what failed has let go of its memory before half of it is tried
     middle = max(1, len(trials) // 2)
     return [
         outcome
         for part in (trials[:middle], trials[middle:])
         for outcome in run_pack(study, part, device)
     ]
+
+
+def usable(device: str) -> bool:
+    """Whether this process can still use the device."""
+    if device == "cpu":
+        return True
+    try:
+        torch.cuda.synchronize()
+    except RuntimeError:
+        return False
+    return True
 
 
 def _text(error: Exception) -> str:

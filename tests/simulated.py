@@ -21,6 +21,8 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
+from harness.packs import Repeated
+
 aten = torch.ops.aten
 NAME = "lazy"  # a kind of device that torch was built with here, as it was not with CUDA
 torch._lazy.ts_backend.init()
@@ -164,7 +166,7 @@ class Graph:
 
 
 @contextlib.contextmanager
-def capture(graph: Graph) -> Iterator[None]:
+def capture(graph: Graph, pool: Any = None) -> Iterator[None]:
     """In the place of torch.cuda.graph: what is captured has not been run, so it is undone."""
     Graph.capturing = graph
     try:
@@ -183,7 +185,9 @@ def gpu() -> Iterator[str]:
         mock.patch.multiple(
             torch.cuda, CUDAGraph=Graph, graph=capture, Stream=stand_in, stream=stand_in,
             current_stream=stand_in, synchronize=stand_in, manual_seed=stand_in, _lazy_init=stand_in,
+            graph_pool_handle=stand_in, set_stream=stand_in, empty_cache=stand_in,
         ),
+        mock.patch.object(Repeated, "_aside", None),
         Factories(),
         Moves(),
     ):  # fmt: skip

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import gc
 import math
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -18,7 +19,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from harness import packs, sizing
+from harness import packs, sizing, work
 from harness.augment import Augment
 from harness.cells import Recurrent
 from harness.data import Data, Splits
@@ -204,6 +205,40 @@ def test_an_update_waits_for_nothing() -> None:
             pack.update(step)
         assert simulated.Graph.waits == before
         assert simulated.Graph.replays
+
+
+def test_a_pack_that_has_ended_leaves_nothing_behind() -> None:
+    """Its memory is not to wait for Python to look for cycles."""
+    gone = []
+    gc.disable()
+    try:
+        with simulated.gpu() as device, pytest.MonkeyPatch.context() as patch:
+            patch.setitem(packs.EVAL_ROWS, simulated.NAME, 2048)
+            patch.setattr(
+                PackInFlight, "__del__", lambda pack: gone.append(pack.size), raising=False
+            )
+            packs.train([make(MODELS["layernorm"])] * 3, [0, 1, 2], device)
+            assert gone == [3]
+    finally:
+        gc.enable()
+
+
+def test_a_gpu_that_is_lost_ends_the_worker_and_blames_no_trial(monkeypatch) -> None:
+    """After an index out of bounds every CUDA call of a process fails; another process tries."""
+    study = loaded("optimizers")
+    trials = Plan(study, source("optimizers"), "smoke").ready()[:2]
+
+    def broken(*_: Any) -> None:
+        raise RuntimeError("CUDA error: device-side assert triggered")
+
+    monkeypatch.setattr(work, "train", broken)
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda: None)
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
+    outcomes = work.run_pack(study, trials, "cuda")  # it can still be used: the trials' own fault
+    assert [outcome.status for outcome in outcomes] == ["failed", "failed"]
+    monkeypatch.setattr(torch.cuda, "synchronize", broken)
+    with pytest.raises(RuntimeError, match="device-side assert"):
+        work.run_pack(study, trials, "cuda")
 
 
 def test_what_cannot_be_captured_is_called() -> None:

@@ -65,6 +65,14 @@ def test_a_spoilt_memory_is_no_memory(cache: Path, monkeypatch) -> None:
     assert sizing.measured(TRAINING, "cpu") == 8
 
 
+def test_what_does_not_fit_now_is_not_remembered(cache: Path, monkeypatch) -> None:
+    asked = rates(monkeypatch, {})
+    assert sizing.measured(TRAINING, "cpu") == 8
+    assert sizing.measured(TRAINING, "cpu") == 8
+    assert asked == [8, 8]
+    assert not cache.exists()
+
+
 def test_a_real_measurement(cache: Path) -> None:
     assert sizing.measured(TRAINING, "cpu") in sizing.SIZES
     assert cache.is_file()

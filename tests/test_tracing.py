@@ -206,7 +206,8 @@ from harness.data import Data
 from harness.models import MLP
 from harness.packs import Optimizer, Training, train
 one = Training(partial(MLP, (64, 8, 10)), Optimizer("adam"), Data("digits"), steps=2, batch_size=4)
-assert train([one], [0])[0].status == "finished"
+one.signature(), one.why_alone(), one.sample()
+assert {outcome.status for outcome in train([one] * 16, range(16))} == {"finished"}
 print([name for name in ("torch._dynamo", "sympy") if name in sys.modules])
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -179,5 +179,10 @@ def slots() -> tuple[int, dict[str, float]]:
     cores, gpus = int(have.get("CPU", 1)), int(have.get("GPU", 0))
     if not gpus:
         return max(1, cores), {"CPU": 1}
-    each = max(1, min(4, cores // gpus))  # small networks leave a GPU idle between kernels
+    each = packs_a_gpu(cores, gpus)
     return gpus * each, {"CPU": 1, "GPU": 1 / each}
+
+
+def packs_a_gpu(cores: int, gpus: int) -> int:
+    """How many packs share a GPU: while one is scored or made, it would wait for that one's host."""
+    return max(1, min(4, cores // gpus))

@@ -50,12 +50,15 @@ def replay(key: str, root: Path, file: Path | None = None) -> tuple[bool, list[s
         scale = run.data.tags["harness.scale"]
         read_first(study, scale, root)
         trial = _trial(study, scale, recorded)
-        device = "cuda" if torch.cuda.is_available() else "cpu"
+        info = ledger.info_of(run.info.run_id)
+        device = info.get("provenance", {}).get("device", "cpu")
+        if device == "cuda" and not torch.cuda.is_available():
+            device = "cpu"  # where its last bits will differ
         again = rows.frame_of(study, "replay", [trial], run_pack(study, [trial], device))
         now = current_key(study, source, scale, trial)
         if now != key:
             lines.append(f"the code that trains has changed since: the trial's key is {now} now")
-        same, compared = _compare(study, ledger.info_of(run.info.run_id), recorded, again)
+        same, compared = _compare(study, info, recorded, again)
         return same, [*compared, *lines]
     raise BadInput(f"no trial {key!r} in {ledger.uri}; allowed: a key from trials.csv")
 

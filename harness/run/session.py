@@ -16,6 +16,7 @@ from harness.claims import reads, undecided
 from harness.packs import Outcome
 from harness.plan import Pack, Packer, Plan
 from harness.progress import Meter
+from harness.run.cluster import packs_a_gpu
 from harness.study import Source, Study, Trial
 from harness.work import run_pack
 
@@ -170,7 +171,10 @@ def packer_for(study: Study, size: int | None, limit: float | None = None) -> Pa
             flight when they are over is trained again.
     """
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    workers = os.cpu_count() or 1 if device == "cpu" else torch.cuda.device_count()
+    workers = cores = os.cpu_count() or 1
+    if device == "cuda":
+        gpus = torch.cuda.device_count()
+        workers = gpus * packs_a_gpu(cores, gpus)
     longest = math.inf if limit is None else limit / PACKS_A_LIMIT
     return Packer(study, size, workers, device, measure=True, longest=longest)
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import ray
 import torch
 from ray import tune
 
@@ -14,6 +15,8 @@ from harness import catalog, data
 from harness.run.ending import deadline
 from harness.study import Source, make_trial
 from harness.work import run_pack
+
+GPU_LOST = 70  # the pack is then halved in fresh processes, as whenever one dies
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,9 @@ class PackWorker(tune.Trainable):  # type: ignore[misc]
     ) -> None:  # fmt: skip
         assert source is not None  # handed over by `tune.with_parameters`
         self.study, self.scale = catalog.load(source), scale
+        if torch.cuda.is_available():
+            share = ray.get_runtime_context().get_assigned_resources().get("GPU", 1.0)
+            torch.cuda.set_per_process_memory_fraction(min(1.0, 0.95 * share))
         data.adopt(shared or {})
         for name, columns in (tables or {}).items():
             data.hold(name, columns)
@@ -50,7 +56,10 @@ class PackWorker(tune.Trainable):  # type: ignore[misc]
         trials = [make_trial(self.study, self.scale, *spec) for spec in self.config["trials"].specs]
         device = "cuda" if torch.cuda.is_available() else "cpu"
         with _writable(self.config["trace"]) as trace, deadline(self.config["seconds"], trace):
-            outcomes = run_pack(self.study, trials, device)
+            try:
+                outcomes = run_pack(self.study, trials, device)
+            except RuntimeError:  # no CUDA call works in this process any more
+                os._exit(GPU_LOST)
         return {"done": True, "pack": self.config["pack"], "outcomes": Opaque(outcomes)}
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
