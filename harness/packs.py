@@ -540,9 +540,10 @@ class PackInFlight:
             return False
         if len(alive) == 1 and self.size > 2:  # never alone: see `train`
             alive = torch.cat([alive, over.nonzero()[:1].flatten()])
-        saved = each * (1 - len(alive) / self.size) * (self.one.updates - step)
-        pays = saved > PAYS * self.program.seconds_to_trace * len(self._gradients)
-        if self.device != "cpu":  # other sizes have other last bits there: no clock may choose them
+        if self.device == "cpu":
+            saved = each * (1 - len(alive) / self.size) * (self.one.updates - step)
+            pays = saved > PAYS * self.program.seconds_to_trace * len(self._gradients)
+        else:  # other sizes have other last bits there: no clock may choose them
             pays = 2 * len(alive) <= self.size
         if len(alive) < self.size and pays:
             self.keep(alive)
@@ -774,9 +775,8 @@ class Repeated:
             graph.replay()
         else:  # out of the handler, whose traceback holds what was made
             del graph
-            torch.cuda.set_stream(
-                stream
-            )  # where a capture was broken off, its own is still current
+            # where a capture was broken off, its own stream is still the current one
+            torch.cuda.set_stream(stream)
             torch.cuda.synchronize()
             torch.cuda.empty_cache()
             self.fn()

@@ -1,6 +1,6 @@
 """What a worker does with a pack: train it, and turn every ending into outcomes. Layer 4.
 
-Nothing escapes: a trial that raises is a failed outcome with its error, and costs its pack-mates
+Nothing escapes but a GPU that is lost: a trial that raises is a failed outcome with its error, and costs its pack-mates
 one more training, not their results.
 """
 

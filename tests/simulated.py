@@ -1,9 +1,9 @@
-"""A CUDA device that is not there: real numbers, worked out on the CPU, under the device's rules.
+"""A GPU that is not there: real numbers, worked out on the CPU, under the device's rules.
 
-Tensors of this device report themselves on it and may not meet tensors of the CPU, as on a real one. A graph
-is what it is on a real one, too: while it is captured, nothing may be read back or brought over
-from the host, and a replay runs the same kernels on the same memory, whatever Python has changed
-since. It knows nothing of a GPU's arithmetic, speed, streams or memory.
+Tensors of this device report themselves on it and may not meet tensors of the CPU, as on a real
+one. A graph is what it is on a real one, too: while it is captured, nothing may be read back or
+brought over from the host, and a replay runs the same kernels on the same memory, whatever Python
+has changed since. It knows nothing of a GPU's arithmetic, speed, streams or memory.
 """
 
 from __future__ import annotations
@@ -178,7 +178,7 @@ def capture(graph: Graph, pool: Any = None) -> Iterator[None]:
 
 @contextlib.contextmanager
 def gpu() -> Iterator[str]:
-    """While it lasts, "cuda" is a device."""
+    """While it lasts, the device of the name that it gives is there."""
     Graph.replays = Graph.waits = 0
     stand_in = mock.MagicMock()
     with (

@@ -461,9 +461,8 @@ def test_scoring_some_trials_at_a_time_changes_nothing(monkeypatch, name: str) -
 
     monkeypatch.setattr(fusing.Program, "_bound", spy)
     monkeypatch.setattr(fusing, "HEAVY", 0)
-    monkeypatch.setattr(
-        fusing, "SCORED", 360
-    )  # of 180 examples: two groups of two, and one that overlaps
+    # of 180 examples: two groups of two, and one that overlaps
+    monkeypatch.setattr(fusing, "SCORED", 360)
     some = train(trainings, range(5))
     assert sizes == {2}
     assert all(same(a, b) for a, b in zip(whole, some, strict=True))

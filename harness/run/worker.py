@@ -58,7 +58,7 @@ class PackWorker(tune.Trainable):  # type: ignore[misc]
         with _writable(self.config["trace"]) as trace, deadline(self.config["seconds"], trace):
             try:
                 outcomes = run_pack(self.study, trials, device)
-            except RuntimeError:  # no CUDA call works in this process any more
+            except Exception:  # no CUDA call works in this process any more
                 os._exit(GPU_LOST)
         return {"done": True, "pack": self.config["pack"], "outcomes": Opaque(outcomes)}
 

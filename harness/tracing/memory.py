@@ -191,10 +191,10 @@ def most_bytes(ops: list[Op], inputs: list[Ref], tensors: list[Tensor]) -> int:
         for out in op.outs:
             if out is not None:
                 home[out] = home.get(into, into) if shares and into is not None else out
-    last = {home.get(ref, ref): place for ref, place in last_uses(ops).items()}
+    last: dict[Ref, int] = {}
     for ref, place in last_uses(ops).items():
         one = home.get(ref, ref)
-        last[one] = max(last[one], place)
+        last[one] = max(last.get(one, place), place)
     ending: dict[int, list[Ref]] = {}
     for ref, place in last.items():
         if ref not in inputs:
