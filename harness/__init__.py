@@ -28,12 +28,13 @@ EXPORTS = {
     "Optimizer": "harness.optimizers",
     "Stop": "harness.packs",
     "Training": "harness.packs",
+    "train": "harness.packs",
 }
 
 if TYPE_CHECKING:
     from harness.data import Data, at_hand
     from harness.optimizers import Optimizer
-    from harness.packs import Stop, Training
+    from harness.packs import Stop, Training, train
     from harness.study import (
         Arm,
         Budget,
@@ -50,7 +51,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Arm", "Budget", "By", "Choice", "Claim", "Data", "Float", "Int", "Metric", "Optimizer", "Published",
-    "Stop", "Study", "Training", "Trial", "at_hand",
+    "Stop", "Study", "Training", "Trial", "at_hand", "train",
 ]  # fmt: skip
 
 

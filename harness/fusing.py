@@ -11,21 +11,23 @@ import copy
 import functools
 import math
 import operator
-import time
+import random as python_random
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, stack_module_state, vmap
+from torch.func import functional_call, vmap
 from torch.utils._pytree import tree_flatten, tree_unflatten
 from torch.utils.flop_counter import flop_registry
 
 from harness import random
 from harness.augment import moved
 from harness.objectives import Objective, having
+from harness.structure import described
 from harness.tracing import Untraceable, trace
 from harness.tracing.operations import Mode
 
@@ -33,34 +35,53 @@ Tensors = dict[str, Tensor]
 Builder = Callable[[], nn.Module]
 
 
+USES = "_uses"  # of a dropout layer, in the forward pass so far
+
+
 class Dropout(nn.Module):
     """Dropout whose mask is a function of a key; takes the place of torch's in every pack.
 
     Each unit (or channel) is zero with probability `rate` and otherwise divided by 1 - rate
-    (Srivastava et al. 2014, inverted). The rate may differ between trials.
+    (Srivastava et al. 2014, inverted). The rate may differ between trials. A layer that is used
+    several times in a forward pass draws a mask at each use.
     """
 
     rate: Tensor
     key: Tensor
+    uncounted = (USES,)  # no state of the author's
 
-    def __init__(self, rate: float, layer: int, channels: bool) -> None:
+    def __init__(self, rate: float, layer: int, channels: bool, inplace: bool = False) -> None:
         super().__init__()
         if not 0 <= rate < 1:
             raise ValueError(f"dropout rate is {rate}; allowed: at least 0 and below 1")
-        self.layer, self.channels = layer, channels
+        self.layer, self.channels, self.inplace = layer, channels, inplace
         self.register_buffer("rate", torch.tensor(float(rate)))
         self.register_buffer("key", torch.zeros((), dtype=torch.int64))
+        self.__dict__[USES] = 0
 
     def forward(self, x: Tensor) -> Tensor:
         if not self.training:
             return x
         shape = x.shape[:2] if self.channels else x.shape
         key = random.mix(self.key, self.layer).unsqueeze(0)  # () -> (1,)
+        if used := self.__dict__[USES]:
+            key = random.mix(key, used)
+        self.__dict__[USES] = used + 1
         coins = random.coins(key, math.prod(shape)).view(shape)  # (1, n) -> (B, ...)
         kept = (coins >= self.rate * 65536).to(x.dtype) / (1 - self.rate)
-        return x * kept.view(*shape, *(1,) * (x.dim() - len(shape)))
+        kept = kept.view(*shape, *(1,) * (x.dim() - len(shape)))
+        return x.mul_(kept) if self.inplace else x * kept
 
 
+def begin(module: nn.Module) -> nn.Module:
+    """A module at the beginning of a forward pass: its dropout layers count their uses anew."""
+    for child in module.modules():
+        if isinstance(child, Dropout):
+            child.__dict__[USES] = 0
+    return module
+
+
+_HOOKS = [name for name in vars(nn.Module()) if "hooks" in name]
 _CHANNELS = {nn.Dropout: False, nn.Dropout1d: True, nn.Dropout2d: True, nn.Dropout3d: True}
 
 
@@ -122,30 +143,52 @@ def _adopt(module: nn.Module) -> nn.Module:
     (dropout's masks), on a trial's place in the pack (batch normalisation's last bits), or be
     slow (few outputs)."""
     layer, last = 0, module
-    for path, child in list(module.named_modules()):
+    put: dict[int, nn.Module] = {}  # a layer that stands in several places is one layer
+    for path, child in list(module.named_modules(remove_duplicate=False)):
         last = child
         if type(child) is nn.BatchNorm1d:
             child.__class__ = BatchNorm
         if type(child) in _CHANNELS:
-            ours = Dropout(child.p, layer, _CHANNELS[type(child)])
+            if id(child) not in put:
+                ours = Dropout(child.p, layer, _CHANNELS[type(child)], child.inplace)
+                for name in _HOOKS:
+                    vars(ours)[name] = vars(child)[name]
+                put[id(child)], layer = ours, layer + 1
             if not path:
-                return ours
-            module.set_submodule(path, ours)
-            layer += 1
+                return put[id(child)]
+            module.set_submodule(path, put[id(child)])
     if Head.fits(last):  # not before an activation: some of torch's want rows side by side
         last.__class__ = Head
     return module
 
 
 def build(model: Builder, seed: int) -> nn.Module:
-    """The module as initialised by its own constructor under the trial's seed."""
-    generator, before = torch.default_generator, torch.get_rng_state()
-    # not torch.manual_seed, which keeps a stack trace of each call for a CUDA that is not there
-    generator.manual_seed(random.torch_seed(seed, "init"))
-    try:
+    """The module as initialised by its own constructor under the trial's seed, which Python's and
+    numpy's generators have as well."""
+    with drawing(random.torch_seed(seed, "init")):
         return _adopt(model())
+
+
+@contextlib.contextmanager
+def drawing(seed: int | None = None) -> Iterator[None]:
+    """Within, the generators that belong to the whole process draw from a seed; put back after."""
+    before = torch.get_rng_state(), python_random.getstate(), np.random.get_state()
+    if seed is not None:
+        sow(seed)
+    try:
+        yield
     finally:
-        torch.set_rng_state(before)
+        torch.set_rng_state(before[0])
+        python_random.setstate(before[1])
+        np.random.set_state(before[2])
+
+
+def sow(seed: int) -> None:
+    """Seed the generators that belong to the whole process."""
+    # not torch.manual_seed, which keeps a stack trace of each call for a CUDA that is not there
+    torch.default_generator.manual_seed(seed)
+    python_random.seed(seed)
+    np.random.seed(seed & 0xFFFFFFFF)
 
 
 # --- what must be equal --------------------------------------------------------------------------
@@ -165,16 +208,13 @@ def _structure_of(func: Any, args: tuple[Any, ...], keywords: tuple[Any, ...]) -
 
 
 def _describe(model: Builder) -> tuple[Any, ...]:
-    module = build(model, 0)
-    tensors = [*module.named_parameters(), *module.named_buffers()]
-    layout = tuple((name, tuple(t.shape), str(t.dtype)) for name, t in tensors)
-    types = tuple(type(child) for child in module.modules())
-    return (types, repr(module), _kept(module), layout)
+    return described(build(model, 0))
 
 
-def numbers_of(described: tuple[Any, ...]) -> int:
+def numbers_of(structure: tuple[Any, ...]) -> int:
     """How many numbers a module of this structure holds."""
-    return sum(math.prod(shape) for _, shape, _ in described[3])
+    each = {number: math.prod(shape) for _, shape, _, _, number in structure[3]}
+    return sum(each.values())
 
 
 @dataclass(frozen=True)
@@ -215,27 +255,6 @@ def work_of(model: Builder, example: Tensor) -> Work:
             module(example)
         _WORK[key] = Work(counted.operations, counted.flops)
     return _WORK[key]
-
-
-def _kept(module: nn.Module) -> tuple[tuple[str, str], ...]:
-    """What modules keep beside their tensors and may use in `forward`: one copy serves all lanes,
-    so two models that differ here do not fuse."""
-    return tuple(
-        (f"{path}.{name}", _told(value))
-        for path, child in module.named_modules()
-        for name, value in sorted(vars(child).items())
-        if not name.startswith("_")
-    )
-
-
-def _told(value: Any) -> str:
-    """A value as text that does not depend on where in memory it lies."""
-    name = getattr(value, "__qualname__", None)
-    if name is not None:
-        return f"{getattr(value, '__module__', '')}.{name}"
-    if getattr(type(value), "__dataclass_params__", None) is not None:
-        return str({key: _told(kept) for key, kept in vars(value).items()})
-    return repr(value)
 
 
 # --- different widths ----------------------------------------------------------------------------
@@ -319,42 +338,65 @@ SCORED_ON_GPU = 2**16  # whose memory is what matters: tracing keeps all that a 
 # --- the program ---------------------------------------------------------------------------------
 
 
-class Program:
-    """Losses, gradients and scores of K trials, from the author's module and an objective.
+def hollow(module: nn.Module) -> nn.Module:
+    """The module without its numbers: what has several names stays one tensor."""
+    made: dict[int, Tensor] = {}
+    for child in module.modules():
+        for group in (child._parameters, child._buffers):
+            for name, tensor in group.items():
+                if tensor is None:
+                    continue
+                if id(tensor) not in made:
+                    empty = tensor.detach().to("meta")
+                    trained = isinstance(tensor, nn.Parameter)
+                    made[id(tensor)] = (
+                        nn.Parameter(empty, tensor.requires_grad) if trained else empty
+                    )
+                group[name] = made[id(tensor)]  # type: ignore[assignment]
+    return module
+
+
+class Computation:
+    """Losses, gradients and scores of K trials from the author's module and an objective: what
+    `Program` and `looped.Looped` have in common.
 
     Args:
-        module: One trial's module, on any device; only its code is used.
         objective: The loss and scores.
         precision: "float32", "tf32" or "bf16" (the model runs under autocast).
-        fused: Whether to vmap; otherwise lanes are computed one after the other.
     """
 
-    def __init__(
-        self, module: nn.Module, objective: Objective, precision: str, fused: bool
-    ) -> None:
-        self.module = copy.deepcopy(module).to("meta")
-        self.objective, self.precision, self.fused = objective, precision, fused
-        self._traced: dict[Hashable, Callable[[list[Tensor]], Any]] = {}
-        self._flops: dict[torch.Size, int] = {}  # of a forward pass on one example, by its shape
-        self.seconds_to_trace = 0.0
+    fused: ClassVar[bool]
+    module: nn.Module  # of one trial
+
+    def __init__(self, objective: Objective, precision: str) -> None:
+        self.objective, self.precision = objective, precision
         self.most_bytes = 0  # that the traced code holds at once
+
+    def lane(self, number: int) -> None:
+        """What follows is computed for this trial, where they are computed one by one."""
 
     def output(self, params: Tensors, buffers: Tensors, x: tuple[Tensor, ...]) -> Tensor:
         """What one trial's model says, in float32."""
-        with self._autocast((params or buffers), x):
-            out: Tensor = functional_call(self.module, (params, buffers), x)
+        with self.autocast([*params.values(), *buffers.values(), *x]):
+            out: Tensor = functional_call(begin(self.module), (params, buffers), x)
         return out.float()
 
-    def _autocast(self, tensors: Tensors, x: tuple[Tensor, ...]) -> Any:
+    def autocast(self, tensors: list[Tensor]) -> Any:
         if self.precision != "bf16":
             return contextlib.nullcontext()
-        device = next(iter([*tensors.values(), *x])).device.type
-        return torch.autocast(device, dtype=torch.bfloat16)
+        return torch.autocast(tensors[0].device.type, dtype=torch.bfloat16)
 
     def loss(
         self, params: Tensors, buffers: Tensors, batch: tuple[Tensor, ...], numbers: Tensors
     ) -> Tensor:
         """The loss of one trial, as its author wrote it: no K in sight."""
+        return self.loss_of(lambda x: self.output(params, buffers, x), batch, numbers)
+
+    def loss_of(
+        self, output: Callable[[tuple[Tensor, ...]], Tensor], batch: tuple[Tensor, ...],
+        numbers: Tensors,
+    ) -> Tensor:  # fmt: skip
+        """The loss of what a function makes of a batch that is moved and noisy as declared."""
         inputs = batch[:1]
         if "augment_key" in numbers:
             inputs = (moved(inputs[0], numbers["augment_key"], numbers["shift"], numbers["turn"]),)
@@ -364,49 +406,52 @@ class Program:
             inputs = (x + numbers["noise"] * drawn.view(x.shape),)
         own = {name: numbers[name] for name in self.objective.numbers if name in numbers}
         objective = having(self.objective, own)
-        return objective.loss(self.output(params, buffers, inputs), *batch[1:])
+        return objective.loss(output(inputs), *batch[1:])
+
+    def score(self, params: Tensors, buffers: Tensors, x: Tensor, y: Tensor) -> Tensors:
+        """Scores (K,) each in evaluation mode, on examples that all trials share."""
+        raise NotImplementedError
+
+    def score_own(self, params: Tensors, buffers: Tensors, x: Tensor, y: Tensor) -> Tensors:
+        """The same, on each trial's own examples: x (K, n, ...), y (K, n)."""
+        raise NotImplementedError
 
     def scores(self, params: Tensors, buffers: Tensors, x: Tensor, y: Tensor) -> Tensors:
         """Scores of one trial on a part of a split."""
         return self.objective.scores(self.output(params, buffers, (x,)), y)
 
-    def gradient(
-        self, params: Tensors, buffers: Tensors, batch: tuple[Tensor, ...], numbers: Tensors,
-        into: Tensors, seed: Callable[[int], None] = lambda lane: None,
-    ) -> Tensor:  # fmt: skip
-        """Losses (K,) in training mode, with the gradients (K, ...) written to the tensors `into`;
-        running statistics move.
 
-        `seed` is called before each lane where lanes are computed one after the other.
-        """
-        return self.gradients(params, buffers, batch, numbers, into, seed)(batch)
+class Program(Computation):
+    """K trials as one: vmapped, and traced into plain batched kernels.
+
+    Args:
+        module: One trial's module, on any device; only its code is used.
+        objective, precision: As of every `Computation`.
+    """
+
+    fused = True
+
+    def __init__(self, module: nn.Module, objective: Objective, precision: str) -> None:
+        super().__init__(objective, precision)
+        self.module = hollow(copy.deepcopy(module))
+        self._traced: OrderedDict[Hashable, Callable[[list[Tensor]], Any]] = OrderedDict()
+        self._flops: dict[torch.Size, int] = {}  # of a forward pass on one example, by its shape
 
     def gradients(
         self, params: Tensors, buffers: Tensors, batch: tuple[Tensor, ...], numbers: Tensors,
-        into: Tensors, seed: Callable[[int], None] = lambda lane: None,
+        into: Tensors,
     ) -> Callable[[tuple[Tensor, ...]], Tensor]:  # fmt: skip
-        """`gradient` as a function of batches shaped as this one alone: for a small model, finding
-        the code that belongs to these tensors takes as long as running it."""
-        if not self.fused:
+        """Losses (K,) in training mode as a function of batches shaped as this one, with the
+        gradients (K, ...) written to the tensors `into`; running statistics move.
 
-            def one_by_one(batch: tuple[Tensor, ...]) -> Tensor:
-                self.module.train()
-                return self._one_by_one(params, buffers, batch, numbers, into, seed)
-
-            return one_by_one
+        A function, since for a small model finding the code that belongs to these tensors takes as
+        long as running it.
+        """
         return self._bound("gradient", params, buffers, batch, numbers, into)
 
     @torch.no_grad()
     def score(self, params: Tensors, buffers: Tensors, x: Tensor, y: Tensor) -> Tensors:
-        """Scores (K,) each in evaluation mode, on examples that all trials share."""
-        if not self.fused:
-            self.module.eval()
-            lanes = _lanes(params, buffers)
-            each = []
-            for lane in lanes:
-                own, kept = _lane(lane, params, buffers)
-                each.append(self.scores(own, kept, x, y))
-            return {name: torch.stack([one[name] for one in each]) for name in each[0]}
+        """As of every `Computation`."""
         count = len(_lanes(params, buffers))
         on_cpu = x.device.type == "cpu"
         groups = math.ceil(count * len(x) / (SCORED if on_cpu else SCORED_ON_GPU))
@@ -438,32 +483,9 @@ class Program:
 
     @torch.no_grad()
     def score_own(self, params: Tensors, buffers: Tensors, x: Tensor, y: Tensor) -> Tensors:
-        """The same, on each trial's own examples: x (K, n, ...), y (K, n)."""
-        if not self.fused:
-            self.module.eval()
-            each = []
-            for lane in _lanes(params, buffers):
-                own, kept = _lane(lane, params, buffers)
-                each.append(self.scores(own, kept, x[lane], y[lane]))
-            return {name: torch.stack([one[name] for one in each]) for name in each[0]}
+        """As of every `Computation`."""
         found: Tensors = self._bound("score_own", params, buffers, (x, y), {}, {})((x, y))
         return found
-
-    def _one_by_one(
-        self, params: Tensors, buffers: Tensors, batch: tuple[Tensor, ...], numbers: Tensors,
-        into: Tensors, seed: Callable[[int], None],
-    ) -> Tensor:  # fmt: skip
-        losses = []
-        for lane in _lanes(params, buffers):
-            seed(lane)
-            own, kept, given = _lane(lane, params, buffers, numbers)
-            own = {name: w.detach().requires_grad_() for name, w in own.items()}
-            loss = self.loss(own, kept, tuple(part[lane] for part in batch), given)
-            found = torch.autograd.grad(loss, list(own.values()), allow_unused=True)
-            for name, g in zip(own, found, strict=True):
-                into[name][lane] = 0 if g is None else g
-            losses.append(loss.detach())
-        return torch.stack(losses)
 
     def _bound(
         self, what: str, params: Tensors, buffers: Tensors, batch: tuple[Tensor, ...],
@@ -477,7 +499,6 @@ class Program:
         leaves = [*before, *batch, *after]
         key = (what, *numbers, *((t.shape, t.stride(), t.dtype, t.device.type) for t in leaves))
         if key not in self._traced:
-            started = time.perf_counter()
             args = params, buffers, batch, numbers, into
             fn = getattr(self, f"_vmapped_{what}")
             try:
@@ -486,7 +507,9 @@ class Program:
                 layout = tree_flatten(args)[1]
                 self._traced[key], most = lambda given: fn(*tree_unflatten(given, layout)), 0
             self.most_bytes = max(self.most_bytes, most)
-            self.seconds_to_trace = time.perf_counter() - started
+            if len(self._traced) > KEEP_TRACED:
+                self._traced.popitem(last=False)
+        self._traced.move_to_end(key)
         run = self._traced[key]
         return lambda batch: run([*before, *batch, *after])
 
@@ -540,60 +563,18 @@ def _lane(lane: int, *groups: Mapping[str, Tensor]) -> list[Tensors]:
 
 
 _PROGRAMS: OrderedDict[tuple[Any, ...], Program] = OrderedDict()
-KEEP_PROGRAMS = 16
+KEEP_PROGRAMS = 16  # structures
+KEEP_TRACED = 64  # sets of shapes of one structure
 
 
 def program(
-    described: tuple[Any, ...], module: nn.Module, objective: Objective, precision: str, fused: bool
+    structure: tuple[Any, ...], module: nn.Module, objective: Objective, precision: str
 ) -> Program:
     """The program of a structure, kept for the next pack that has the same."""
-    key = (described, objective, precision, fused)
+    key = (structure, objective, precision)
     if key not in _PROGRAMS:
-        _PROGRAMS[key] = Program(module, objective, precision, fused)
+        _PROGRAMS[key] = Program(module, objective, precision)
         if len(_PROGRAMS) > KEEP_PROGRAMS:
             _PROGRAMS.popitem(last=False)
     _PROGRAMS.move_to_end(key)
     return _PROGRAMS[key]
-
-
-_REASONS: dict[tuple[Any, ...], str] = {}
-
-
-def why_alone(model: Builder, objective: Objective, batch: tuple[Tensor, ...]) -> str:
-    """Why trials of this model cannot be fused, or nothing if they can: it is tried.
-
-    Args:
-        model: Builds the module.
-        objective: Its loss.
-        batch: Two examples for each of two lanes, (2, 2, ...); empty without data.
-    """
-    key = (structure(model), objective)
-    if key not in _REASONS:
-        _REASONS[key] = _try(build(model, 0), objective, batch)
-    return _REASONS[key]
-
-
-def _try(module: nn.Module, objective: Objective, batch: tuple[Tensor, ...]) -> str:
-    params, buffers = stack_module_state([module, copy.deepcopy(module)])
-    params = {name: w.detach() for name, w in params.items()}
-    one = Program(module, objective, "float32", fused=True)
-    functorch: Any = torch._C._functorch
-    before = functorch._is_vmap_fallback_enabled()
-    functorch._set_vmap_fallback_enabled(False)  # it would run lane by lane
-    try:
-        one._forward_and_back(params, buffers, batch, {})
-    except Exception as error:
-        # its own faults show when it is trained; here only what vmap says of itself counts
-        try:
-            one.fused = False
-            one.gradient(params, buffers, batch, {}, {n: w.clone() for n, w in params.items()})
-        except Exception:
-            return ""
-        said = str(error).strip().splitlines()[0]
-        said = said.replace(
-            " hit the vmap fallback which is currently disabled", " cannot be batched"
-        )
-        return f"its model cannot be fused ({said[:120]})"
-    finally:
-        functorch._set_vmap_fallback_enabled(before)
-    return ""

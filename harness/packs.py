@@ -8,10 +8,11 @@ order (on the CPU, bitwise).
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -24,13 +25,17 @@ from harness import data as data_
 from harness import fusing, random
 from harness.augment import Augment
 from harness.buckets import Buckets, lengths, parts
+from harness.looped import Looped
 from harness.machine import PRECISIONS, arithmetic
 from harness.objectives import CrossEntropy, Objective, Output, having
 from harness.optimizers import Flat, Optimizer, Stepper
 from harness.probes import Moment, Probe
+from harness.structure import kept, layout
+from harness.vouching import UPDATES, Vouched, vouched
 
 # Examples of a split scored at once: few, so that they stay in a core's cache; a GPU wants many.
-EVAL_ROWS = {"cpu": 192, "cuda": 2048}
+EVAL_ROWS = {"cpu": 192, "cuda": 2048, "alone": 2048}
+VOUCHED_ON = 16  # examples of an update, at most, on which a program is held to its module
 
 T = TypeVar("T")
 
@@ -170,15 +175,25 @@ class Training:
             return self.data
         return dataclasses.replace(self.data, draw=0)
 
+    def vouched(self) -> Vouched:
+        """Whether a program trains trials like this one as their author wrote them."""
+        zeros = dict.fromkeys(self.loss.numbers, 0.0)
+
+        def examples() -> tuple[Tensor, ...]:
+            if self.data is None:
+                return ()
+            rows = 2 * UPDATES * VOUCHED_ON
+            return tuple(part[:rows] for part in data_.load(self.data).train)
+
+        model = self.pad_to or self.model
+        return vouched(
+            fusing.structure(model), model, having(self.loss, zeros), examples,
+            min(self.batch_size or 1, VOUCHED_ON),
+        )  # fmt: skip
+
     def why_alone(self) -> str:
-        """Why trials like this one cannot be fused, or nothing if they can."""
-        batch: tuple[Tensor, ...] = ()
-        if self.data is not None:
-            batch = tuple(
-                part[:4].view(2, 2, *part.shape[1:])  # (4, ...) -> (2, 2, ...)
-                for part in data_.load(self.data).train
-            )
-        return fusing.why_alone(self.pad_to or self.model, self.loss, batch)
+        """Why trials like this one cannot be fused, or nothing if they can: it is tried."""
+        return self.vouched().why
 
     def sample(self) -> Tensor | None:
         """An example (1, ...) as an update reads it on average: in buckets, of their mean length."""
@@ -214,38 +229,75 @@ class Outcome:
 
 
 def train(
-    trainings: Sequence[Training], seeds: Sequence[int], device: str = "cpu"
+    trainings: Sequence[Training], seeds: Sequence[int], device: str | None = None
 ) -> list[Outcome]:
-    """Train K Trainings of one signature together.
+    """Train Trainings without a study: those that share a signature together, as one program.
 
     Args:
-        trainings: K Trainings that share a `signature`.
+        trainings: K Trainings.
         seeds: K seeds; each trial's rows depend on its own only.
-        device: Where to train ("cpu", "cuda").
+        device: Where to train: "cpu" or "cuda"; by default a GPU where there is one.
 
     Returns:
         K outcomes in the same order. Losses that leave the finite numbers make a trial "diverged".
+
+    Raises:
+        ValueError: as many seeds as Trainings were not given, or a Training does not fit its data.
     """
+    if len(trainings) != len(seeds):
+        raise ValueError(f"{len(trainings)} trainings and {len(seeds)} seeds; allowed: as many")
+    where = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    groups: dict[Any, list[int]] = {}
+    for place, training in enumerate(trainings):
+        groups.setdefault(training.signature(), []).append(place)
+    return _apart(trainings, seeds, where, [*groups.values()])
+
+
+def train_pack(
+    trainings: Sequence[Training], seeds: Sequence[int], device: str = "cpu"
+) -> list[Outcome]:
+    """Train K Trainings of one signature together: `train` for what is known to fit."""
     started = time.perf_counter()
-    if len(trainings) == 1:
+    if len(trainings) == 1 and not trainings[0].why_alone():
         # A batch of one takes other kernels, which differ in the last bit: give it a twin.
-        (outcome, twin) = train([trainings[0]] * 2, [seeds[0]] * 2, device)
+        (outcome, twin) = train_pack([trainings[0]] * 2, [seeds[0]] * 2, device)
         outcome.seconds += twin.seconds
         return [outcome]
     with arithmetic(trainings[0].precision):
-        state, pack = torch.get_rng_state(), None
+        pack = None
         try:
-            pack = PackInFlight(trainings, seeds, device)
-            pack.run()
-            outcomes = pack.outcomes()
+            with fusing.drawing():
+                pack = PackInFlight(trainings, seeds, device)
+                pack.run()
+                outcomes = pack.outcomes()
+        except Unlike as error:
+            return _apart(trainings, seeds, device, error.groups)
         finally:
-            torch.set_rng_state(state)
             if pack is not None:
                 pack.close()
     seconds = (time.perf_counter() - started) / len(outcomes)
     for outcome in outcomes:
         outcome.seconds = seconds
     return outcomes
+
+
+class Unlike(Exception):
+    """Trials whose modules differ in what one copy would serve: `groups` of lanes are alike."""
+
+    def __init__(self, groups: list[list[int]]) -> None:
+        super().__init__(f"{len(groups)} kinds of modules in one pack")
+        self.groups = groups
+
+
+def _apart(
+    trainings: Sequence[Training], seeds: Sequence[int], device: str, groups: list[list[int]]
+) -> list[Outcome]:
+    """Each group of lanes as a pack of its own."""
+    found: dict[int, Outcome] = {}
+    for lanes in groups:
+        outcomes = train_pack([trainings[i] for i in lanes], [seeds[i] for i in lanes], device)
+        found |= dict(zip(lanes, outcomes, strict=True))
+    return [found[lane] for lane in range(len(trainings))]
 
 
 def cut(part: Tensor, steps: int | None) -> Tensor:
@@ -266,19 +318,33 @@ class PackInFlight:
         self.one, self.device = one, device
         self.size = len(trainings)
         modules, masks = self._modules(trainings, seeds)
+        found = one.vouched()
         params, buffers = stack_module_state(modules)  # (K, ...) each
+        # what never moves is kept with the buffers: what is frozen, and what no loss depends on
+        still = {name for name, w in modules[0].named_parameters() if not w.requires_grad}
+        still |= found.idle
+        if params.keys() <= still:
+            raise ValueError(
+                f"{type(modules[0]).__name__} has no parameter that is trained; allowed: at least one"
+            )
+        buffers |= {name: params.pop(name).detach() for name in still}
         self.params = Flat({name: w.to(device) for name, w in params.items()})
         self.buffers = {name: b.to(device) for name, b in buffers.items()}
-        self.program = fusing.program(
-            fusing.structure(one.pad_to or one.model), modules[0],
-            having(one.loss, dict.fromkeys(one.loss.numbers, 0.0)), one.precision,
-            fused=not one.why_alone(),
-        )  # fmt: skip
+        self.drops = [p for p, m in modules[0].named_modules() if isinstance(m, fusing.Dropout)]
+        objective = having(one.loss, dict.fromkeys(one.loss.numbers, 0.0))
+        self.program: fusing.Program | Looped
+        if found.why:
+            there = [module.to(device) for module in modules]
+            self.program = Looped(there, objective, one.precision, self._sow)
+        else:
+            structure = fusing.structure(one.pad_to or one.model)
+            self.program = fusing.program(structure, modules[0], objective, one.precision)
         self.splits = None if one.data is None else data_.load(one.data, device)
         self.subset = self._subset(trainings)
         self.buckets = self._buckets()
         self._parts: dict[str, Any] = {}  # what is scored together, of each split
         self.padded: int | None = None  # steps of the coming update, where it is cut short
+        masks = {name: masks[name] for name in params} if masks else {}
         mask = self.params.lay(masks).to(device) if masks else None
         self.stepper = Stepper([t.optimizer for t in trainings], self.params, one.updates, mask)
         self.lanes = list(range(self.size))  # which trials the lanes are
@@ -307,6 +373,11 @@ class PackInFlight:
         """Each trial's module, padded where declared, and the masks (K, ...) of its own numbers."""
         modules = [fusing.build(t.model, s) for t, s in zip(trainings, seeds, strict=True)]
         if trainings[0].pad_to is None:
+            alike: dict[Any, list[int]] = {}
+            for lane, module in enumerate(modules):
+                alike.setdefault((kept(module), layout(module)), []).append(lane)
+            if len(alike) > 1:
+                raise Unlike([*alike.values()])
             return modules, {}
         masks = []
         for lane, training in enumerate(trainings):
@@ -349,7 +420,7 @@ class PackInFlight:
         # the step, where a graph can see it
         self.at = torch.zeros((), dtype=torch.int64, device=self.device)
         # every dropout layer mixes its own number into the step's key
-        self.dropouts = [n for n in self.buffers if n.split(".")[-1] == "key"]
+        self.dropouts = [f"{path}.key".lstrip(".") for path in self.drops]
         for name in self.dropouts:
             self.buffers[name] = self.step_key
         self.numbers: dict[str, Tensor] = {}
@@ -423,9 +494,8 @@ class PackInFlight:
         batch = self.batch()
         if self.padded not in self._calls:
             self._calls[self.padded] = self.program.gradients(
-                self.params.views, self.buffers, batch, self.numbers, self.stepper.parts,
-                self._seed_lane,
-            )  # fmt: skip
+                self.params.views, self.buffers, batch, self.numbers, self.stepper.parts
+            )
         losses = self._calls[self.padded](batch)
         self.stepper.taken()
         if self.device == "cpu":
@@ -433,10 +503,10 @@ class PackInFlight:
         else:
             self.loss.copy_(losses)  # a graph that is launched again writes to the same memory
 
-    def _seed_lane(self, lane: int) -> None:
-        """Before a lane that cannot be fused: an opaque layer may draw from torch's generator."""
-        seed = random.torch_seed(self.seeds[lane], "mask") ^ self.step
-        torch.default_generator.manual_seed(seed)
+    def _sow(self, lane: int, training: bool) -> None:
+        """Before a lane that cannot be fused: its module may draw random numbers of its own."""
+        seed = random.torch_seed(self.seeds[lane], "mask") ^ (2 * self.step + (not training))
+        fusing.sow(seed)
         if self.device != "cpu":
             torch.cuda.manual_seed(seed)
 
@@ -461,9 +531,21 @@ class PackInFlight:
     def move(self, step: int) -> None:
         """The parameters one update along `grads`."""
         self.stepper.advance()
-        self._apply()
+        with self._left_out():
+            self._apply()
         if step == 0:
             self.first_rate = self.stepper.mean_rate()
+
+    @contextlib.contextmanager
+    def _left_out(self) -> Iterator[None]:
+        """Parameters that a lane's loss did not depend on stay as they are, slots and all."""
+        skipped = self.program.skipped if isinstance(self.program, Looped) else []
+        parts = [self.params.views, *map(self.params.cut, self.stepper.slots.values())]
+        windows = [part[name][lane] for part in parts for lane, name in skipped] if skipped else []
+        before = [window.clone() for window in windows]
+        yield
+        for window, value in zip(windows, before, strict=True):
+            window.copy_(value)
 
     def update(self, step: int) -> None:
         """One whole update, with nothing recorded."""
@@ -542,7 +624,7 @@ class PackInFlight:
             alive = torch.cat([alive, over.nonzero()[:1].flatten()])
         if self.device == "cpu":
             saved = each * (1 - len(alive) / self.size) * (self.one.updates - step)
-            pays = saved > PAYS * self.program.seconds_to_trace * len(self._gradients)
+            pays = saved > PAYS * 0.1 * len(self._gradients)
         else:  # other sizes have other last bits there: no clock may choose them
             pays = 2 * len(alive) <= self.size
         if len(alive) < self.size and pays:
@@ -560,6 +642,8 @@ class PackInFlight:
         self.size = len(self.lanes)
         self.params.keep(alive)
         self.stepper.keep(alive)
+        if isinstance(self.program, Looped):
+            self.program.keep(alive.tolist())
         for name in ("batch_keys", "mask_keys", "noise_keys", "augment_keys", "step_key", "loss",
                      "patience", "best", "waited", "end", "subset", "kept"):  # fmt: skip
             if getattr(self, name) is not None:
@@ -621,6 +705,7 @@ class PackInFlight:
 
     def record(self, step: int) -> None:
         """One row a trial: losses, scores of the splits, probes."""
+        self.step = step
         loss = self.losses[step]
         if self.splits is None:
             metrics = {"loss": loss}
@@ -662,7 +747,8 @@ class PackInFlight:
         totals: dict[str, Tensor] = {}
         # the same for every pack: sums over other parts would differ in their last bits
         if split not in self._parts:
-            self._parts[split] = parts(x, EVAL_ROWS[self.device.split(":")[0]])
+            where = self.device.split(":")[0] if self.program.fused else "alone"
+            self._parts[split] = parts(x, EVAL_ROWS[where])
         for rows, steps in self._parts[split]:
             chunk_x, chunk_y = (cut(part, steps)[rows] for part in (x, y))
             part = self.program.score(self.params.views, self.buffers, chunk_x, chunk_y)

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from harness.machine import settle
-from harness.packs import Outcome, Training, train
+from harness.packs import Outcome, Training, train_pack
 from harness.study import Study, Trial
 
 
@@ -30,7 +30,7 @@ def run_pack(study: Study, trials: list[Trial], device: str = "cpu") -> list[Out
     try:
         declared = [study.trial(trial) for trial in trials]
         if all(isinstance(one, Training) for one in declared):
-            outcomes = train(declared, [trial.seed for trial in trials], device)
+            outcomes = train_pack(declared, [trial.seed for trial in trials], device)
             return [_declared_only(study, outcome) for outcome in outcomes]
         if len(trials) == 1:
             return [_generated(study, declared[0])]

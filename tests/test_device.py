@@ -231,7 +231,7 @@ def test_a_gpu_that_is_lost_ends_the_worker_and_blames_no_trial(monkeypatch) -> 
     def broken(*_: Any) -> None:
         raise RuntimeError("CUDA error: device-side assert triggered")
 
-    monkeypatch.setattr(work, "train", broken)
+    monkeypatch.setattr(work, "train_pack", broken)
     monkeypatch.setattr(torch.cuda, "synchronize", lambda: None)
     monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
     outcomes = work.run_pack(study, trials, "cuda")  # it can still be used: the trials' own fault

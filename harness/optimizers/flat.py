@@ -32,7 +32,7 @@ class Flat:
         """Named (K, ...) as one (K, P)."""
         if not tensors:
             return torch.zeros(0, 0)
-        parts = [t.detach().flatten(1) for t in tensors.values()]  # (K, ...) -> (K, p)
+        parts = [t.detach().reshape(len(t), -1) for t in tensors.values()]  # (K, ...) -> (K, p)
         numbers = sum(part.shape[1] for part in parts)
         if gap := -numbers % LINE if numbers > FEW else 0:
             parts.append(parts[0].new_zeros(len(parts[0]), gap))

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.func import grad, jacrev, vmap
 
 from harness.data import Splits
-from harness.fusing import Program
+from harness.fusing import Computation
 
 SAMPLE = 256  # training examples that activations are measured on, the same for every trial
 
@@ -31,7 +31,7 @@ class Moment:
     rate: Callable[[], Tensor]  # (K,) and in the latest
     grads: dict[str, Tensor]  # (K, ...) of the latest batch
     buffers: dict[str, Tensor]  # (K, ...)
-    program: Program
+    program: Computation
     train: tuple[Tensor, Tensor] | None  # the training split, shared by all
     # (K, ...) ones at a trial's own numbers, zeros at padding; empty without padding
     masks: dict[str, Tensor] = field(default_factory=dict)
@@ -45,18 +45,20 @@ class Moment:
     def each(self, fn: Callable[..., Any]) -> Any:
         """``fn(params, buffers)`` of every trial, in evaluation mode: fused where packs are."""
         params = {name: w.detach() for name, w in self.params.items()}
-        self.program.module.eval()
-        try:
-            if self.program.fused:
+        if self.program.fused:
+            self.program.module.eval()
+            try:
                 return vmap(fn)(params, self.buffers)
-            lanes = range(len(self.loss))
-            found = [
-                fn({n: w[k] for n, w in params.items()}, {n: b[k] for n, b in self.buffers.items()})
-                for k in lanes
-            ]
-            return torch.utils._pytree.tree_map(lambda *parts: torch.stack(parts), *found)
-        finally:
+            finally:
+                self.program.module.train()
+        found = []
+        for k in range(len(self.loss)):
+            self.program.lane(k)
+            self.program.module.eval()
+            own = ({n: t[k] for n, t in group.items()} for group in (params, self.buffers))
+            found.append(fn(*own))
             self.program.module.train()
+        return torch.utils._pytree.tree_map(lambda *parts: torch.stack(parts), *found)
 
     def layers(self, kind: type[nn.Module] | tuple[type[nn.Module], ...]) -> list[str]:
         """Paths of the modules of some types, in the order they were made."""
