@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
-from torch.utils._pytree import tree_flatten, tree_unflatten
+from torch.utils._pytree import tree_flatten, tree_leaves, tree_unflatten
 from torch.utils.flop_counter import flop_registry
 
 from harness import random
@@ -219,11 +219,12 @@ def numbers_of(structure: tuple[Any, ...]) -> int:
 
 @dataclass(frozen=True)
 class Work:
-    """What a forward pass on one example takes: operations, and additions and multiplications of
-    its matrix products and convolutions."""
+    """What a forward pass on one example takes: operations, additions and multiplications of its
+    matrix products and convolutions, and bytes that it makes."""
 
     operations: int
     flops: int
+    size: int
 
 
 _WORK: dict[tuple[Any, ...], Work] = {}
@@ -234,13 +235,16 @@ class _Counted(Mode):  # type: ignore[no-untyped-call]
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.operations = self.flops = 0
+        self.operations = self.flops = self.size = 0
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         out = func(*args, **(kwargs or {}))
         self.operations += 1
+        given = {t.data_ptr() for t in tree_leaves((args, kwargs)) if isinstance(t, Tensor)}
+        made = (t for t in tree_leaves(out) if isinstance(t, Tensor))
+        self.size += sum(t.nbytes for t in made if t.data_ptr() not in given)  # no views
         if (formula := flop_registry.get(func._overloadpacket)) is not None:
             self.flops += formula(*args, **(kwargs or {}), out_val=out)
         return out
@@ -253,7 +257,7 @@ def work_of(model: Builder, example: Tensor) -> Work:
         module = build(model, 0).eval()
         with torch.no_grad(), _Counted() as counted:
             module(example)
-        _WORK[key] = Work(counted.operations, counted.flops)
+        _WORK[key] = Work(counted.operations, counted.flops, counted.size)
     return _WORK[key]
 
 

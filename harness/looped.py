@@ -57,7 +57,11 @@ class Looped(Computation):
         self._given, self._buffers = (params, buffers), []
         for lane, module in enumerate(self.modules):
             for name, w in module.named_parameters():
-                w.data = (params if name in params else buffers)[name][lane]
+                window = (params if name in params else buffers)[name][lane]
+                if type(w) is nn.Parameter:
+                    w.data = window
+                else:  # a tensor of another class
+                    _replace(module, w, nn.Parameter(window, w.requires_grad))
             bound = []
             for path, child in module.named_modules():
                 for name, b in child._buffers.items():
@@ -143,3 +147,11 @@ class Looped(Computation):
         self._bind(params, buffers)
         each = [self._scored(lane, x[lane], y[lane]) for lane in range(len(self.modules))]
         return {name: torch.stack([one[name] for one in each]) for name in each[0]}
+
+
+def _replace(module: nn.Module, old: nn.Parameter, new: nn.Parameter) -> None:
+    """Put a parameter in another's place, by each of its names."""
+    for child in module.modules():
+        for name, w in child._parameters.items():
+            if w is old:
+                child._parameters[name] = new

@@ -25,6 +25,7 @@ from harness import data as data_
 from harness import fusing, random
 from harness.augment import Augment
 from harness.buckets import Buckets, lengths, parts
+from harness.lanes import Lanes
 from harness.looped import Looped
 from harness.machine import PRECISIONS, arithmetic
 from harness.objectives import CrossEntropy, Objective, Output, having
@@ -316,6 +317,7 @@ class PackInFlight:
     def __init__(self, trainings: Sequence[Training], seeds: Sequence[int], device: str) -> None:
         one = trainings[0]
         self.one, self.device = one, device
+        self.each = Lanes()  # all that there is of each trial, but for what has a home of its own
         self.size = len(trainings)
         modules, masks = self._modules(trainings, seeds)
         found = one.vouched()
@@ -329,7 +331,7 @@ class PackInFlight:
             )
         buffers |= {name: params.pop(name).detach() for name in still}
         self.params = Flat({name: w.to(device) for name, w in params.items()})
-        self.buffers = {name: b.to(device) for name, b in buffers.items()}
+        self.each.buffers = {name: b.to(device) for name, b in buffers.items()}
         self.drops = [p for p, m in modules[0].named_modules() if isinstance(m, fusing.Dropout)]
         objective = having(one.loss, dict.fromkeys(one.loss.numbers, 0.0))
         self.program: fusing.Program | Looped
@@ -340,31 +342,35 @@ class PackInFlight:
             structure = fusing.structure(one.pad_to or one.model)
             self.program = fusing.program(structure, modules[0], objective, one.precision)
         self.splits = None if one.data is None else data_.load(one.data, device)
-        self.subset = self._subset(trainings)
+        self.each.subset = self._subset(trainings)
         self.buckets = self._buckets()
         self._parts: dict[str, Any] = {}  # what is scored together, of each split
         self.padded: int | None = None  # steps of the coming update, where it is cut short
         masks = {name: masks[name] for name in params} if masks else {}
         mask = self.params.lay(masks).to(device) if masks else None
         self.stepper = Stepper([t.optimizer for t in trainings], self.params, one.updates, mask)
-        self.lanes = list(range(self.size))  # which trials the lanes are
+        self.each.lanes = list(range(self.size))  # which trials the lanes are
         self.done: dict[int, Outcome] = {}
+        self._epoch: int | None = None  # whose batches are at hand
+        self._indices = torch.zeros(0)
         self._keys(trainings, list(seeds))
         self._losses = torch.full((one.updates + 1, self.size), torch.nan, device=device)
         self._counted = 0  # updates whose losses are in there; those of the latest wait
         self._latest: list[Tensor] = []
-        self.loss = torch.zeros(self.size, device=device)
-        self.recorded: list[tuple[int, dict[str, Tensor]]] = []
-        self.first_rate: Tensor | None = None
-        self.patience = torch.tensor(
+        self.each.loss = torch.zeros(self.size, device=device)
+        self.each.recorded = []
+        self.each.first_rate = None
+        self.each.patience = torch.tensor(
             [t.stop.patience if t.stop else math.inf for t in trainings], device=device
         )
-        self.best = torch.full((self.size,), math.inf, device=device)
-        self.waited = torch.zeros(self.size, device=device)
-        self.end = torch.full((self.size,), one.updates, device=device)  # the last step of each
+        self.each.best = torch.full((self.size,), math.inf, device=device)
+        self.each.waited = torch.zeros(self.size, device=device)
+        self.each.end = torch.full(
+            (self.size,), one.updates, device=device
+        )  # the last step of each
         # what each trial goes back to where it ends, if it does: (K, P), and buffers (K, ...)
-        self.kept: Tensor | None = None
-        self.kept_buffers: dict[str, Tensor] = {}
+        self.each.kept = None
+        self.each.kept_buffers = {}
         self._fresh_programs()
 
     def _modules(
@@ -411,33 +417,33 @@ class PackInFlight:
 
     def _keys(self, trainings: Sequence[Training], seeds: list[int]) -> None:
         """Keys of what is random, and the numbers of the loss that any trial uses."""
-        self.batch_keys = random.keys(seeds, "batches", self.device)
-        self.mask_keys = random.keys(seeds, "mask", self.device)
-        self.noise_keys = random.keys(seeds, "noise", self.device)
-        self.augment_keys = random.keys(seeds, "augment", self.device)
-        self.seeds = seeds
-        self.step_key = torch.zeros_like(self.mask_keys)
+        self.each.batch_keys = random.keys(seeds, "batches", self.device)
+        self.each.mask_keys = random.keys(seeds, "mask", self.device)
+        self.each.noise_keys = random.keys(seeds, "noise", self.device)
+        self.each.augment_keys = random.keys(seeds, "augment", self.device)
+        self.each.seeds = seeds
+        self.each.step_key = torch.zeros_like(self.each.mask_keys)
         # the step, where a graph can see it
         self.at = torch.zeros((), dtype=torch.int64, device=self.device)
         # every dropout layer mixes its own number into the step's key
         self.dropouts = [f"{path}.key".lstrip(".") for path in self.drops]
         for name in self.dropouts:
-            self.buffers[name] = self.step_key
-        self.numbers: dict[str, Tensor] = {}
+            self.each.buffers[name] = self.each.step_key
+        self.each.numbers = {}
         given = {"noise": [t.noise for t in trainings]} | {
             name: [float(getattr(t.loss, name)) for t in trainings]
             for name in self.one.loss.numbers
         }
         for name, values in given.items():
             if any(values):
-                self.numbers[name] = torch.tensor(values, device=self.device)
-        if "noise" in self.numbers:
-            self.numbers["noise_key"] = torch.zeros_like(self.noise_keys)
+                self.each.numbers[name] = torch.tensor(values, device=self.device)
+        if "noise" in self.each.numbers:
+            self.each.numbers["noise_key"] = torch.zeros_like(self.each.noise_keys)
         if self.one.augment is not None:
             for name in Augment.numbers:
                 values = [float(getattr(t.augment, name)) for t in trainings]
-                self.numbers[name] = torch.tensor(values, device=self.device)
-            self.numbers["augment_key"] = torch.zeros_like(self.augment_keys)
+                self.each.numbers[name] = torch.tensor(values, device=self.device)
+            self.each.numbers["augment_key"] = torch.zeros_like(self.each.augment_keys)
 
     def _fresh_programs(self) -> None:
         self.chosen: Tensor | None = None  # (K, B) examples of the coming update
@@ -470,6 +476,18 @@ class PackInFlight:
         if len(self._latest) == GATHERED:
             _ = self.losses
 
+    @property
+    def buffers(self) -> dict[str, Tensor]:
+        """(K, ...), with the parameters that never move."""
+        found: dict[str, Tensor] = self.each.buffers
+        return found
+
+    @property
+    def loss(self) -> Tensor:
+        """(K,) of the latest update."""
+        found: Tensor = self.each.loss
+        return found
+
     # --- one update ------------------------------------------------------------------------------
 
     def batch(self) -> tuple[Tensor, ...]:
@@ -486,26 +504,26 @@ class PackInFlight:
     def _take_gradient(self) -> None:
         step = self.step if self.device == "cpu" else self.at
         if self.dropouts:
-            self.step_key.copy_(random.mix(self.mask_keys, step))
-        if "noise" in self.numbers:
-            self.numbers["noise_key"].copy_(random.mix(self.noise_keys, step))
-        if "augment_key" in self.numbers:
-            self.numbers["augment_key"].copy_(random.mix(self.augment_keys, step))
+            self.each.step_key.copy_(random.mix(self.each.mask_keys, step))
+        if "noise" in self.each.numbers:
+            self.each.numbers["noise_key"].copy_(random.mix(self.each.noise_keys, step))
+        if "augment_key" in self.each.numbers:
+            self.each.numbers["augment_key"].copy_(random.mix(self.each.augment_keys, step))
         batch = self.batch()
         if self.padded not in self._calls:
             self._calls[self.padded] = self.program.gradients(
-                self.params.views, self.buffers, batch, self.numbers, self.stepper.parts
+                self.params.views, self.each.buffers, batch, self.each.numbers, self.stepper.parts
             )
         losses = self._calls[self.padded](batch)
         self.stepper.taken()
         if self.device == "cpu":
-            self.loss = losses
+            self.each.loss = losses
         else:
-            self.loss.copy_(losses)  # a graph that is launched again writes to the same memory
+            self.each.loss.copy_(losses)  # a graph that is launched again writes to the same memory
 
     def _sow(self, lane: int, training: bool) -> None:
         """Before a lane that cannot be fused: its module may draw random numbers of its own."""
-        seed = random.torch_seed(self.seeds[lane], "mask") ^ (2 * self.step + (not training))
+        seed = random.torch_seed(self.each.seeds[lane], "mask") ^ (2 * self.step + (not training))
         fusing.sow(seed)
         if self.device != "cpu":
             torch.cuda.manual_seed(seed)
@@ -534,7 +552,7 @@ class PackInFlight:
         with self._left_out():
             self._apply()
         if step == 0:
-            self.first_rate = self.stepper.mean_rate()
+            self.each.first_rate = self.stepper.mean_rate()
 
     @contextlib.contextmanager
     def _left_out(self) -> Iterator[None]:
@@ -554,13 +572,13 @@ class PackInFlight:
 
     def batches(self, epoch: int) -> Tensor:
         """(updates, K, B) indices of one epoch: each trial's own permutation of its examples."""
-        if getattr(self, "_epoch", None) != (epoch, self.size):
+        if self._epoch != epoch:
             assert self.one.data is not None and self.one.batch_size is not None
             n = data_.train_size(self.one.data)
             size = min(self.one.batch_size, n)
-            order = random.permutation(random.mix(self.batch_keys, epoch), n)  # (K, n)
-            if self.subset is not None:
-                order = self.subset.gather(1, order)
+            order = random.permutation(random.mix(self.each.batch_keys, epoch), n)  # (K, n)
+            if self.each.subset is not None:
+                order = self.each.subset.gather(1, order)
             if self.buckets is not None:
                 self._indices = self.buckets.batches(order, epoch)
             else:
@@ -570,24 +588,20 @@ class PackInFlight:
             self._steps: list[int | None] = [None] * self.one.epoch
             if self.buckets is not None:
                 self._steps = [*self.buckets.steps(epoch)]
-            self._epoch = (epoch, self.size)
+            self._epoch = epoch
         return self._indices
 
     def run(self) -> None:
         """All updates, recording as declared."""
         one = self.one
-        started, counted = time.perf_counter(), 0
         for step in range(one.updates):
             self.gradient(step)
-            self._count(self.loss)
+            self._count(self.each.loss)
             if self._due(step):
                 self.record(step)
-                if step and (one.data is not None or one.stop is not None):
-                    each = (time.perf_counter() - started) / max(1, step - counted)
-                    if not self.compact(step, each):
-                        return
-                    if self.chosen is None:  # compacted: another program from here on
-                        started, counted = time.perf_counter(), step
+                ends = one.data is not None or one.stop is not None
+                if step and ends and not self.compact(step):
+                    return
             self.move(step)
         self._close()
 
@@ -601,7 +615,7 @@ class PackInFlight:
         updates = self.one.updates
         if self.splits is None:
             self.gradient(updates)
-            self.losses[-1] = self.loss
+            self.losses[-1] = self.each.loss
         else:
             # the mean over the last epoch's batches stands for the training loss
             self.losses[-1] = _mean(self.losses[max(0, updates - self.one.epoch) : -1])
@@ -609,23 +623,21 @@ class PackInFlight:
 
     # --- trials that have ended ------------------------------------------------------------------
 
-    def compact(self, step: int, each: float) -> bool:
-        """Leave out the lanes of trials that have ended, where that pays; whether any are left.
-
-        Args:
-            step: Where training is.
-            each: Seconds of an update so far.
-        """
-        over = (self.end <= step) | ~self.losses[: step + 1].isfinite().all(0)  # (K,)
+    def compact(self, step: int) -> bool:
+        """Leave out the lanes of trials that have ended, where that pays by forecast; whether any
+        are left."""
+        over = (self.each.end <= step) | ~self.losses[: step + 1].isfinite().all(0)  # (K,)
         alive = (~over).nonzero().flatten()
         if not len(alive):
             return False
         if len(alive) == 1 and self.size > 2:  # never alone: see `train`
             alive = torch.cat([alive, over.nonzero()[:1].flatten()])
+        # last bits may depend on a pack's size: no clock may choose it
         if self.device == "cpu":
-            saved = each * (1 - len(alive) / self.size) * (self.one.updates - step)
-            pays = saved > PAYS * 0.1 * len(self._gradients)
-        else:  # other sizes have other last bits there: no clock may choose them
+            saved = (1 - len(alive) / self.size) * (self.one.updates - step)  # updates' worth
+            traced = RETRACED * len(self._gradients) if self.program.fused else 0
+            pays = saved > PAYS * traced
+        else:
             pays = 2 * len(alive) <= self.size
         if len(alive) < self.size and pays:
             self.keep(alive)
@@ -636,29 +648,15 @@ class PackInFlight:
         staying = set(alive.tolist())
         for lane, outcome in enumerate(self._lane_outcomes()):
             if lane not in staying:
-                self.done[self.lanes[lane]] = outcome
-        self.lanes = [self.lanes[i] for i in alive.tolist()]
-        self.seeds = [self.seeds[i] for i in alive.tolist()]
-        self.size = len(self.lanes)
+                self.done[self.each.lanes[lane]] = outcome
+        self.each.keep(alive)
+        self.size = len(self.each.lanes)
         self.params.keep(alive)
         self.stepper.keep(alive)
         if isinstance(self.program, Looped):
             self.program.keep(alive.tolist())
-        for name in ("batch_keys", "mask_keys", "noise_keys", "augment_keys", "step_key", "loss",
-                     "patience", "best", "waited", "end", "subset", "kept"):  # fmt: skip
-            if getattr(self, name) is not None:
-                setattr(self, name, getattr(self, name)[alive].contiguous())
-        self.kept_buffers = {name: b[alive] for name, b in self.kept_buffers.items()}
         self._losses = self.losses[:, alive].contiguous()
-        self.buffers = {name: b[alive].contiguous() for name, b in self.buffers.items()}
-        for name in self.dropouts:
-            self.buffers[name] = self.step_key
-        self.numbers = {name: n[alive].contiguous() for name, n in self.numbers.items()}
-        self.recorded = [
-            (step, {name: v[alive] for name, v in row.items()}) for step, row in self.recorded
-        ]
-        if self.first_rate is not None:
-            self.first_rate = self.first_rate[alive]
+        self._epoch, self._indices = None, torch.zeros(0)
         self._fresh_programs()
 
     def _stop(self, step: int, metrics: dict[str, Tensor]) -> None:
@@ -671,35 +669,37 @@ class PackInFlight:
                 f"Stop.metric is {stop.metric!r}; allowed: {', '.join(sorted(metrics))}"
             )
         value = metrics[stop.metric] * (-1 if stop.better == "high" else 1)
-        improved = value < self.best
-        self.best = torch.where(improved, value, self.best)
-        self.waited = torch.where(improved, 0, self.waited + 1)
-        ends = (self.waited >= self.patience) & (self.end > step)
-        self.end = torch.where(ends, step, self.end)
+        improved = value < self.each.best
+        self.each.best = torch.where(improved, value, self.each.best)
+        self.each.waited = torch.where(improved, 0, self.each.waited + 1)
+        ends = (self.each.waited >= self.each.patience) & (self.each.end > step)
+        self.each.end = torch.where(ends, step, self.each.end)
         if stop.restore:
             self._keep_best(improved)
-            self._restore(self.end == step)
+            self._restore(self.each.end == step)
 
     def _keep_best(self, improved: Tensor) -> None:
         """Remember the parameters and running statistics of the trials that are at their best."""
-        if self.kept is None:
-            self.kept = self.params.all.clone()
-            self.kept_buffers = {
-                name: b.clone() for name, b in self.buffers.items() if name not in self.dropouts
+        if self.each.kept is None:
+            self.each.kept = self.params.all.clone()
+            self.each.kept_buffers = {
+                name: b.clone()
+                for name, b in self.each.buffers.items()
+                if name not in self.dropouts
             }
             return
-        self.kept = torch.where(improved.unsqueeze(1), self.params.all, self.kept)
-        for name, before in self.kept_buffers.items():
+        self.each.kept = torch.where(improved.unsqueeze(1), self.params.all, self.each.kept)
+        for name, before in self.each.kept_buffers.items():
             where = improved.view(-1, *(1,) * (before.dim() - 1))
-            self.kept_buffers[name] = torch.where(where, self.buffers[name], before)
+            self.each.kept_buffers[name] = torch.where(where, self.each.buffers[name], before)
 
     def _restore(self, ending: Tensor) -> None:
         """Put the ending trials back to their best; nothing that they do later counts."""
-        assert self.kept is not None
-        self.params.all.copy_(torch.where(ending.unsqueeze(1), self.kept, self.params.all))
-        for name, best in self.kept_buffers.items():
+        assert self.each.kept is not None
+        self.params.all.copy_(torch.where(ending.unsqueeze(1), self.each.kept, self.params.all))
+        for name, best in self.each.kept_buffers.items():
             where = ending.view(-1, *(1,) * (best.dim() - 1))
-            self.buffers[name].copy_(torch.where(where, best, self.buffers[name]))
+            self.each.buffers[name].copy_(torch.where(where, best, self.each.buffers[name]))
 
     # --- measuring -------------------------------------------------------------------------------
 
@@ -714,17 +714,17 @@ class PackInFlight:
             metrics |= self._scores("valid") | self._scores("test")
         self._stop(step, metrics)
         ending = None
-        if self.kept is not None or any(probe.at_end for probe in self.one.probes):
-            ending = self.end == step
-        if self.kept is not None and ending is not None and bool(ending.any()):
+        if self.each.kept is not None or any(probe.at_end for probe in self.one.probes):
+            ending = self.each.end == step
+        if self.each.kept is not None and ending is not None and bool(ending.any()):
             metrics |= self._scores("valid") | self._scores("test")
         moment = Moment(
-            step, self.params.views, loss, self.losses[: step + 1], metrics, self.recorded,
-            self.first_rate, self.stepper.mean_rate,
-            self.stepper.parts, self.buffers, self.program,
+            step, self.params.views, loss, self.losses[: step + 1], metrics, self.each.recorded,
+            self.each.first_rate, self.stepper.mean_rate,
+            self.stepper.parts, self.each.buffers, self.program,
             None if self.splits is None else self.splits.train,
             {} if self.stepper.mask is None else self.params.cut(self.stepper.mask),
-            self.splits, self.subset,
+            self.splits, self.each.subset,
         )  # fmt: skip
         for probe in self.one.probes:
             if not probe.at_end:
@@ -732,13 +732,13 @@ class PackInFlight:
             elif ending is not None and bool(ending.any()):
                 found = probe.read(moment)
                 metrics |= {n: torch.where(ending, v, torch.nan) for n, v in found.items()}
-        self.recorded.append(
+        self.each.recorded.append(
             (step, {name: value.detach().clone() for name, value in metrics.items()})
         )
 
     def _recent_loss(self, step: int) -> Tensor:
         """Mean training loss of the batches since the last row (before the first: of that batch)."""
-        since = self.recorded[-1][0] if self.recorded else 0
+        since = self.each.recorded[-1][0] if self.each.recorded else 0
         return _mean(self.losses[since : max(step, since + 1)])
 
     def _scores(self, split: str) -> dict[str, Tensor]:
@@ -751,7 +751,7 @@ class PackInFlight:
             self._parts[split] = parts(x, EVAL_ROWS[where])
         for rows, steps in self._parts[split]:
             chunk_x, chunk_y = (cut(part, steps)[rows] for part in (x, y))
-            part = self.program.score(self.params.views, self.buffers, chunk_x, chunk_y)
+            part = self.program.score(self.params.views, self.each.buffers, chunk_x, chunk_y)
             for name, value in part.items():
                 share = value * (len(chunk_x) / len(x))
                 totals[name] = totals[name] + share if name in totals else share
@@ -759,16 +759,16 @@ class PackInFlight:
 
     def outcomes(self) -> list[Outcome]:
         """Rows and status of every trial, on the host, in the order they came in."""
-        found = dict(zip(self.lanes, self._lane_outcomes(), strict=True))
+        found = dict(zip(self.each.lanes, self._lane_outcomes(), strict=True))
         return [outcome for _, outcome in sorted({**found, **self.done}.items())]
 
     def _lane_outcomes(self) -> list[Outcome]:
-        losses, end = self.losses.cpu().numpy(), self.end.cpu().numpy()  # (steps + 1, K), (K,)
+        losses, end = self.losses.cpu().numpy(), self.each.end.cpu().numpy()  # (steps + 1, K), (K,)
         inside = np.arange(len(losses))[:, None] <= end
-        reached = self.recorded[-1][0] if self.recorded else 0
+        reached = self.each.recorded[-1][0] if self.each.recorded else 0
         bad = ~np.isfinite(losses) & inside & (np.arange(len(losses))[:, None] <= reached)
         first_bad = np.where(bad.any(0), bad.argmax(0), math.inf)  # (K,)
-        steps = np.array([step for step, _ in self.recorded])
+        steps = np.array([step for step, _ in self.each.recorded])
         columns = self._columns()  # each (records, K)
         outcomes = []
         for lane in range(self.size):
@@ -793,10 +793,10 @@ class PackInFlight:
     def _columns(self) -> dict[str, np.ndarray]:
         """Each metric at every recorded step, (records, K) on the host; NaN where not measured."""
         columns: dict[str, np.ndarray] = {}
-        for number, (_, row) in enumerate(self.recorded):
+        for number, (_, row) in enumerate(self.each.recorded):
             for name in row:
                 if name not in columns:
-                    columns[name] = np.full((len(self.recorded), self.size), np.nan)
+                    columns[name] = np.full((len(self.each.recorded), self.size), np.nan)
             if row:
                 stacked = torch.stack([v.float() for v in row.values()]).cpu().numpy()  # (M, K)
                 for name, values in zip(row, stacked, strict=True):
@@ -808,6 +808,7 @@ LOSSES = ("train_loss", "valid_loss", "test_loss")
 GATHERED = 256  # updates whose losses wait, at most
 CAPTURED = 4  # calls until a GPU's graph is there
 PAYS = 1.5  # compacting must save this many times what tracing anew costs
+RETRACED = 60  # which is as much as so many updates
 
 
 class Repeated:

@@ -19,7 +19,6 @@ from types import MappingProxyType
 from typing import Any
 
 from harness import data, fingerprint, sizing
-from harness.fusing import numbers_of, work_of
 from harness.packs import Outcome, Training
 from harness.search import Search
 from harness.study import FINAL_SEEDS, Source, Study, Trial, make_trial
@@ -280,19 +279,18 @@ class Packer:
 
     Args:
         study: Declares each trial's Training.
-        size: Most trials a pack; None leaves it to what this machine does best.
+        size: Most trials a pack; None leaves it to a forecast of what is fastest.
         workers: Packs that train at once: there are at least as many, where trials allow.
         device: Where packs will train.
-        measure: Whether a size that is not known may be measured, where the group is large.
         longest: Seconds that a pack may be forecast to take, where more than a trial is in it.
     """
 
     def __init__(
         self, study: Study, size: int | None = None, workers: int = 1, device: str = "cpu",
-        measure: bool = False, longest: float = math.inf,
+        longest: float = math.inf,
     ) -> None:  # fmt: skip
         self.study, self.size, self.workers = study, size, workers
-        self.device, self.measure, self.longest = device, measure, longest
+        self.device, self.longest = device, longest
         self.count = 0
 
     def pack(self, trials: list[Trial]) -> list[Pack]:
@@ -306,9 +304,9 @@ class Packer:
         packs = []
         for label, members in groups.items():
             (base, each), lone = about[label]
-            size = self._size(members, 0.0 if lone else each * len(members))
+            size = self._size(members)
             if not self.size and base + each * size > self.longest:
-                size = max(1, int((self.longest - base) / each))
+                size = max(1, int((self.longest - base) / each + 1e-6))
             parts = math.ceil(len(members) / size)
             parts = max(parts, min(math.ceil(self.workers / len(groups)), len(members) // SPLIT))
             even = math.ceil(len(members) / parts)
@@ -318,16 +316,14 @@ class Packer:
                 packs.append(Pack(f"p{self.count:05d}", part, base, each, lone))
         return sorted(packs, key=lambda pack: -pack.cost)
 
-    def _size(self, members: list[Trial], seconds: float) -> int:
+    def _size(self, members: list[Trial]) -> int:
         """Most trials a pack of this group."""
         if self.size or len(members) <= sizing.SIZES[0]:
-            return self.size or sizing.PACK_SIZE
+            return self.size or sizing.SIZES[0]
         training = self.study.trial(members[0])
         if not isinstance(training, Training):
-            return sizing.PACK_SIZE
-        if self.measure and seconds > MEASURE_FROM:
-            return sizing.measured(training, self.device, self.workers)
-        return sizing.remembered(training, self.device)
+            return sizing.SIZES[0]
+        return sizing.pack_size(training, self.device, self.workers)
 
     def halve(self, pack: Pack) -> list[Pack]:
         """Two halves of a pack that did not come back."""
@@ -353,38 +349,16 @@ class Packer:
                 label = declared.signature()
                 hash(label)
                 why = declared.why_alone()
-                return (label if not why else (label, trial.key)), _seconds(declared, label), why
+                cost = sizing.seconds(declared, self.device)
+                return (label if not why else (label, trial.key)), cost, why
             except Exception as error:
                 return ("alone", trial.key), (0.0, 1.0), f"its model raises {type(error).__name__}"
         return ("alone", trial.key), (0.0, 1.0), "it is a generator of rows"
 
 
-# Measured on one core of a 2-core cloud machine (torch 2.13): an update of a fused pack costs this
-# much whatever it holds, each of the model's operations so much more, and its arithmetic runs at
-# this rate.
-SECONDS_AN_UPDATE = 6e-4
-SECONDS_AN_OPERATION = 3e-6
-FLOPS = 2e10
-MEASURE_FROM = 20.0  # seconds of work in a group from which measuring its pack size pays
 SPLIT = 8  # trials a pack, below which a group is not split to give every worker some
 SECONDS_A_RECORD = 0.012  # one child run in MLflow's SQLite store
 SECONDS_TO_START = 12.0  # Ray, MLflow's import, the workers' imports, the report
-
-
-def _seconds(training: Training, signature: tuple[Any, ...]) -> tuple[float, float]:
-    """Estimated seconds of a pack on one core: in any case, and for each trial in it.
-
-    Forward and backward take three times the forward pass; a split is scored at every record.
-    """
-    updates, sample = training.updates, training.sample()
-    if sample is None:  # the output is itself the loss
-        return updates * SECONDS_AN_UPDATE, updates * (6 * numbers_of(signature[0]) / FLOPS + 2e-6)
-    work = work_of(training.pad_to or training.model, sample)
-    every = training.every or training.epoch
-    records = len(every) if isinstance(every, tuple) else updates // every + 1
-    scored = records * training.scored()
-    each = work.flops * (3 * updates * (training.batch_size or 1) + scored) / FLOPS + updates * 2e-6
-    return updates * (SECONDS_AN_UPDATE + work.operations * SECONDS_AN_OPERATION), each
 
 
 def dry_run(

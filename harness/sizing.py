@@ -1,151 +1,106 @@
-"""How many trials a pack should hold: measured on this machine once, and remembered. Layer 3.
+"""How long training takes and how many trials a pack should hold, by forecast. Layer 3.
 
 A larger pack spreads the fixed cost of an update over more trials, until arithmetic or memory is
-what it waits for. A trial's rows do not depend on the size.
+what it waits for. No clock is asked: a trial's last bits may depend on the size of its pack, and
+the same command on the same kind of machine gives the same rows.
 """
 
 from __future__ import annotations
 
-import contextlib
-import dataclasses
 import functools
-import gc
-import hashlib
-import json
 import os
-import tempfile
-import time
-from pathlib import Path
+from dataclasses import dataclass
 
 import torch
 
-from harness import provenance
-from harness.machine import arithmetic
-from harness.packs import CAPTURED, PackInFlight, Training
+from harness.fusing import numbers_of, structure, work_of
+from harness.packs import Training
 
-PACK_SIZE = 64  # where nothing was measured
 SIZES = (8, 16, 32, 64, 128, 256, 512)
 GAIN = 1.1  # a size that doubles the pack must raise the throughput by this to be worth it
-SECONDS = 0.15  # of updates timed at each size
-MEMORY_SHARE = 0.5  # of the free memory that packs may fill
+MEMORY_SHARE = 0.5  # of the memory that packs may fill
 
 
-def remembered(training: Training, device: str) -> int:
-    """The measured size for trainings like this one, or `PACK_SIZE` where there is none."""
-    return _read().get(_key(training, device), PACK_SIZE)
-
-
-def measured(training: Training, device: str, workers: int = 1) -> int:
-    """The best size for trainings like this one; measured now, unless it is remembered.
+@dataclass(frozen=True)
+class Kind:
+    """What a device takes, by measurements on one.
 
     Args:
-        training: One of the trainings; it is not trained to the end.
+        pack: Seconds to begin and end a pack: building modules, tracing code, going to a worker.
+        update: Seconds of an update of a fused pack, whatever it holds.
+        operation: Seconds of each of the model's operations in it.
+        flops: Multiplications and additions a second.
+        copies: Of a trial's parameters that are held: gradients, slots, what rules make.
+    """
+
+    pack: float
+    update: float
+    operation: float
+    flops: float
+    copies: int
+
+
+# One core of a 2-core cloud machine, torch 2.13; one NVIDIA H100, torch 2.11, in replays of graphs.
+KINDS = {"cpu": Kind(0.2, 6e-4, 3e-6, 4e10, 8), "cuda": Kind(2.0, 1e-4, 4e-6, 4e12, 20)}
+
+
+def kind(device: str) -> Kind:
+    """Of a device's name."""
+    return KINDS.get(device.split(":")[0], KINDS["cuda"])
+
+
+def seconds(training: Training, device: str = "cpu") -> tuple[float, float]:
+    """Estimated seconds of a pack on one worker: in any case, and for each trial in it.
+
+    Forward and backward take three times the forward pass; a split is scored at every record.
+    """
+    here, updates, sample = kind(device), training.updates, training.sample()
+    model = training.pad_to or training.model
+    if sample is None:  # the output is itself the loss
+        arithmetic = 6 * numbers_of(structure(model)) / here.flops
+        return here.pack + updates * here.update, updates * (arithmetic + 2e-6)
+    work = work_of(model, sample)
+    every = training.every or training.epoch
+    records = len(every) if isinstance(every, tuple) else updates // every + 1
+    scored = records * training.scored()
+    flops = work.flops * (3 * updates * (training.batch_size or 1) + scored)
+    base = here.pack + updates * (here.update + work.operations * here.operation)
+    return base, flops / here.flops + updates * 2e-6
+
+
+def held(training: Training, device: str = "cpu") -> int:
+    """Estimated bytes that each trial of a pack holds."""
+    model, sample = training.pad_to or training.model, training.sample()
+    own = 4 * numbers_of(structure(model)) * kind(device).copies
+    if sample is None:
+        return own
+    graphs = training.buckets if device != "cpu" else 1  # one for each length
+    return own + 2 * graphs * work_of(model, sample).size * (training.batch_size or 1)
+
+
+def pack_size(training: Training, device: str = "cpu", workers: int = 1) -> int:
+    """How many trials like this one a pack should hold: as many as still make it faster by the
+    forecast, and as fit in their share of the machine's memory.
+
+    Args:
+        training: One of the trainings.
         device: "cpu" or "cuda".
         workers: Packs that will share the memory.
     """
-    key = _key(training, device)
-    known = _read()
-    if key not in known:
-        if device != "cpu" and training.updates <= CAPTURED:
-            return PACK_SIZE  # it is over before there is a graph
-        best = _measure(training, device, workers)
-        if device != "cpu":
-            gc.collect()
-            torch.cuda.empty_cache()  # other processes train there
-        if not best:  # it did not fit now; it may another time
-            return SIZES[0]
-        known = _read() | {key: best}
-        _write(known)
-    return known[key]
-
-
-def _measure(training: Training, device: str, workers: int) -> int:
-    """The best size, or 0 where not even the smallest could be run."""
-    best, throughput = 0, 0.0
-    with arithmetic(training.precision):
-        for size in SIZES:
-            try:
-                rate, most = _rate(training, device, size)
-            except (RuntimeError, MemoryError):  # out of memory
-                break
-            if best and rate < throughput * GAIN:
-                break
-            best, throughput = size, rate
-            if 2 * most > MEMORY_SHARE * free_memory(device) / workers:
-                break
+    base, each = seconds(training, device)
+    most = MEMORY_SHARE * memory(device) / workers / held(training, device)
+    best = SIZES[0]
+    for size in SIZES[1:]:
+        gain = size / (base + each * size) / (best / (base + each * best))
+        if size > most or gain < GAIN:
+            break
+        best = size
     return best
 
 
-def _rate(training: Training, device: str, size: int) -> tuple[float, int]:
-    """Trial updates a second at one size, and the most bytes that an update held."""
-    longest = dataclasses.replace(training, buckets=1)  # each length would be traced
-    pack = PackInFlight([longest] * size, list(range(size)), device)
-    try:
-        return _timed(pack, size), pack.program.most_bytes
-    finally:
-        pack.close()
-
-
-def _timed(pack: PackInFlight, size: int) -> float:
-    """Trial updates a second of one pack."""
-    training, device = pack.one, pack.device
-    if device != "cpu" and pack.splits is not None:
-        pack.program.score(pack.params.views, pack.buffers, *pack.splits.valid)  # must fit, too
-    updates, seconds = 0, 0.0
-    unlike = 1 if device == "cpu" else CAPTURED  # the first traces, and a GPU's graphs come later
-    for step in range(training.updates):
-        started = time.perf_counter()
-        pack.update(step)
-        if device != "cpu":
-            torch.cuda.synchronize()
-        if step >= unlike:
-            seconds += time.perf_counter() - started
-            updates += 1
-        if seconds > SECONDS:
-            break
-    return updates * size / max(seconds, 1e-9)
-
-
-def free_memory(device: str) -> int:
-    """Bytes that can still be taken, on the device or in the machine."""
-    if device != "cpu":
-        return int(torch.cuda.mem_get_info()[0])
-    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-
-
-# --- remembering ---------------------------------------------------------------------------------
-
-
 @functools.cache
-def _machine(device: str) -> str:
-    about = provenance.describe()
-    return " | ".join(about[name] for name in ("cpu", "cores", "gpu", "torch")) + f" | {device}"
-
-
-def _key(training: Training, device: str) -> str:
-    bare = dataclasses.replace(training, epochs=None, steps=1, every=None, probes=())
-    content = repr((_machine(device), bare.signature()))
-    return hashlib.sha256(content.encode()).hexdigest()[:16]
-
-
-def _file() -> Path:
-    import pooch  # for the platform's cache folder
-
-    return Path(pooch.os_cache("harness")) / "pack-sizes.json"
-
-
-def _read() -> dict[str, int]:
-    try:
-        found = json.loads(_file().read_text())
-        return {str(key): int(size) for key, size in found.items()}
-    except (OSError, ValueError, AttributeError):  # none yet, or not ours: measure again
-        return {}
-
-
-def _write(known: dict[str, int]) -> None:
-    """Whole or not at all; a folder that cannot be written costs only measuring again."""
-    with contextlib.suppress(OSError):
-        _file().parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", dir=_file().parent, delete=False) as file:
-            json.dump(known, file, indent=1)
-        os.replace(file.name, _file())
+def memory(device: str) -> int:
+    """Bytes of the device or the machine, of which others may have taken some."""
+    if device != "cpu":
+        return int(torch.cuda.get_device_properties(0).total_memory)
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

@@ -66,7 +66,7 @@ def vouch(model: Builder, objective: Objective, examples: tuple[Tensor, ...], si
     with drawing():
         try:
             alone = [build(model, seed) for seed in range(LANES)]
-            parts = _shortened(alone[0], objective, parts)
+            parts = _shortened(build(model, 0), objective, parts)
             with drawing(0):
                 _run(build(model, 0), objective, parts[0], True)
         except Exception:

@@ -120,8 +120,13 @@ class Moves(TorchFunctionMode):
             given, rest = kwargs, args[1:]
             if rest and isinstance(rest[0], str | torch.device):
                 given, rest = {"device": rest[0], **kwargs}, rest[1:]
+                given |= {"dtype": rest[0]} if rest and rest[0] is not None else {}
+                rest = rest[2:]  # whether the host waits
+                given.pop("non_blocking", None)
             device = given.get("device")
             if device is not None and on_gpu(device) != isinstance(args[0], OnDevice):
+                given = {name: value for name, value in given.items() if value is not None}
+                given.pop("memory_format", None)
                 assert not rest and given.keys() <= {"device", "dtype"}, (args, kwargs)
                 return aten._to_copy.default(args[0], **{**given, "device": torch.device(device)})
         if func in (torch.tensor, torch.as_tensor) and on_gpu(kwargs.get("device")):

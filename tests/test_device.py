@@ -19,7 +19,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from harness import packs, sizing, work
+from harness import packs, work
 from harness.augment import Augment
 from harness.cells import Recurrent
 from harness.data import Data, Splits
@@ -164,14 +164,6 @@ def test_what_cannot_fuse(device: Device, model: Any) -> None:
     """A graph would draw the same random numbers at every update, so there is none of its
     gradient."""
     device.check([make(model)] * 2)
-
-
-def test_a_pack_size_is_measured_in_replays(device: Device, monkeypatch) -> None:
-    monkeypatch.setattr(sizing, "SECONDS", math.inf)
-    with device.there():
-        rate, held = sizing._rate(make(MODELS["layernorm"], epochs=2), device.name, 8)
-    assert rate > 0
-    assert held > 0
 
 
 @pytest.mark.parametrize("name", [name for name in STUDIES if name != "nas"])

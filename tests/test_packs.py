@@ -12,11 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from harness import random
+from harness import packs, random
+from harness.augment import Augment
 from harness.data import Data, load
+from harness.fusing import Program
 from harness.models import MLP, Descent
+from harness.objectives import CrossEntropy
 from harness.optimizers import Optimizer
-from harness.packs import Moment, Outcome, Training, train
+from harness.packs import Moment, Outcome, Stop, Training, train
 from harness.probes import EffectiveRate, Position, RecordTo, StepsTo
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -198,3 +201,36 @@ def test_models_that_keep_different_things_do_not_fuse() -> None:
     assert one == made(1.0, torch.tanh).signature()
     assert one != made(0.5, torch.tanh).signature()
     assert one != made(1.0, torch.sigmoid).signature()
+
+
+def test_what_is_held_of_each_trial_is_cut_with_the_pack() -> None:
+    """Whatever holds 11 of something holds three of it after eight trials have been left out:
+    a tensor that was forgotten would give trials each other's numbers."""
+
+    def sizes(value: object, seen: set[int]) -> set[int]:
+        if id(value) in seen or isinstance(value, str | Program | Training | Outcome):
+            return set()
+        seen.add(id(value))
+        if isinstance(value, torch.Tensor):
+            return set(value.shape)
+        if isinstance(value, dict):
+            return set().union(*(sizes(one, seen) for one in value.values()))
+        if isinstance(value, list | tuple):
+            return {len(value)}.union(*(sizes(one, seen) for one in value))
+        return sizes(vars(value), seen) if hasattr(value, "__dict__") else set()
+
+    training = Training(
+        lambda: nn.Sequential(nn.Linear(64, 5), nn.Dropout(0.3), nn.BatchNorm1d(5), nn.Linear(5, 10)),
+        Optimizer("adam", lr=0.01, l1=1e-4), data=Data("digits", 40, draw=0), epochs=9, batch_size=20,
+        noise=0.1, augment=Augment(shift=1.0), stop=Stop("valid_loss", 3, restore=True),
+        objective=CrossEntropy(0.1),
+    )  # fmt: skip
+    pack = packs.PackInFlight([training] * 11, range(11), "cpu")
+    for step in range(4):
+        pack.update(step)
+        pack.record(step)
+    assert 11 in sizes(pack, set())
+    pack.keep(torch.tensor([0, 3, 5]))
+    assert 11 not in sizes(pack, set())
+    assert 3 in sizes(pack, set())
+    pack.update(4)

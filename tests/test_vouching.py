@@ -133,7 +133,7 @@ def test_a_trial_whose_module_differs_in_python_leaves_the_pack() -> None:
     class Sometimes(Base):
         def __init__(self) -> None:
             super().__init__()
-            self.sign = -1.0 if self.a.weight[0, 0] > 0.1 else 1.0
+            self.sign = -1.0 if self.a.weight[0, 2] > 0.1 else 1.0
 
         def forward(self, x):
             return self.sign * super().forward(x)

@@ -176,7 +176,7 @@ def packer_for(study: Study, size: int | None, limit: float | None = None) -> Pa
         gpus = torch.cuda.device_count()
         workers = gpus * packs_a_gpu(cores, gpus)
     longest = math.inf if limit is None else limit / PACKS_A_LIMIT
-    return Packer(study, size, workers, device, measure=True, longest=longest)
+    return Packer(study, size, workers, device, longest=longest)
 
 
 def inline(session: Session) -> None:
