@@ -28,7 +28,9 @@ from rich.console import Console
 from rich.table import Table
 
 from harness import Budget, Claim, Float, Metric, Study, stats
-from harness.claims import Verdict, higher, judge, rows_for
+from harness.claims import Evidence, Verdict, higher, judge, rows_for
+from harness.claims.checks import difference_of
+from harness.claims.verdicts import Direction
 from harness.importance import fanova
 
 FILE = Path(__file__).resolve().parent / "calibration.json"
@@ -385,6 +387,56 @@ def family(
     return Rate(words, "6 claims, 3 arms alike, 2 tasks", outcome, n, studies, share(studies, errs))
 
 
+FAR = 20.0  # standard deviations: the worst score of a metric that has a finite one
+DIVERGING: tuple[tuple[str, Direction, float, float, float, str, float | None], ...] = (
+    # what, direction claimed, by how much a is lower where both train, shares of a and b that
+    # diverge, the verdict that is counted, how often it may be
+    ("a difference of arms alike", "below", 0.0, 0.1, 0.1, "any", LEVEL),
+    ("a difference of arms alike", "below", 0.0, 0.3, 0.3, "any", LEVEL),
+    ("a difference of arms alike", "below", 0.0, 0.5, 0.5, "any", LEVEL),
+    ("a better, by 1 where it trains", "below", 1.0, 1 / 3, 0.0, "supported", LEVEL),
+    ("as good, alike where they train", "within", 0.0, 1 / 3, 0.0, "supported", LEVEL),
+    ("a worse, alike where they train", "below", 0.0, 1 / 3, 0.0, "refuted", None),
+    ("a better by 2", "below", 2.0, 0.0, 0.0, "supported", None),
+    ("a better by 2", "below", 2.0, 0.0, 0.3, "supported", None),
+    ("a better by 2", "below", 2.0, 0.1, 0.1, "supported", None),
+    ("a better by 2", "below", 2.0, 0.3, 0.3, "supported", None),
+)  # fmt: skip
+
+
+def diverging(outcome: str, n: int, studies: int, g: Generator) -> list[Rate]:
+    """Verdicts on the losses of two arms of which some trials diverge, paired by seed.
+
+    The worst score is infinite, so that the mean is too and a median takes its place, or `FAR`
+    standard deviations off. Wrong is a difference of arms alike that diverge as often, and that an
+    arm is better, or as good, that is so where it trains and in a third of the seeds does not.
+    """
+    draw, spread = OUTCOMES[outcome], DEVIATION.get(outcome, 1.0)
+
+    def verdict(
+        worst: float, direction: Direction, gain: float, shares: tuple[float, float]
+    ) -> str:
+        a, b = (
+            np.where(g.random(n) < diverge, worst * spread, draw(g, n) - less * spread)
+            for less, diverge in zip((gain, 0.0), shares, strict=True)
+        )
+        margin = 2.0 * spread if direction == "within" else 0.0
+        found = Evidence(difference_of(a, b, direction), margin, direction)
+        if 2 * min(found.p_for(), found.p_against()) > LEVEL:
+            return "inconclusive"
+        return "supported" if found.p_for() < found.p_against() else "refuted"
+
+    rates = []
+    for worst in (math.inf, FAR):
+        words = "infinite" if math.isinf(worst) else f"{worst:g} deviations off"
+        for name, direction, gain, one, other, wanted, most in DIVERGING:
+            found = [verdict(worst, direction, gain, (one, other)) for _ in range(studies)]
+            rate = float(np.mean([v != "inconclusive" if wanted == "any" else v == wanted for v in found]))  # fmt: skip
+            shares = f"{100 * one:.0f} and {100 * other:.0f} % diverge, worst score {words}"
+            rates.append(Rate(name, shares, outcome, n, studies, rate, most))
+    return rates
+
+
 EFFECTS = (0.5, 1.0, 2.0)  # standard deviations of one arm's outcome
 
 
@@ -482,6 +534,7 @@ def tasks(studies: int, sizes: tuple[int, ...]) -> list[Task]:
             found.append(("tests", 0, outcome, n, studies))
             found.append(("family", 0, outcome, n, max(1, studies // 10)))
             found.append(("power", 0, outcome, n, max(1, studies // 4)))
+            found.append(("diverging", 0, outcome, n, max(1, studies // 4)))
         rounds = max(1, studies // 20)
         found.append(("rounds", 1, outcome, LOOKS[1][-1], rounds))
         for i in range(len(LOOKS)):
@@ -506,6 +559,8 @@ def do(task: Task) -> list[Row] | list[Rate]:
         rule = functools.partial(judge, looks=LOOKS[i])
         words = f"judge, looks at {', '.join(map(str, LOOKS[i]))} seeds"
         return [family(outcome, n, studies, g, rule, words)]
+    if what == "diverging":
+        return diverging(outcome, n, studies, g)
     if what == "looks":
         return [looks(outcome, LOOKS[i], n, studies, g)]
     return power(outcome, n, studies, g)

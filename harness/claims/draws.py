@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from harness import stats
-from harness.claims.checks import Check, Difference, Place
+from harness.claims.checks import Check, Difference, Place, unbounded
 from harness.claims.reading import place, rows_of, values
 from harness.claims.verdicts import MIN_SEEDS, Evidence, Missing
 from harness.study import InvalidStudy, Study
@@ -106,7 +106,7 @@ class Best(Difference):
             f"Welch's t on the best {self.share:.0%} of draws by "
             f"{self._by(study).replace('_', ' ')}, {len(a)} and {len(b)} trials, not paired"
         )
-        note = "; ".join(filter(None, [one, other]))
+        note = "; ".join(filter(None, [one, other, self._unbounded(a, b)]))
         return Evidence(stats.welch(a, b), self.margin, self.direction, note, test)
 
     def planted(self, study: Study, seeds: int, hold: bool) -> pd.DataFrame:
@@ -202,6 +202,7 @@ class BestLevel(Best):
             f"mean of the best {self.share:.0%} of draws by {self._by(study).replace('_', ' ')}, "
             "Student's t over trials, two one-sided tests"
         )
+        note = "; ".join(filter(None, [note, unbounded([(self.arm, column)], self.replication)]))
         return Evidence(stats.Mean(column - self.value), self.margin, self.direction, note, test)
 
     def planted(self, study: Study, seeds: int, hold: bool) -> pd.DataFrame:
