@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from harness import stats
-from harness.claims.reading import enough, rows_for, values
+from harness.claims.reading import enough, place, rows_for, values
 from harness.claims.verdicts import At, Direction, Evidence
 from harness.study import InvalidStudy, Study
 
@@ -124,16 +124,16 @@ def _joined(notes: Iterable[str]) -> str:
 
 
 def alike(column: np.ndarray, unit: str = "seed") -> str:
-    """A note where every replication unit gave the same number, and so no spread."""
-    return f"all {len(column)} {unit}s gave the same number" if stats.all_same(column) else ""
+    """What a test's description adds where every unit gave the same number, and so no spread."""
+    return f"; all {len(column)} {unit}s gave the same number" if stats.all_same(column) else ""
 
 
 def unbounded(columns: Iterable[tuple[str, np.ndarray]], unit: str = "seed") -> str:
-    """A note on how many scores of each arm are infinite, where any is."""
-    counts = [(arm, int(np.isinf(column).sum()), len(column)) for arm, column in columns]
+    """A note on how many scores of each arm in its cell are infinite, where any is."""
+    counts = [(here, int(np.isinf(column).sum()), len(column)) for here, column in columns]
     if not any(count for _, count, _ in counts):
         return ""
-    some = " and ".join(f"{count} of {n} {unit}s of {arm}" for arm, count, n in counts)
+    some = " and ".join(f"{count} of {n} {unit}s of {here}" for here, count, n in counts)
     return f"{some} have no finite score, so that the mean has no bound"
 
 
@@ -152,7 +152,9 @@ class Level(Check):
         test = "mean over seeds, t with Hall's correction for skewness"
         if isinstance(estimate, stats.Unbounded):
             test = f"median over seeds, {SOME}"
-        notes = [note, alike(column.to_numpy()), unbounded([(self.arm, column.to_numpy())])]
+        test += alike(column.to_numpy())
+        here = place(self.arm, dict(self.where))
+        notes = [note, unbounded([(here, column.to_numpy())])]
         return Evidence(estimate, self.margin, self.direction, _joined(notes), test)
 
     def planted(self, study: Study, seeds: int, hold: bool) -> pd.DataFrame:
@@ -209,13 +211,14 @@ class Difference(Check):
             test = f"median of differences paired by {self.replication}, {SOME}"
         if self.direction == "within":
             test += ", two one-sided tests"
-        notes = [note, self._unbounded(a, b)]
         if isinstance(estimate, stats.Mean):
-            notes.append(alike(estimate.values, self.replication))
+            test += alike(estimate.values, self.replication)
+        notes = [note, self._unbounded(study, a, b)]
         return Evidence(estimate, self.margin, self.direction, _joined(notes), test)
 
-    def _unbounded(self, a: np.ndarray, b: np.ndarray) -> str:
-        return unbounded([(self.arm, a), (self.than, b)], self.replication)
+    def _unbounded(self, study: Study, a: np.ndarray, b: np.ndarray) -> str:
+        names = [place(*one) for one in self.places(study)]
+        return unbounded(zip(names, (a, b), strict=True), self.replication)
 
     def planted(self, study: Study, seeds: int, hold: bool) -> pd.DataFrame:
         size = max(abs(self.margin), 0.01)
@@ -250,8 +253,8 @@ class Ratio(Difference):
         estimate = stats.Unbounded(
             ratio, int((np.isinf(b) & np.isfinite(a)).sum()), int(np.isinf(ratio.values).sum())
         )
-        test = "median of ratios paired by seed, interpolated sign test"
-        notes = [note, alike(ratio.values), self._unbounded(a, b)]
+        test = "median of ratios paired by seed, interpolated sign test" + alike(ratio.values)
+        notes = [note, self._unbounded(study, a, b)]
         return Evidence(estimate, self.margin, self.direction, _joined(notes), test)
 
     def planted(self, study: Study, seeds: int, hold: bool) -> pd.DataFrame:

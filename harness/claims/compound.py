@@ -135,8 +135,7 @@ class Statistic(Check):
         note = "; ".join(notes)
         if self.each:
             own = np.array([self.fn(table.iloc[[seed]]) for seed in range(len(table))])
-            note = "; ".join(filter(None, [note, alike(own)]))
-            test = "a value a seed, Student's t"
+            test = "a value a seed, Student's t" + alike(own)
             return Evidence(stats.Mean(own), self.margin, self.direction, note, test)
         generator = np.random.default_rng(0)
         chosen = generator.integers(0, len(table), (RESAMPLES, len(table)))

@@ -88,7 +88,9 @@ def least_p(n: int) -> float:
     They show no spread, and Student's t is infinite, but n values cannot make anything certain. The
     p is that which t would give had one further value been the threshold itself: n equal values and
     one apart have t = n with n degrees of freedom, however far apart they are. That is 0.002 for
-    five values and 0.0005 for six, one-sided.
+    five values and 0.0005 for six, one-sided: exact facts, which no seed changes, can be told by
+    five seeds among a dozen claims. Where an outcome is one of two numbers as far above the
+    threshold as below, all n are the same by luck in 2^-n of studies: that takes ten seeds.
     """
     return float(special.stdtr(n, -n))
 
