@@ -651,6 +651,9 @@ def main() -> int:
         "--add", action="store_true", help="keep what faults.json says of ways not tried now"
     )
     given = words.parse_args()
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # as in a shell's background jobs: what is started here is to take it, as on a terminal
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     console = Console()
     if not console.is_terminal:
         console.width = 140

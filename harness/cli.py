@@ -434,12 +434,14 @@ def _conclude(results: Results, folder: Path, recorder: Any = None) -> None:
 
 
 def _print_verdicts(study: Study, verdicts: list[Verdict]) -> None:
-    from harness.report import in_words
+    from harness.report import in_words, weakest
 
     table = Table("verdict", "claim", "effect", "interval", "claimed", "n", show_lines=True)
     for v in verdicts:
         effect, interval, claimed = in_words(v, study)
-        why = f"\n[dim]{escape(v.reason)}[/]" if v.verdict == "inconclusive" and v.reason else ""
+        least = weakest(v, study)
+        whys = "; ".join(filter(None, [least and f"weakest: {least}", v.reason]))
+        why = f"\n[dim]{escape(whys)}[/]" if v.verdict == "inconclusive" and whys else ""
         table.add_row(
             f"[{COLOURS[v.verdict]}]{v.verdict}[/]", escape(v.statement) + why, escape(effect),
             escape(interval), escape(claimed), str(v.n),

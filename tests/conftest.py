@@ -6,6 +6,7 @@ import contextlib
 import io
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import textwrap
@@ -98,6 +99,17 @@ def harness(*words: str, **env: str) -> subprocess.CompletedProcess[str]:
     ):
         main()
     return subprocess.CompletedProcess(words, ended.value.code, out.getvalue(), err.getvalue())
+
+
+@pytest.fixture(scope="session", autouse=True)
+def ctrl_c() -> Iterator[None]:
+    """Ctrl-C as a terminal has it, here and in all that tests start: a shell's background jobs ignore
+    it, and so does what they start."""
+    before = signal.getsignal(signal.SIGINT)
+    if before is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture

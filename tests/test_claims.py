@@ -242,6 +242,107 @@ def test_never_reached_is_infinite_and_still_decides() -> None:
     assert "neither arm got there" in verdict.reason
 
 
+def diverged(frame: pd.DataFrame, **seeds: int) -> pd.DataFrame:
+    """The same trials, of which the first few of some arms diverge."""
+    gone = frame["seed"] < frame["arm"].map(lambda arm: seeds.get(arm, 0))
+    return frame.assign(status=np.where(gone, "diverged", frame["status"]))
+
+
+def two(study: Study, metric: str, a: float, b: float, seeds: int = 20) -> pd.DataFrame:
+    noise = np.linspace(-0.01, 0.01, seeds)
+    return pd.concat(
+        [
+            rows_for(study, metric, "a", a + noise, task="u"),
+            rows_for(study, metric, "b", b + noise[::-1], task="u"),
+        ]
+    )
+
+
+LOWER = lower("steps", arm="a", than="b", task="u")
+UNBOUNDED = {  # check, scores of a and b, how many diverge of either, verdict
+    "the better one diverges": (LOWER, (1.0, 9.0), (1, 0), "inconclusive"),
+    "the worse one diverges": (LOWER, (1.0, 9.0), (0, 4), "supported"),
+    "the better one more": (LOWER, (1.0, 9.0), (3, 2), "inconclusive"),
+    "both, in the same seeds": (LOWER, (1.0, 9.0), (3, 3), "supported"),
+    "the worse one, refuted": (LOWER, (9.0, 1.0), (4, 0), "refuted"),
+    "the better one, not refuted": (LOWER, (9.0, 1.0), (0, 4), "inconclusive"),
+    "no longer alike": (equivalent("steps", arm="a", to="b", within=1.0, task="u"), (1.0, 1.0), (3, 0), "inconclusive"),
+    "alike": (equivalent("steps", arm="a", to="b", within=1.0, task="u"), (1.0, 1.0), (3, 3), "supported"),
+    "a level that is good": (below("steps", 5.0, arm="a", task="u"), (1.0, 1.0), (1, 0), "inconclusive"),
+    "a level that is bad": (above("steps", 5.0, arm="a", task="u"), (9.0, 1.0), (1, 0), "supported"),
+    "a ratio": (ratio_below("steps", 0.5, arm="a", than="b", task="u"), (1.0, 9.0), (1, 0), "inconclusive"),
+    "a ratio, the other": (ratio_below("steps", 0.5, arm="a", than="b", task="u"), (1.0, 9.0), (0, 9), "supported"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", UNBOUNDED)
+def test_no_verdict_favours_the_arm_of_which_more_seeds_diverge(name: str) -> None:
+    check, scores, gone, wanted = UNBOUNDED[name]
+    study = make(check)
+    frame = diverged(two(study, "steps", *scores), a=gone[0], b=gone[1])
+    (verdict,) = judge(study, frame)
+    assert verdict.verdict == wanted, verdict
+    assert verdict.n == 20
+    if wanted == "inconclusive":
+        assert math.inf in (-verdict.low, verdict.high)
+    read = [arm for arm, _ in check.places(study)]
+    for arm, count in zip("ab", gone, strict=True):
+        if count and arm in read:
+            assert f"{count} of 20 trials of {arm} task=u diverged" in words.remark(verdict, study)
+    here = " and ".join(f"{n} of 20 seeds of {arm} task=u" for arm, n in zip(read, gone, strict=False))  # fmt: skip
+    assert f"{here} have no finite score, so that the mean has no bound" in verdict.reason
+
+
+def test_a_third_that_diverges_unseen_by_a_median_is_seen() -> None:
+    """As good by the median, with an interval well inside of the band; a mean would be infinite."""
+    study = make(equivalent("steps", arm="a", to="b", within=1.0, task="u"))
+    frame = diverged(two(study, "steps", 1.0, 1.0, 100), a=33)
+    (verdict,) = judge(study, frame)
+    assert (verdict.verdict, verdict.high) == ("inconclusive", math.inf)
+
+
+def test_a_finite_worst_score_counts_in_the_mean_and_who_diverged_is_said() -> None:
+    checks = [
+        higher("acc", arm="a", than="b", task="u"),
+        above("acc", 0.8, arm="a", task="u"),
+        CHECKS["statistic"],
+    ]
+    study = make(*checks)
+    frame = diverged(two(study, "acc", 0.9, 0.7), a=5)
+    for verdict in judge(study, frame):
+        assert verdict.verdict != "supported"
+        assert "5 of 20 trials of a" in verdict.reason and "diverged" in verdict.reason
+    mean = (0.9 * 20 - frame.loc[frame["status"] == "diverged", "acc"].sum()) / 20
+    assert judge(study, frame)[1].effect == pytest.approx(mean)
+
+
+def test_draws_that_diverge_are_said() -> None:
+    study = make(SEARCHES["best draws higher"])
+    frame = SEARCHES["best draws higher"].planted(study, 12, True)
+    frame.loc[(frame["arm"] == "b") & (frame["seed"] < 7), "status"] = "diverged"
+    (verdict,) = judge(study, frame)
+    assert "7 of 60 draws of b task=u diverged" in verdict.reason
+
+
+def test_seeds_that_all_give_the_same_number_decide_with_a_p() -> None:
+    exact = [
+        below("acc", 0.3, arm="a", task="u"),
+        higher("acc", arm="b", than="a", by=0.5, task="u"),
+    ]
+    study = make(*exact, *[above("acc", 0.5, arm="c", task="u")] * 16)
+    frame = pd.concat([rows_for(study, "acc", arm, [score] * 6, task="u")
+                       for arm, score in (("a", 0.075), ("b", 0.9))])  # fmt: skip
+    first, second, *_ = judge(study, frame)
+    for verdict in (first, second):  # six seeds are enough among 18 claims
+        assert verdict.verdict == "supported"
+        assert 0.01 < verdict.p < 0.05
+        assert "all 6 seeds gave the same number" in verdict.test
+    five = judge(study, frame[frame["seed"] < 5])[0]  # and five are not, but are among a dozen
+    assert (five.verdict, five.low, five.high) == ("inconclusive", -math.inf, math.inf)
+    few = make(*exact, *[above("acc", 0.5, arm="c", task="u")] * 10)
+    assert judge(few, frame[frame["seed"] < 5])[0].verdict == "supported"
+
+
 def test_start_end_and_a_step_are_read_where_they_are() -> None:
     study = make()
     rows = [
@@ -407,7 +508,28 @@ def test_of_several_checks_the_numbers_are_printed_as_those_of_the_weakest(a, b,
     rows = pd.concat([rows_for(study, "acc", "a", a + noise, task="u"),
                       rows_for(study, "acc", "b", b + noise[::-1], task="u")])  # fmt: skip
     (verdict,) = judge(study, rows)
-    assert words.scale_of(verdict, study).unit == kind, verdict.reason
+    assert words.scale_of(verdict, study).unit == kind, verdict.weakest
+    assert verdict.weakest == (("%", "points").index(kind),)
+    assert verdict.reason == words.remark(verdict, study) == ""
+    assert checks[verdict.weakest[0]].quantity(study) in words.sentence(verdict, study)
+
+
+def test_the_weakest_of_several_is_carried_and_not_read_from_its_words() -> None:
+    """Words with a semicolon, as those of best draws have, and checks within checks."""
+    clear = best_draws_higher("acc", arm="a", than="b", by=-0.5, share=0.2, task="u")
+    weak = best_draws_higher("acc", arm="a", than="b", by=-0.1, share=0.2, task="u")
+    study = make(every(clear, every(clear, weak)))
+    frame = clear.planted(study, 12, True)
+    frame.loc[frame["arm"] == "a", "acc"] = frame.loc[frame["arm"] == "b", "acc"].to_numpy()
+    frame["acc"] += 0.05 * (-1.0) ** frame["seed"]
+    (verdict,) = judge(study, frame)
+    assert verdict.weakest == (1, 1)
+    assert verdict.margin == -0.1
+    assert "; best 20% of draws" in words.weakest(verdict, study)
+    assert words.remark(verdict, study) == ""
+    assert words.scale_of(verdict, study).unit == "points"
+    (alone,) = judge(make(clear), frame)
+    assert (alone.weakest, words.weakest(alone, make(clear))) == ((), "")
 
 
 def drawn_alike(

@@ -28,6 +28,25 @@ from harness.run.session import TRIES
 ENDING = Path(__file__).parent.parent / "harness" / "run" / "ending.py"
 
 
+def test_these_tests_hold_in_a_background_job() -> None:
+    """Shells have SIGINT ignored there; what tests start is to take it all the same."""
+    name = "test_the_second_signal_ends_at_once"
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        f"{__file__}::{name}",
+    ]
+    done = subprocess.run(
+        ["sh", "-c", 'trap "" INT; exec "$@"', "sh", *command],
+        capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout
+
+
 def alone(code: str) -> tuple[int, str]:
     """Exit code and output of a process that has `ending` and little else."""
     start = f"import runpy, os, sys, time, ctypes\nfor k, v in runpy.run_path({str(ENDING)!r}).items(): globals()[k] = v\n"

@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
+import sqlite3
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+import sqlalchemy.exc
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import (
+    BAD_REQUEST,
+    INVALID_PARAMETER_VALUE,
+    TEMPORARILY_UNAVAILABLE,
+)
+from sqlalchemy.exc import DataError, IntegrityError, OperationalError, StatementError
 
 from harness import catalog, durable, rows
 from harness.ledger import Ledger, Recorder, recorder
+from harness.ledger.permanent import permanent
 from harness.packs import Outcome
 from harness.plan import Plan
 from harness.study import BadInput, Source, Study, Trial, Unfinished
@@ -260,6 +271,98 @@ def test_a_full_disk_that_is_freed_loses_nothing(
     assert one.wait()
     assert not list((project / ".harness").rglob("*.part"))  # what the tries have left
     assert len(held(project)[1]) == 4
+
+
+def sql(project: Path, *statements: str) -> None:
+    """Change the project's own store, as another program might."""
+    with contextlib.closing(sqlite3.connect(project / "mlflow.db")) as connection:
+        for statement in statements:
+            connection.execute(statement)
+        connection.commit()
+
+
+BROKEN = {  # what is done to the store, what undoes it, and what the line then says
+    "a renamed column": (
+        "ALTER TABLE metrics RENAME COLUMN step TO stage",
+        "ALTER TABLE metrics RENAME COLUMN stage TO step",
+        "table metrics has no column named step",
+    ),
+    "a table that is gone": (
+        "ALTER TABLE params RENAME TO parameters",
+        "ALTER TABLE parameters RENAME TO params",
+        "no such table: params",
+    ),
+    "a refused value": (
+        "CREATE TRIGGER no BEFORE INSERT ON metrics BEGIN SELECT RAISE(ABORT, 'not today'); END",
+        "DROP TRIGGER no",
+        "not today",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_store_that_refuses_records_ends_the_run_and_then_continues(
+    project: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    study, _, trials, outcomes = tiny()
+    monkeypatch.setattr(recorder, "FIRST_DELAY", 100.0)  # who waits is found out
+    broken, mended, says = BROKEN[name]
+    said: list[str] = []
+    one = begun(project, said)
+    sql(project, broken)
+    one.add("p1", trials[:2], outcomes[:2])
+    with pytest.raises(Unfinished, match=says) as ended:
+        one.wait()
+    line = str(ended.value)
+    assert line.startswith("tracking store sqlite:///") and "\n" not in line
+    assert line.endswith("wait in " + str(one.spool) + "; once that is mended, the same command continues")  # fmt: skip
+    with pytest.raises(Unfinished, match=says):  # what was in flight is kept before it is told
+        one.add("p2", trials[2:], outcomes[2:])
+    one.end("FAILED")
+    assert said == []  # no word of waiting
+    monkeypatch.undo()
+    monkeypatch.chdir(project)
+    sql(project, mended)
+    again = begun(project)
+    known = again.ledger.past(study).known()
+    assert set(known["trial"]) == {t.key for t in trials}  # nothing is trained again
+    again.add("ledger", trials, outcomes, stored=True)
+    assert again.consolidate(INFO)
+    assert held(project)[1] == dict.fromkeys((t.key for t in trials), "FINISHED")
+
+
+def test_an_outage_is_told_from_a_refusal() -> None:
+    def operational(text: str) -> Exception:
+        return OperationalError("INSERT", {}, sqlite3.OperationalError(text))
+
+    def through_mlflow(error: Exception) -> Exception:
+        wrapped = MlflowException(str(error), error_code=TEMPORARILY_UNAVAILABLE)
+        wrapped.__cause__ = error
+        return wrapped
+
+    for text in ("database is locked", "disk I/O error", "unable to open database file",
+                 "database or disk is full", "server closed the connection unexpectedly",
+                 "attempt to write a readonly database"):  # fmt: skip
+        assert not permanent(operational(text)) and not permanent(through_mlflow(operational(text)))
+    for error in (OSError(28, "No space left on device"), ConnectionError("reset"),
+                  MlflowException("API request failed with error code 503", TEMPORARILY_UNAVAILABLE),
+                  MlflowException("QueuePool limit of size 5 overflow 10 reached", BAD_REQUEST),
+                  sqlalchemy.exc.TimeoutError("QueuePool limit")):  # fmt: skip
+        assert not permanent(error)
+    lost = IntegrityError("INSERT", {}, Exception("gone away"), connection_invalidated=True)
+    assert not permanent(lost)
+    for text in ("no such column: step", "table metrics has no column named step",
+                 "no such table: runs", "(1054, \"Unknown column 'step' in 'field list'\")"):  # fmt: skip
+        assert permanent(operational(text)) and permanent(through_mlflow(operational(text)))
+    for error in (
+        IntegrityError("INSERT", {}, Exception("NOT NULL constraint failed: metrics.step")),
+        DataError("INSERT", {}, Exception("value too long for type character varying(250)")),
+        StatementError("INSERT", "INSERT", {}, OverflowError("int too large")),
+        MlflowException("Invalid value", INVALID_PARAMETER_VALUE),
+        MlflowException('(psycopg2.errors.UndefinedColumn) column "step" of relation "metrics" does not exist', BAD_REQUEST),
+        MlflowException("(sqlite3.IntegrityError) not today", BAD_REQUEST),
+    ):  # fmt: skip
+        assert permanent(error), error
 
 
 @pytest.fixture(scope="module")

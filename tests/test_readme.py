@@ -31,7 +31,7 @@ def test_every_option_named_exists() -> None:
 def test_every_variable_is_read() -> None:
     code = "".join(p.read_text() for p in (ROOT / "harness").rglob("*.py"))
     named = re.findall(r"^\| `([A-Z_]+)`", README, re.M)
-    assert named == ["HARNESS_DATA", "MLFLOW_TRACKING_URI", "RAY_ADDRESS"]
+    assert named == ["HARNESS_DATA", "MLFLOW_TRACKING_URI", "RAY_ADDRESS", "RAY_TMPDIR"]
     for name in named:
         assert f'"{name}"' in code
 

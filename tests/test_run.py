@@ -9,6 +9,7 @@ import os
 import re
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
@@ -327,6 +328,27 @@ def test_divergence_is_counted(project: Path) -> None:
     assert verdicts["trials"]["diverged"] == 20
 
 
+def test_a_store_that_refuses_records_ends_the_run_in_one_line(project: Path) -> None:
+    Ledger(project)  # makes the database
+    with contextlib.closing(sqlite3.connect(project / "mlflow.db")) as store:
+        store.execute("ALTER TABLE metrics RENAME COLUMN step TO stage")
+        store.commit()
+        words = ("run", "tiny", "--scale", "smoke", "--inline")
+        ended = harness(*words)
+        assert ended.returncode == 1
+        (line,) = ended.stderr.splitlines()
+        assert "table metrics has no column named step" in line
+        assert "takes no records" in line and line.endswith("the same command continues")
+        store.execute("ALTER TABLE metrics RENAME COLUMN stage TO step")
+        store.commit()
+    done = harness(*words)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "from the ledger" in done.stdout
+    assert rows(project)["trial"].nunique() == 20
+    (parent,) = Ledger(project).parents("tiny", "smoke")
+    assert len(Ledger(project).children(parent.info.experiment_id, parent.info.run_id)) == 20
+
+
 def test_an_interrupted_run_continues(project: Path) -> None:
     edit(project, "    return Training(", "    import time; time.sleep(0.3)\n    return Training(")
     edit(project, '"smoke": Budget(draws=4, seeds=6)', '"smoke": Budget(draws=4, seeds=16)')
@@ -386,6 +408,23 @@ def test_workers_that_die_or_hang_cost_only_the_culprits(project: Path) -> None:
     assert re.fullmatch(
         r"cut: the limit of 10 s a trial is over, at tiny.py:\d+", errors["momentum"]
     )
+
+
+def test_a_long_temporary_folder_is_no_hindrance(project: Path) -> None:
+    long = project / ("x" * (150 - len(str(project)) - 1))
+    long.mkdir()
+    assert len(str(long)) == 150
+    words = ("run", "tiny", "--scale", "smoke")
+    refused = apart(*words, RAY_TMPDIR=str(long))
+    assert refused.returncode == 2
+    (line,) = refused.stderr.splitlines()
+    assert re.search(
+        r"RAY_TMPDIR='/.*' has 150 bytes; allowed: at most 39, .*; set RAY_TMPDIR", line
+    )
+    done = apart(*words, TMPDIR=str(long))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert rows(project)["trial"].nunique() == 20
+    assert not (long / "ray").exists()
 
 
 def test_a_worker_that_cannot_be_set_up_ends_the_run_and_says_why(project: Path) -> None:

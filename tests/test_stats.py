@@ -562,12 +562,81 @@ def test_what_cannot_be_used_is_named(call, says) -> None:
 def test_a_bar_says_what_it_shows() -> None:
     shown = stats.interval_for_display(np.array([1.0, 2.0, 3.0, np.nan]))
     centre, low, high = shown
-    assert (centre, shown.estimator) == (2.0, "mean and t interval")
-    assert (low, high) == stats.Mean(np.array([1.0, 2.0, 3.0])).interval(0.95)
+    assert (centre, shown.estimator) == (2.0, "mean and t interval, corrected for skewness")
+    assert (low, high) == pytest.approx(stats.Mean(np.array([1.0, 2.0, 3.0])).interval(0.95))
     shown = stats.interval_for_display(np.array([1.0, 2.0, np.inf]))
     assert (shown[0], shown.estimator) == (2.0, "median and order-statistic interval")
+    shown = stats.interval_for_display(np.array([0.1, 0.1, 0.1]))
+    assert (shown[1] - shown[2], shown.estimator) == (0.0, "one value throughout")
     assert stats.interval_for_display(np.array([4.0])).estimator == "one value"
     assert stats.interval_for_display(np.array([np.nan])).estimator == "no value"
+
+
+@given(st.lists(st.sampled_from([0.0, 0.1, 0.2, 3.0, math.inf]), min_size=2, max_size=12))
+def test_error_bars_and_verdicts_come_from_one_estimate(values: list[float]) -> None:
+    shown = stats.interval_for_display(np.array(values))
+    same = stats.centre(np.array(values))
+    assert shown[0] == same.effect
+    if not stats.all_same(np.array(values)):
+        assert shown[1:] == same.interval(0.95)
+
+
+def test_error_bars_of_one_skewed_arm_are_skewed() -> None:
+    values = np.array([0.1, 0.2, 0.2, 0.3, 0.3, 0.4, 0.5, 3.0])
+    assert stats.interval_for_display(values)[1:] == stats.mean(values).interval(0.95)
+    plain = stats.Mean(values).interval(0.95)
+    assert stats.interval_for_display(values)[2] > plain[1]
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 9))
+def test_bands_are_the_bars_of_each_row(seed: int, n: int) -> None:
+    generator = np.random.default_rng(seed)
+    table = generator.choice([1.0, 1.5, 2.0, 40.0, np.inf, np.nan], (6, n), p=[0.4, 0.2, 0.2, 0.1, 0.05, 0.05])  # fmt: skip
+    bars = np.array([stats.interval_for_display(row) for row in table])
+    np.testing.assert_allclose(stats.intervals_for_display(table), bars, rtol=1e-9, atol=1e-12)
+
+
+EQUAL: dict[str, Callable[[int], stats.Estimate]] = {
+    "Mean": lambda n: stats.Mean(np.full(n, 0.1)),
+    "LevelMean": lambda n: stats.mean(np.full(n, 0.1)),
+    "Welch": lambda n: stats.welch(np.full(n, 0.3), np.full(n + 2, 0.2)),
+    "nearly": lambda n: stats.mean(np.float32(0.1) + np.float64(1e-9) * np.arange(n)),
+}
+
+
+@pytest.mark.parametrize("name", EQUAL)
+@pytest.mark.parametrize("n", [5, 6, 20])
+def test_equal_values_make_nothing_certain_and_still_decide(name: str, n: int) -> None:
+    """The p of n equal values is that of one further value at the threshold itself, at its least."""
+    found = EQUAL[name](n)
+    for threshold in (-5.0, 0.0, 0.0999):
+        assert found.p_above(threshold) == found.p_above(0.0) > 0.0
+        assert found.p_below(threshold) == 1.0
+    assert found.p_below(0.2) == found.p_above(0.0) <= 0.0021
+    assert found.p_above(found.effect) == found.p_below(found.effect) == 1.0
+    if name in ("Mean", "LevelMean"):
+        one_more = stats.Mean(np.array([0.0] + [0.1] * n))  # against the threshold 0
+        assert found.p_above(0.0) == pytest.approx(one_more.p_above(0.0))
+    for level in (0.5, 0.95, 0.99, 0.999, 1 - 1e-15):  # the interval says what p says
+        low, high = found.interval(level)
+        for threshold in (0.0, 0.0999, 0.1001, 0.2):
+            assert (low > threshold) == (found.p_above(threshold) <= (1 - level) / 2)
+            assert (high < threshold) == (found.p_below(threshold) <= (1 - level) / 2)
+
+
+def test_a_mean_of_infinite_values_has_no_bound_on_their_side() -> None:
+    values = np.linspace(0.0, 0.19, 20)
+    found = stats.centre(np.r_[values[:15], [np.inf] * 5])
+    assert isinstance(found, stats.Unbounded)
+    assert found.effect == stats.median(found.of.values).effect  # type: ignore[attr-defined]
+    assert found.p_below(1e9) == 1.0 and found.interval(0.95)[1] == math.inf
+    assert found.p_above(-1.0) < 1e-5 and found.interval(0.95)[0] > 0.0
+    # differences: the side with more infinite ones is open; a band's are both, where none has more
+    even = np.r_[values[:14], [np.inf] * 3, [-np.inf] * 3]
+    assert np.isfinite(stats.centre(even).interval(0.95)).all()
+    assert stats.centre(even, both=True).interval(0.95) == (-math.inf, math.inf)
+    less = stats.centre(np.r_[values[:16], [np.inf], [-np.inf] * 3], both=True)
+    assert less.interval(0.95)[0] == -math.inf and less.interval(0.95)[1] < 0.2
 
 
 def test_every_public_name_is_there() -> None:

@@ -17,7 +17,7 @@ unit), gives a diverged trial its metric's worst score, and leaves out failed tr
 """
 
 from harness.claims.checks import Check, Difference, Level, Ratio
-from harness.claims.compound import Everywhere, Statistic
+from harness.claims.compound import Everywhere, Statistic, shown
 from harness.claims.judge import judge, reads, undecided
 from harness.claims.reading import final_values, rows_for, values
 from harness.claims.sentences import (
@@ -89,6 +89,7 @@ __all__ = [
     "share_above",
     "share_below",
     "share_higher",
+    "shown",
     "slower",
     "statistic",
     "undecided",

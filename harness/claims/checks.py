@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from harness import stats
-from harness.claims.reading import enough, rows_for, values
+from harness.claims.reading import enough, place, rows_for, values
 from harness.claims.verdicts import At, Direction, Evidence
 from harness.study import InvalidStudy, Study
 
@@ -109,6 +109,34 @@ class Check:
         return rows_for(study, self.metric, arm, column, at=self.at, phase=self.phase, **where)
 
 
+SOME = "as some are infinite; interpolated sign test, open towards where more are infinite"
+
+
+def difference_of(a: np.ndarray, b: np.ndarray, direction: Direction) -> stats.Estimate:
+    """The estimate of a - b, paired; where both are as bad as can be they do not differ."""
+    with np.errstate(invalid="ignore"):
+        difference = np.where(np.isinf(a) & (a == b), 0.0, a - b)
+    return stats.centre(difference, symmetric=True, both=direction == "within")
+
+
+def _joined(notes: Iterable[str]) -> str:
+    return "; ".join(filter(None, notes))
+
+
+def alike(column: np.ndarray, unit: str = "seed") -> str:
+    """What a test's description adds where every unit gave the same number, and so no spread."""
+    return f"; all {len(column)} {unit}s gave the same number" if stats.all_same(column) else ""
+
+
+def unbounded(columns: Iterable[tuple[str, np.ndarray]], unit: str = "seed") -> str:
+    """A note on how many scores of each arm in its cell are infinite, where any is."""
+    counts = [(here, int(np.isinf(column).sum()), len(column)) for here, column in columns]
+    if not any(count for _, count, _ in counts):
+        return ""
+    some = " and ".join(f"{count} of {n} {unit}s of {here}" for here, count, n in counts)
+    return f"{some} have no finite score, so that the mean has no bound"
+
+
 def _side(direction: str, hold: bool) -> float:
     return 1.0 if (direction == "above") == hold else -1.0
 
@@ -120,14 +148,14 @@ class Level(Check):
     def evidence(self, frame: pd.DataFrame, study: Study) -> Evidence:
         column = self._values(frame, study, (self.arm, dict(self.where)))
         note = enough(frame, self.arm, dict(self.where), self.phase, len(column), len(column))
-        # A score that can be infinite (never reached) has no mean; its median is still exact.
-        if np.isfinite(column.to_numpy()).all():
-            estimate: stats.Estimate = stats.mean(column.to_numpy())
-            test = "mean over seeds, t with Hall's correction for skewness"
-        else:
-            estimate = stats.median(column.to_numpy())
-            test = "median over seeds, as some are not finite; interpolated sign test"
-        return Evidence(estimate, self.margin, self.direction, note, test)
+        estimate = stats.centre(column.to_numpy())
+        test = "mean over seeds, t with Hall's correction for skewness"
+        if isinstance(estimate, stats.Unbounded):
+            test = f"median over seeds, {SOME}"
+        test += alike(column.to_numpy())
+        here = place(self.arm, dict(self.where))
+        notes = [note, unbounded([(here, column.to_numpy())])]
+        return Evidence(estimate, self.margin, self.direction, _joined(notes), test)
 
     def planted(self, study: Study, seeds: int, hold: bool) -> pd.DataFrame:
         spread = 0.01 * max(abs(self.margin), 1e-6)
@@ -177,20 +205,20 @@ class Difference(Check):
 
     def evidence(self, frame: pd.DataFrame, study: Study) -> Evidence:
         a, b, note = self.pair(frame, study)
-        with np.errstate(invalid="ignore"):
-            difference = np.where(np.isinf(a) & (a == b), 0.0, a - b)  # both as bad as can be
-        if np.isfinite(difference).all():
-            estimate: stats.Estimate = stats.Mean(difference)
-            test = f"mean of differences paired by {self.replication}, Student's t"
-        else:
-            estimate = stats.median(difference)
-            test = (
-                f"median of differences paired by {self.replication}, as some are not finite; "
-                "interpolated sign test"
-            )
+        estimate = difference_of(a, b, self.direction)
+        test = f"mean of differences paired by {self.replication}, Student's t"
+        if isinstance(estimate, stats.Unbounded):
+            test = f"median of differences paired by {self.replication}, {SOME}"
         if self.direction == "within":
             test += ", two one-sided tests"
-        return Evidence(estimate, self.margin, self.direction, note, test)
+        if isinstance(estimate, stats.Mean):
+            test += alike(estimate.values, self.replication)
+        notes = [note, self._unbounded(study, a, b)]
+        return Evidence(estimate, self.margin, self.direction, _joined(notes), test)
+
+    def _unbounded(self, study: Study, a: np.ndarray, b: np.ndarray) -> str:
+        names = [place(*one) for one in self.places(study)]
+        return unbounded(zip(names, (a, b), strict=True), self.replication)
 
     def planted(self, study: Study, seeds: int, hold: bool) -> pd.DataFrame:
         size = max(abs(self.margin), 0.01)
@@ -221,8 +249,13 @@ class Ratio(Difference):
         never = int((np.isinf(a) & np.isinf(b)).sum())
         if never:
             note = "; ".join(filter(None, [note, f"in {never} seeds neither arm got there"]))
-        test = "median of ratios paired by seed, interpolated sign test"
-        return Evidence(stats.median_ratio(a, b), self.margin, self.direction, note, test)
+        ratio = stats.median_ratio(a, b)
+        estimate = stats.Unbounded(
+            ratio, int((np.isinf(b) & np.isfinite(a)).sum()), int(np.isinf(ratio.values).sum())
+        )
+        test = "median of ratios paired by seed, interpolated sign test" + alike(ratio.values)
+        notes = [note, self._unbounded(study, a, b)]
+        return Evidence(estimate, self.margin, self.direction, _joined(notes), test)
 
     def planted(self, study: Study, seeds: int, hold: bool) -> pd.DataFrame:
         ratio = self.margin * 3 ** _side(self.direction, hold)

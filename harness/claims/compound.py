@@ -10,12 +10,11 @@ import numpy as np
 import pandas as pd
 
 from harness import stats
-from harness.claims.checks import Check, Place
+from harness.claims.checks import Check, Place, alike
 from harness.claims.reading import final_values
 from harness.claims.verdicts import MIN_SEEDS, Evidence, Missing
 from harness.study import Study
 
-WEAKEST = "weakest: "  # before what the weakest of several checks measures
 RESAMPLES = 999  # of the seeds that a plain function reads
 
 
@@ -54,24 +53,25 @@ class Everywhere(Check):
     def evidence(self, frame: pd.DataFrame, study: Study) -> Evidence:
         found = [check.evidence(frame, study) for check in self.checks]
         weakest = max(range(len(found)), key=lambda i: (found[i].p_for(), -found[i].p_against()))
-        notes = [WEAKEST + self.checks[weakest].quantity(study)]
-        notes += dict.fromkeys(e.reason for e in found if e.reason)
+        notes = dict.fromkeys(e.reason for e in found if e.reason)
         one = found[weakest]
         test = f"{one.test}; all of {len(found)} places must hold (intersection-union)"
         return _EverywhereEvidence(
-            one.estimate, one.margin, one.direction, "; ".join(notes), test, tuple(found)
-        )
-
-    def shown(self, reason: str, study: Study) -> Check:
-        """The check whose effect a verdict shows, which its reason begins with."""
-        said = reason.split("; ")[0]
-        return next(
-            (one for one in self.checks if said == WEAKEST + one.quantity(study)), self.checks[0]
-        )
+            one.estimate, one.margin, one.direction, "; ".join(notes), test,
+            (weakest, *one.weakest), tuple(found),
+        )  # fmt: skip
 
     def planted(self, study: Study, seeds: int, hold: bool) -> pd.DataFrame:
         frames = [check.planted(study, seeds, hold) for check in self.checks]
         return pd.concat(frames).drop_duplicates(["arm", *study.vary, "seed", "step"])
+
+
+def shown(check: Check, weakest: tuple[int, ...]) -> Check:
+    """The check whose numbers a verdict shows: of several the weakest, as the verdict has it."""
+    for place in weakest:
+        assert isinstance(check, Everywhere)
+        check = check.checks[place]
+    return check
 
 
 @dataclass(frozen=True)
@@ -125,12 +125,17 @@ class Statistic(Check):
             effect = math.nan
         if math.isnan(effect):
             raise Missing("the rows lack what the claim reads")
-        ran = frame.loc[frame["phase"] == self.phase, "seed"].nunique()
+        trials = frame.loc[frame["phase"] == self.phase].drop_duplicates("trial")
+        ran = trials["seed"].nunique()
         short = ran - len(table)
-        note = f"{short} of {ran} seeds lack a value somewhere and are left out" if short else ""
+        notes = [f"{short} of {ran} seeds lack a value somewhere and are left out"] if short else []
+        for arm, status in trials.groupby("arm", sort=False, observed=True)["status"]:
+            if gone := int((status == "diverged").sum()):
+                notes.append(f"{gone} of {len(status)} trials of {arm} diverged")
+        note = "; ".join(notes)
         if self.each:
             own = np.array([self.fn(table.iloc[[seed]]) for seed in range(len(table))])
-            test = "a value a seed, Student's t"
+            test = "a value a seed, Student's t" + alike(own)
             return Evidence(stats.Mean(own), self.margin, self.direction, note, test)
         generator = np.random.default_rng(0)
         chosen = generator.integers(0, len(table), (RESAMPLES, len(table)))

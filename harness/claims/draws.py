@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from harness import stats
-from harness.claims.checks import Check, Difference, Place
+from harness.claims.checks import Check, Difference, Place, unbounded
 from harness.claims.reading import place, rows_of, values
 from harness.claims.verdicts import MIN_SEEDS, Evidence, Missing
 from harness.study import InvalidStudy, Study
@@ -81,10 +81,12 @@ class Best(Difference):
         here = place(arm, cell)
         if failed * 2 > total:
             raise Missing(f"{failed} of {total} draws of {here} failed")
-        note = f"{failed} of {total} draws of {here} failed and are left out" if failed else ""
+        diverged = rows.loc[rows["status"] == "diverged", "trial"].nunique()
+        notes = [f"{failed} of {total} draws of {here} failed and are left out"] if failed else []
+        notes += [f"{diverged} of {total} draws of {here} diverged"] if diverged else []
         ascending = study.metrics[self._by(study)].better == "low"
         both = pd.DataFrame({"rank": scores.rank(ascending=ascending), "value": column}).dropna()
-        return both, note
+        return both, "; ".join(notes)
 
     def _top(self, rank: pd.Series, here: str) -> pd.Index:
         """The draws of the lowest rank."""
@@ -106,7 +108,7 @@ class Best(Difference):
             f"Welch's t on the best {self.share:.0%} of draws by "
             f"{self._by(study).replace('_', ' ')}, {len(a)} and {len(b)} trials, not paired"
         )
-        note = "; ".join(filter(None, [one, other]))
+        note = "; ".join(filter(None, [one, other, self._unbounded(study, a, b)]))
         return Evidence(stats.welch(a, b), self.margin, self.direction, note, test)
 
     def planted(self, study: Study, seeds: int, hold: bool) -> pd.DataFrame:
@@ -201,6 +203,9 @@ class BestLevel(Best):
         test = (
             f"mean of the best {self.share:.0%} of draws by {self._by(study).replace('_', ' ')}, "
             "Student's t over trials, two one-sided tests"
+        )
+        note = "; ".join(
+            filter(None, [note, unbounded([(place(*where), column)], self.replication)])
         )
         return Evidence(stats.Mean(column - self.value), self.margin, self.direction, note, test)
 

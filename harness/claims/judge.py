@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from harness import stats
+from harness.claims.compound import shown
 from harness.claims.verdicts import LEVEL, Evidence, Missing, Outcome, Verdict
 from harness.study import Claim, Study
 
@@ -92,6 +93,7 @@ def _look(study: Study, claims: list[Claim], frame: pd.DataFrame, level: float) 
     verdicts = []
     for claim, e, p_one, a in zip(claims, found, adjusted, alpha, strict=True):
         outcome: Outcome = "inconclusive"
+        check = shown(claim.check, e.weakest)
         if p_one <= level:
             outcome = "supported" if e.p_for() <= e.p_against() else "refuted"
         low, high = e.estimate.interval(1 - a) if e.estimate else (float("-inf"), float("inf"))
@@ -111,7 +113,7 @@ def _look(study: Study, claims: list[Claim], frame: pd.DataFrame, level: float) 
                 high=high,
                 p=float(p_one),
                 margin=e.margin,
-                unit=claim.check.unit(study),
+                unit=check.unit(study),
                 n=e.estimate.n if e.estimate else 0,
                 direction=e.direction,
                 reason=e.reason,
@@ -119,8 +121,9 @@ def _look(study: Study, claims: list[Claim], frame: pd.DataFrame, level: float) 
                 figure=claim.figure,
                 published=claim.published,
                 test=e.test,
-                replication=claim.check.replication,
+                replication=check.replication,
                 timed=claim.check.timed,
+                weakest=e.weakest,
             )
         )
     return verdicts

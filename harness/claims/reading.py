@@ -73,12 +73,14 @@ def enough(
         reported: Seeds of this arm that gave a number, or diverged.
     """
     status = rows_of(frame, arm, where, phase).drop_duplicates("seed")["status"]
-    failed = int((status == "failed").sum())
+    failed, diverged = (int((status == one).sum()) for one in ("failed", "diverged"))
     silent = len(status) - failed - reported
     here = place(arm, where)
     notes = []
     if failed:
         notes.append(f"{failed} of {len(status)} trials of {here} failed and are left out")
+    if diverged:
+        notes.append(f"{diverged} of {len(status)} trials of {here} diverged")
     if silent > 0:
         notes.append(f"{silent} of {len(status)} trials of {here} report no such number")
     if failed * 2 > len(status):

@@ -29,6 +29,8 @@ class Verdict:
         test: How it was estimated and tested.
         replication: What one unit of n is.
         timed: Whether it rests on times, so that the same run again need not give the same.
+        weakest: In a claim of several checks, which of them is shown: the least in favour, by its
+            place among them, and among its own where it is made of several in turn.
         look: Which look decided it, from 1, in a study with seeds until decided; else 0.
         seeds_used: Seeds a cell when it was decided, or at the last look.
         seeds_allowed: Most seeds a cell that it could have had.
@@ -53,6 +55,7 @@ class Verdict:
     test: str = ""
     replication: str = "seed"
     timed: bool = False
+    weakest: tuple[int, ...] = ()
     look: int = 0
     seeds_used: int = 0
     seeds_allowed: int = 0
@@ -60,13 +63,17 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Evidence:
-    """A check's reading of a frame: an estimate, and which side of which threshold is claimed."""
+    """A check's reading of a frame: an estimate, and which side of which threshold is claimed.
+
+    `weakest` is as in `Verdict`.
+    """
 
     estimate: stats.Estimate | None
     margin: float
     direction: Direction
     reason: str = ""
     test: str = ""
+    weakest: tuple[int, ...] = ()
 
     def p_for(self) -> float:
         """One-sided p against the claim being false."""

@@ -259,13 +259,17 @@ def _cell(cell: Any, metric: Metric, room: float) -> tuple[str, str]:
     text = f"{factor * value:.1f}" if factor == 100 else f"{value:.3g}".replace("-", "−")
     if gone:
         return text, f"{gone} of {n} diverged" if wide and room > 0.95 else f"{gone}/{n} ×"
-    half = (cell["high"] - cell["low"]) / 2
-    if n < 2 or not math.isfinite(half):
+    low, high = float(cell["low"]), float(cell["high"])
+    if n < 2 or not math.isfinite(high - low):
         return text, ""
-    middle = abs((cell["high"] + cell["low"]) / 2 - value) <= 1e-9 * max(1.0, abs(value))
-    if middle:
-        return text, f"±{factor * half:.1f}" if factor == 100 else f"±{half:.2g}"
-    return text, f"{cell['low']:.3g}–{cell['high']:.3g}" if wide else ""
+    below, above = (
+        f"±{factor * side:.1f}" if factor == 100 else f"±{side:.2g}"
+        for side in (value - low, high - value)
+    )
+    if wide and below != above:
+        ends = (f"{factor * x:.1f}" if factor == 100 else f"{x:.3g}" for x in (low, high))
+        return text, "–".join(ends)
+    return text, max((value - low, below), (high - value, above))[1]  # no room: the longer side
 
 
 def across(

@@ -77,15 +77,5 @@ def band_of(rows: pd.DataFrame, metric: Metric, name: str) -> pd.DataFrame:
     stride = max(1, math.ceil(len(table) / POINTS))
     table = table.iloc[::stride] if stride == 1 else pd.concat([table.iloc[:-1:stride], table[-1:]])
     values = table.to_numpy(dtype=float)  # (steps, trials)
-    centre, low, high = (np.full(len(table), np.nan) for _ in range(3))
-    n = (~np.isnan(values)).sum(axis=1)
-    plain = ~np.isinf(values).any(axis=1) & (n > 1)
-    if plain.any():
-        some, count = values[plain], n[plain]
-        centre[plain] = np.nanmean(some, axis=1)
-        error = np.nanstd(some, axis=1, ddof=1) / np.sqrt(count)
-        half = stats.t_quantile(0.975, count - 1) * error
-        low[plain], high[plain] = centre[plain] - half, centre[plain] + half
-    for i in np.flatnonzero(~plain):
-        centre[i], low[i], high[i] = stats.interval_for_display(values[i])
+    centre, low, high = stats.intervals_for_display(values).T
     return pd.DataFrame({"step": table.index, "centre": centre, "low": low, "high": high})

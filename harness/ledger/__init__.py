@@ -7,7 +7,8 @@ what a later run continues from are those files, and a child that is missing bes
 then.
 
 `store` opens a tracking store and reads it, `recorder` writes one run, `children` makes the child
-runs, `lease` keeps a server to one run of a study.
+runs, `permanent` tells errors that no waiting mends from outages, `lease` keeps a server to one run
+of a study.
 """
 
 from __future__ import annotations

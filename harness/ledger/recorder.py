@@ -24,6 +24,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from harness import durable, rows
 from harness.ledger.children import Child, insert
+from harness.ledger.permanent import permanent
 from harness.packs import Outcome
 from harness.study import Study, Trial, Unfinished
 
@@ -35,7 +36,8 @@ INFO = "info.json"  # what the run knows of itself
 SOURCE = "study.py"  # the study file that was run
 NOTE_LENGTH = 8000
 
-# What a store that is away, locked or full meets us with; anything else is a fault of ours.
+# What a store meets us with that is away, locked or full, or that refuses what it is given (see
+# `permanent`); anything else is a fault of ours.
 AWAY = (OSError, MlflowException, SQLAlchemyError, sqlite3.Error)
 FIRST_DELAY, LONGEST_DELAY = 0.5, 10.0  # seconds between attempts
 
@@ -49,6 +51,10 @@ def one_line(error: BaseException) -> str:
         return f"no answer ({type(error.__context__).__name__})"
     lines = str(error).strip().splitlines()
     return lines[0][:300] if lines else type(error).__name__
+
+
+class Refused(Unfinished):
+    """The store refuses a record, and would again: the run ends, and its rows wait in the spool."""
 
 
 @dataclass
@@ -98,7 +104,7 @@ class Recorder:
         if continued:
             self.run_ids = ledger.children(experiment, run_id, remove=("RUNNING", "FAILED"))
             self.packs = {name.rpartition("/")[2] for name in ledger.packs_of(run_id)}
-        self.error: Exception | None = None  # a fault of ours
+        self.error: Exception | None = None  # a fault of ours, or `Refused`
         self._trouble = ""  # why the store did not take the last record, if it did not
         self._given_up = False
         self._unsure = False  # whether the store may hold children that we do not know of
@@ -110,9 +116,11 @@ class Recorder:
     def add(
         self, pack: str, trials: Sequence[Trial], outcomes: Sequence[Outcome], stored: bool = False
     ) -> None:
-        """Keep a pack's outcomes. `stored`: its rows are in this parent's artifacts already."""
-        if self.error:
-            raise self.error
+        """Keep a pack's outcomes. `stored`: its rows are in this parent's artifacts already.
+
+        Raises:
+            Refused: the store refuses records; this pack's rows are in the spool all the same.
+        """
         frame = rows.frame_of(self.study, pack, trials, outcomes)
         self.frames.append(frame)
         entry = _Entry(folder="packs", pack=pack, trials=trials, outcomes=outcomes)
@@ -125,6 +133,8 @@ class Recorder:
             entry.file = self.spool / name
             entry.fill = lambda path: rows.save(frame, path)
         self._put(entry)
+        if self.error:
+            raise self.error
 
     def frame(self) -> pd.DataFrame:
         """All rows so far, with `rows.PER_TRIAL`."""
@@ -248,6 +258,9 @@ class Recorder:
                 entry = self._entries[0]
             try:
                 self._insist(functools.partial(self._record, entry))
+            except Refused as error:
+                self._refused(error)
+                return
             except Unfinished:
                 return
             except Exception as error:  # handed to the driver by `add` and `wait`
@@ -257,10 +270,17 @@ class Recorder:
                 self._progress = time.monotonic()
                 self._changed.notify_all()
 
+    def _refused(self, error: Refused) -> None:
+        """Hand the error to the driver; what waits stays in the spool."""
+        with self._changed:
+            self.error = error
+            self._changed.notify_all()
+
     def _insist(self, step: Callable[[], None], until: float = math.inf) -> None:
         """Do a step, again and again while the store is away.
 
         Raises:
+            Refused: waiting will not mend it.
             Unfinished: it is still away at the moment `until`, of `time.monotonic`.
         """
         delay = FIRST_DELAY
@@ -273,6 +293,11 @@ class Recorder:
                     self._unsure = False
                 step()
             except AWAY as error:
+                if permanent(error):
+                    self._trouble = one_line(error)
+                    raise Refused(
+                        f"{self.missing()}; once that is mended, the same command continues"
+                    ) from None
                 self._unsure = True
                 self._away(error)
                 if time.monotonic() + delay > until:

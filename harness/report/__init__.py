@@ -21,9 +21,9 @@ from harness.report.documents import note, verdicts_json
 from harness.report.files import write
 from harness.report.page import html
 from harness.report.printing import pdf
-from harness.report.words import answer, in_words, sentence
+from harness.report.words import answer, in_words, sentence, weakest
 
 __all__ = [
-    "answer", "html", "in_words", "note", "pdf", "sentence", "verdicts_json", "write",
-    "write_index",
+    "answer", "html", "in_words", "note", "pdf", "sentence", "verdicts_json", "weakest",
+    "write", "write_index",
 ]  # fmt: skip

@@ -51,6 +51,7 @@ def verdicts_json(results: Results, verdicts: list[Verdict]) -> dict[str, Any]:
                 "test": v.test,
                 "direction": v.direction,
                 "quantity": v.quantity,
+                "weakest": words.weakest(v, study) or None,
                 "reason": v.reason,
                 "published": known._asdict() if (known := words.published(v)) else None,
                 "figure": v.figure,

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from harness.claims import Check, Difference, Everywhere, Ratio, Verdict
+from harness.claims import Check, Difference, Everywhere, Ratio, Verdict, shown
 from harness.report import numbers
 from harness.report.numbers import Scale
 from harness.results import Results
@@ -53,13 +53,22 @@ def claim_of(verdict: Verdict, study: Study) -> Claim | None:
     return next((claim for claim in study.claims if claim.id == verdict.id), None)
 
 
-def scale_of(verdict: Verdict, study: Study) -> Scale:
-    """How a verdict's numbers are printed, from what its (innermost) check measures; of several
-    checks, the one whose numbers they are."""
+def check_of(verdict: Verdict, study: Study) -> Check | None:
+    """The check whose numbers a verdict shows: of several, the weakest."""
     claim = claim_of(verdict, study)
-    check: Check | None = claim.check if claim else None
-    while isinstance(check, Everywhere):
-        check = check.shown(verdict.reason, study)
+    return shown(claim.check, verdict.weakest) if claim else None
+
+
+def weakest(verdict: Verdict, study: Study) -> str:
+    """What the weakest of several checks measures; "" where the claim has but one."""
+    check = check_of(verdict, study)
+    return check.quantity(study) if check and verdict.weakest else ""
+
+
+def scale_of(verdict: Verdict, study: Study) -> Scale:
+    """How a verdict's numbers are printed, from what its check measures; of several checks, the one
+    whose numbers they are."""
+    check = check_of(verdict, study)
     difference = isinstance(check, Difference) and not isinstance(check, Ratio)
     if isinstance(check, Ratio) or verdict.unit.startswith("ratio"):
         return Scale("×", log=True)
@@ -122,8 +131,8 @@ def sentence(verdict: Verdict, study: Study) -> str:
     quantity = verdict.quantity or "The effect"
     claim = claim_of(verdict, study)
     if claim is not None and isinstance(claim.check, Everywhere):
-        weakest = verdict.reason.split("; ")[0].removeprefix("weakest: ")
-        quantity = f"In the least favourable of {len(claim.check.checks)} places, {weakest}"
+        count = len(claim.check.checks)
+        quantity = f"In the least favourable of {count} places, {weakest(verdict, study)}"
     return (
         f"{quantity[0].upper()}{quantity[1:]}: {effect(verdict, scale)}, interval "
         f"{interval(verdict, scale)}, over {replicates(verdict)}. "
@@ -133,12 +142,7 @@ def sentence(verdict: Verdict, study: Study) -> str:
 
 def remark(verdict: Verdict, study: Study) -> str:
     """What the sentence does not already say of a verdict's reason."""
-    if not verdict.n or math.isnan(verdict.effect):
-        return ""
-    claim = claim_of(verdict, study)
-    if claim is not None and isinstance(claim.check, Everywhere):
-        return "; ".join(verdict.reason.split("; ")[1:])
-    return verdict.reason
+    return verdict.reason if verdict.n and not math.isnan(verdict.effect) else ""
 
 
 def _position(verdict: Verdict) -> str:

@@ -18,6 +18,11 @@ from harness.study import BadInput
 
 OBJECT_STORE = 256 * 2**20  # bytes; rows are small, and Ray would take a third of the memory
 
+# The longest path of a socket that Ray makes under its temporary folder, and what systems allow.
+SOCKET = "/ray/session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store"
+LONGEST = (104 if sys.platform == "darwin" else 108) - 1  # bytes
+SHORT = ("/tmp", "/var/tmp", "/dev/shm")  # noqa: S108 (the first is where Ray would be anyway)
+
 _guard: subprocess.Popen[bytes] | None = None  # of the private cluster, while there is one
 _leaving: list[subprocess.Popen[bytes]] = []  # those of clusters that have ended, as they may be
 
@@ -46,7 +51,9 @@ def start_ray(*, ahead: bool = True) -> None:
         os.environ.setdefault("RAY_AUTH_MODE", "token")
     if address:
         _knock(address)
-    elif "ray" not in sys.modules:  # it reads these when it is imported
+    else:
+        short_folder()
+    if not address and "ray" not in sys.modules:  # it reads these when it is imported
         # Of its own it would listen on every interface, so that other machines can join; this, its
         # name notwithstanding, is what keeps it to loopback. And only who knows this run's token
         # may ask it anything: others have accounts on this machine, too.
@@ -87,6 +94,31 @@ def start_ray(*, ahead: bool = True) -> None:
             f"the Ray cluster at RAY_ADDRESS={address!r} wants its token; set RAY_AUTH_MODE=token and "
             "RAY_AUTH_TOKEN to the one it was started with"
         ) from None
+
+
+def short_folder() -> None:
+    """Have Ray keep its sockets in a folder whose name is short enough for them.
+
+    It takes `RAY_TMPDIR`, else `TMPDIR`, which batch systems set to long names.
+
+    Raises:
+        BadInput: `RAY_TMPDIR` is too long, or no short folder can be written.
+    """
+    room = LONGEST - len(SOCKET)
+    given = os.environ.get("RAY_TMPDIR")
+    used = given or (os.environ.get("TMPDIR") if sys.platform.startswith("linux") else None) or ""
+    if len(os.fsencode(used)) <= room:
+        return
+    name = "RAY_TMPDIR" if given else "TMPDIR"
+    for folder in () if given else SHORT:
+        ray = os.path.join(folder, "ray")
+        if os.access(ray if os.path.exists(ray) else folder, os.W_OK | os.X_OK):
+            os.environ["RAY_TMPDIR"] = folder
+            return
+    raise BadInput(
+        f"{name}={used!r} has {len(os.fsencode(used))} bytes; allowed: at most {room}, for the names "
+        "of Ray's sockets; set RAY_TMPDIR to a short folder that can be written"
+    )
 
 
 def one_environment() -> None:

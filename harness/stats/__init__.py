@@ -11,8 +11,9 @@ Every random draw comes from a numpy Generator that the caller passes. How often
 right is measured by ``make calibration``.
 """
 
+from harness.stats.centres import Unbounded, centre
 from harness.stats.corrections import Equivalence, bonferroni, equivalence, holm, spend
-from harness.stats.display import Shown, interval_for_display
+from harness.stats.display import Shown, interval_for_display, intervals_for_display
 from harness.stats.effects import (
     Improvement,
     Jackknifed,
@@ -22,7 +23,16 @@ from harness.stats.effects import (
     hedges_g,
     probability_of_improvement,
 )
-from harness.stats.estimate import Affine, Array, Estimate, Widest, paired, t_quantile
+from harness.stats.estimate import (
+    Affine,
+    Array,
+    Estimate,
+    Widest,
+    all_same,
+    least_p,
+    paired,
+    t_quantile,
+)
 from harness.stats.means import (
     GeometricMean,
     LevelMean,
@@ -44,9 +54,9 @@ from harness.stats.resampling import Bootstrap, SignFlip, bootstrap, resampled, 
 __all__ = [
     "Affine", "Array", "Bootstrap", "Correlation", "Equivalence", "Estimate", "GeometricMean",
     "Improvement", "Jackknifed", "LevelMean", "Mean", "Median", "Ranking", "Shares", "Shown", "SignFlip",
-    "Standardized", "TrimmedMean", "Welch", "Widest", "bonferroni", "bootstrap", "cliffs_delta",
-    "cohen_dz", "equivalence", "friedman", "hedges_g", "holm", "interquartile",
-    "interquartile_mean", "interval_for_display", "kendall", "mean", "mean_difference",
+    "Standardized", "TrimmedMean", "Unbounded", "Welch", "Widest", "all_same", "bonferroni", "bootstrap",
+    "centre", "cliffs_delta", "cohen_dz", "equivalence", "friedman", "hedges_g", "holm", "interquartile",
+    "interquartile_mean", "interval_for_display", "intervals_for_display", "kendall", "least_p", "mean", "mean_difference",
     "mean_ratio", "median", "median_ratio", "nemenyi", "paired", "performance_profile",
     "probability_of_improvement", "resampled", "shares", "sign_flip", "spearman", "spend", "t_quantile",
     "time_to_target", "welch",

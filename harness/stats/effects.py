@@ -13,6 +13,7 @@ from harness.stats.estimate import (
     Array,
     Widest,
     at_least,
+    least_p,
     one_a_unit,
     paired,
     t_quantile,
@@ -109,7 +110,7 @@ class Jackknifed:
         if not np.isfinite(self.error):
             return 1.0
         if self.error == 0.0:
-            return 0.0 if self.effect > threshold else 1.0
+            return least_p(self.n) if self.effect > threshold else 1.0
         away = np.arcsinh(self.stretch * threshold) - np.arcsinh(self.stretch * self.effect)
         return float(special.stdtr(self.freedom, away / self.error))
 
@@ -120,6 +121,8 @@ class Jackknifed:
 
     def interval(self, level: float) -> tuple[float, float]:
         if not np.isfinite(self.error):
+            return INFINITE
+        if self.error == 0.0 and (1 - level) / 2 < least_p(self.n):
             return INFINITE
         centre = np.arcsinh(self.stretch * self.effect)
         half = float(t_quantile((1 + level) / 2, self.freedom)) * self.error

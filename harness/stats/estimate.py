@@ -68,6 +68,33 @@ def paired(a: Array, b: Array, unit: str = "seed") -> tuple[Array, Array]:
     return a, b
 
 
+ROUNDING = 1e-6  # of the largest value: what differs by less may be one number in float32
+
+
+def rounding(value: float) -> float:
+    """By how much values of this size may differ and still be one number, as float32 rounds it."""
+    return ROUNDING * abs(value)
+
+
+def all_same(values: Array) -> bool:
+    """Whether every value is the same finite number, but for rounding."""
+    finite = values.size > 0 and bool(np.isfinite(values).all())
+    return finite and float(np.ptp(values)) <= rounding(float(np.abs(values).max()))
+
+
+def least_p(n: int) -> float:
+    """The p of n values that are all the same and lie on one side of a threshold.
+
+    They show no spread, and Student's t is infinite, but n values cannot make anything certain. The
+    p is that which t would give had one further value been the threshold itself: n equal values and
+    one apart have t = n with n degrees of freedom, however far apart they are. That is 0.002 for
+    five values and 0.0005 for six, one-sided: exact facts, which no seed changes, can be told by
+    five seeds among a dozen claims. Where an outcome is one of two numbers as far above the
+    threshold as below, all n are the same by luck in 2^-n of studies: that takes ten seeds.
+    """
+    return float(special.stdtr(n, -n))
+
+
 def t_quantile(level: float, freedom: float | Array) -> Any:
     """Student's t: the value that `level` of the distribution lies under, per degree of freedom."""
     return special.stdtrit(freedom, level)

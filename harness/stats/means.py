@@ -7,7 +7,17 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import special
 
-from harness.stats.estimate import INFINITE, Array, at_least, one_a_unit, paired, t_quantile
+from harness.stats.estimate import (
+    INFINITE,
+    Array,
+    all_same,
+    at_least,
+    least_p,
+    one_a_unit,
+    paired,
+    rounding,
+    t_quantile,
+)
 from harness.study import BadInput
 
 
@@ -16,7 +26,8 @@ class Mean:
     """The mean over seeds with Student's t interval (one-sample t; Gosset 1908).
 
     Meant for differences of arms paired by seed: where the arms are alike these are symmetric,
-    however skewed each arm is, and the t interval holds its level for them.
+    however skewed each arm is, and the t interval holds its level for them. Where every seed gives
+    the same number, p is `least_p` and not 0.
     """
 
     values: Array
@@ -38,6 +49,8 @@ class Mean:
         return self.n - 1
 
     def _standard_error(self) -> float:
+        if all_same(self.values):
+            return 0.0
         return float(np.std(self.values, ddof=1) / np.sqrt(self.n))
 
     def p_above(self, threshold: float) -> float:
@@ -45,8 +58,9 @@ class Mean:
         if not self._says_something:
             return 1.0
         error = self._standard_error()
-        if error == 0.0:  # every seed gave the same number
-            return 0.0 if self.effect > threshold else 1.0
+        if error == 0.0:
+            above = self.effect - rounding(self.effect) > threshold
+            return least_p(self._freedom + 1) if above else 1.0
         return float(special.stdtr(self._freedom, -self._statistic(threshold, error)))
 
     def p_below(self, threshold: float) -> float:
@@ -57,6 +71,10 @@ class Mean:
         if not self._says_something:
             return INFINITE
         q, error = float(t_quantile((1 + level) / 2, self._freedom)), self._standard_error()
+        if error == 0.0:
+            if (1 - level) / 2 < least_p(self._freedom + 1):
+                return INFINITE
+            return self.effect - rounding(self.effect), self.effect + rounding(self.effect)
         below, above = self._reach(q)
         return self.effect - below * error, self.effect + above * error
 
@@ -94,14 +112,24 @@ class LevelMean(Mean):
         return min(t, t + a * t**2 / 3 + a**2 * t**3 / 27 + a / 6)
 
     def _reach(self, q: float) -> tuple[float, float]:
-        a = self._skewness()
-        if abs(a) < 1e-9:
-            return q, q
+        below, above = hall_reach(np.array([q]), np.array([self._skewness()]))
+        return float(below[0]), float(above[0])
 
-        def inverse(h: float) -> float:  # of t + a t²/3 + a² t³/27 + a/6
-            return float(3 / a * (np.cbrt(1 + a * (h - a / 6)) - 1))
 
-        return max(q, inverse(q)), max(q, -inverse(-q))
+def hall_reach(q: Array, skewness: Array) -> tuple[Array, Array]:
+    """How many standard errors `LevelMean` reaches below and above means, all (means,).
+
+    Args:
+        q: Quantiles of Student's t.
+        skewness: The samples' skewness over sqrt(n).
+    """
+    a = np.where(np.abs(skewness) < 1e-9, 1.0, skewness)  # 1: not read where there is none
+
+    def inverse(h: Array) -> Array:  # of t + a t²/3 + a² t³/27 + a/6
+        found = 3 / a * (np.cbrt(1 + a * (h - a / 6)) - 1)
+        return np.where(np.abs(skewness) < 1e-9, h, found)
+
+    return np.maximum(q, inverse(q)), np.maximum(q, -inverse(-q))
 
 
 @dataclass(frozen=True)
@@ -132,6 +160,8 @@ class TrimmedMean(Mean):
     def _standard_error(self) -> float:
         ordered, kept = np.sort(self.values), self.n - 2 * self._cut
         winsorized = np.clip(self.values, ordered[self._cut], ordered[-self._cut - 1])
+        if all_same(winsorized):
+            return 0.0
         spread = np.sqrt((self.n - 1) / (kept * (kept - 1))) * np.std(winsorized, ddof=1)
         return float(spread)
 
@@ -156,11 +186,14 @@ class Welch:
 
     def _error(self) -> tuple[float, float]:
         """Standard error, and Satterthwaite's degrees of freedom."""
-        shares = np.array([np.var(x, ddof=1) / x.size for x in (self.a, self.b)])
-        if not shares.sum():
+        if all_same(self.a) and all_same(self.b):
             return 0.0, float(self.n - 1)
+        shares = np.array([np.var(x, ddof=1) / x.size for x in (self.a, self.b)])
         freedom = shares.sum() ** 2 / (shares**2 / [self.a.size - 1, self.b.size - 1]).sum()
         return float(np.sqrt(shares.sum())), float(freedom)
+
+    def _rounding(self) -> float:
+        return rounding(float(np.mean(self.a))) + rounding(float(np.mean(self.b)))
 
     @property
     def _says_something(self) -> bool:
@@ -171,8 +204,9 @@ class Welch:
         if not self._says_something:
             return 1.0
         error, freedom = self._error()
-        if error == 0.0:
-            return 0.0 if self.effect > threshold else 1.0
+        if error == 0.0:  # as though one more of the smaller group had been like the other group
+            above = self.effect - self._rounding() > threshold
+            return least_p(self.n) if above else 1.0
         return float(special.stdtr(freedom, (threshold - self.effect) / error))
 
     def p_below(self, threshold: float) -> float:
@@ -184,6 +218,10 @@ class Welch:
             return INFINITE
         error, freedom = self._error()
         half = float(t_quantile((1 + level) / 2, freedom)) * error
+        if error == 0.0:
+            if (1 - level) / 2 < least_p(self.n):
+                return INFINITE
+            half = self._rounding()
         return self.effect - half, self.effect + half
 
 
