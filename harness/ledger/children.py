@@ -19,6 +19,7 @@ from mlflow.store.tracking.dbmodels.models import (
 )
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 from mlflow.tracking import MlflowClient
+from sqlalchemy.orm import Session
 
 from harness import rows
 from harness.packs import Outcome
@@ -128,8 +129,24 @@ def insert(store: SqlAlchemyStore, experiment: str, children: list[Child]) -> di
         ]
         tables[SqlMetric] += points
         tables[SqlLatestMetric] += {point["key"]: point for point in points}.values()  # the last
-    with store.ManagedSessionMaker() as session:
+    with store.ManagedSessionMaker(read_only=False) as session:
         for table, values in tables.items():
             if values:
-                session.execute(sqlalchemy.insert(table), values)
+                _fill(session, table, values)
     return ids
+
+
+def _fill(session: Session, table: Any, values: list[dict[str, Any]]) -> None:
+    """Insert rows that have the same columns, the quickest way that the database's driver has."""
+    connection = session.connection()
+    if connection.dialect.driver != "psycopg":
+        session.execute(sqlalchemy.insert(table), values)
+        return
+    # PostgreSQL's bulk load: no statement a row, and no answer to wait for
+    names = list(values[0])
+    quote = connection.dialect.identifier_preparer.quote
+    words = f"COPY {quote(table.__tablename__)} ({', '.join(map(quote, names))}) FROM STDIN"
+    cursor = connection.connection.cursor()
+    with cursor, cursor.copy(words) as copy:
+        for row in values:
+            copy.write_row([row[name] for name in names])

@@ -109,9 +109,9 @@ class Ledger:
             ) from None
 
     def store(self) -> SqlAlchemyStore | None:
-        """MLflow's own store where it is a SQLite file of ours, else None."""
+        """MLflow's own store where it is a database that we reach ourselves, else None."""
         store = self.client._tracking_client.store
-        return store if self._local and isinstance(store, SqlAlchemyStore) else None
+        return store if isinstance(store, SqlAlchemyStore) else None
 
     def release(self) -> None:
         """A run is over: others may run its study."""
@@ -162,7 +162,7 @@ class Ledger:
         """The folder of a run's artifacts, where it is one on this machine."""
         if run_id not in self._homes:
             place = urllib.parse.urlparse(self.client.get_run(run_id).info.artifact_uri)
-            local = place.scheme == "file"
+            local = place.scheme in ("file", "")  # a plain path, where MLflow chose it
             self._homes[run_id] = Path(urllib.parse.unquote(place.path)) if local else None
         return self._homes[run_id]
 
