@@ -125,9 +125,7 @@ class Database:
         """End it in peace."""
         if self.process and self.process.poll() is None:
             # PostgreSQL's fast shutdown, which does not wait for clients to leave
-            self.process.send_signal(
-                signal.SIGINT if self.kind == "postgresql" else signal.SIGTERM
-            )
+            self.process.send_signal(signal.SIGINT if self.kind == "postgresql" else signal.SIGTERM)
             self.process.wait(60)
 
     def _run(self, *words: str) -> None:
