@@ -2,25 +2,35 @@
 
 Nothing is trained: a run's worth of made-up outcomes is handed to the recorder as a study hands it
 over, and the clock stops when the store has all of it. Databases are compared with a SQLite file.
-An MLflow server is compared with the most that it takes of the same runs from any client: requests
-made beforehand, sent over connections that stay open, by as many threads as turn out best.
+The rate at which an MLflow server is fed is compared with the most that it takes of the same runs
+from any client: bare requests over open connections, from as many threads as turn out best.
 """
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import http.client
 import json
 import os
 import queue
 import random
+import statistics
+import sys
 import tempfile
 import threading
 import time
 import urllib.parse
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+import psutil
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks import stores
+from benchmarks.faults import Server
 
 STUDY = '''
 """Feed: what a trial of `optimizers` leaves, without its training."""
@@ -51,17 +61,18 @@ STUDY = Study(
 '''
 POINTS = 101  # rows a trial
 PACK = 64
-THREADS = (1, 2, 4, 8, 16)  # of the best client
+THREADS = (4, 8, 16)  # of the best client; with more a server's database connections run out
 SLOWEST_DATABASE = 1.3  # times SQLite's seconds
 LEAST_OF_SERVER = 0.8  # of the best client's rate
 
 
 @dataclass
 class Fed:
-    """Runs a second, and milliseconds of this process's processor time a run."""
+    """Runs a second, and milliseconds of processor time a run: this process's, the server's."""
 
     rate: float
     work: float
+    served: float = 0.0
 
 
 @contextlib.contextmanager
@@ -185,3 +196,123 @@ def _call(connection: http.client.HTTPConnection, path: str, body: object) -> di
     if answer.status != 200:
         raise RuntimeError(f"{path}: {answer.status} {text[:300]!r}")
     return dict(json.loads(text))
+
+
+def in_databases(trials: int, repeats: int) -> dict[str, list[Fed]]:
+    """Each kind that there is, and a SQLite file, in turns."""
+    found: dict[str, list[Fed]] = {"SQLite": []}
+    with contextlib.ExitStack() as stack:
+        own: dict[str, stores.Database] = {}
+        for name, kind in (("PostgreSQL", "postgresql"), ("MariaDB", "mariadb")):
+            if reason := stores.missing(kind):
+                print(f"{name} is left out: {reason}")
+                continue
+            own[name] = stack.enter_context(stores.database(kind))
+            feed(own[name].uri, PACK)  # makes the tables
+        for repeat in range(repeats):
+            for name in ["SQLite", *own][:: -1 if repeat % 2 else 1]:
+                one = own.get(name)
+                before = busy(one)
+                fed = feed(one.uri if one else "", trials)
+                fed.served = 1000 * (busy(one) - before) / trials
+                found.setdefault(name, []).append(fed)
+    return found
+
+
+def through_server(trials: int, repeats: int) -> tuple[str, int, list[Fed], list[Fed]]:
+    """A server of two processes, into PostgreSQL where there is one, fed by us and the best client.
+
+    Returns:
+        What it writes to; the best client's threads; ours and its, in turns.
+    """
+    with contextlib.ExitStack() as stack:
+        store, behind = "", "SQLite"
+        if not stores.missing("postgresql"):
+            store, behind = stack.enter_context(stores.database("postgresql")).uri, "PostgreSQL"
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="tracking-server-"))
+        server = Server(Path(folder), store, workers=2)
+        stack.callback(server.kill)
+        server.start()
+
+        def timed(side: Callable[[], Fed]) -> Fed:
+            before = busy(server)
+            one = side()
+            one.served = 1000 * (busy(server) - before) / trials
+            return one
+
+        best_client(server.uri, 4 * THREADS[-1], THREADS[-1])  # both processes warm
+        tried = {count: best_client(server.uri, trials // 2, count).rate for count in THREADS}
+        threads = max(tried, key=tried.__getitem__)
+        sides = [
+            lambda: feed(server.uri, trials),
+            lambda: best_client(server.uri, trials, threads),
+        ]
+        found: list[list[Fed]] = [[], []]
+        for repeat in range(repeats):
+            for side in (1, 0) if repeat % 2 else (0, 1):
+                found[side].append(timed(sides[side]))
+    return behind, threads, *found
+
+
+def busy(one: stores.Database | Server | None) -> float:
+    """Seconds of processor time of its processes, also of those that have ended."""
+    if one is None or one.process is None:
+        return 0.0
+    parent = psutil.Process(one.process.pid)
+    times = [each.cpu_times() for each in (parent, *parent.children(recursive=True))]
+    return sum(t.user + t.system + t.children_user + t.children_system for t in times)
+
+
+def spread(values: list[float]) -> str:
+    """The median, and the lowest and highest."""
+    return f"{statistics.median(values):.2f} ({min(values):.2f} to {max(values):.2f})"
+
+
+def main() -> int:
+    """Measure and print; 1 if a bound is missed."""
+    words = argparse.ArgumentParser(prog="python -m benchmarks.tracking", description=__doc__)
+    words.add_argument("--trials", type=int, default=2000, help="runs a repeat into a database")
+    words.add_argument("--served", type=int, default=512, help="runs a repeat through a server")
+    words.add_argument("--repeats", type=int, default=3)
+    given = words.parse_args()
+    console, missed = Console(), False
+    if not console.is_terminal:
+        console.width = 120
+
+    databases = in_databases(given.trials, given.repeats)
+    table = Table(
+        "store", "runs a second", "processor ms a run, ours", "the database's",
+        "times SQLite's seconds", "allowed",
+    )  # fmt: skip
+    for name, found in databases.items():
+        ratios = [a.rate / b.rate for a, b in zip(databases["SQLite"], found, strict=True)]
+        late = name == "PostgreSQL" and statistics.median(ratios) > SLOWEST_DATABASE
+        missed |= late
+        table.add_row(
+            name, f"{statistics.median(one.rate for one in found):.0f}",
+            f"{statistics.median(one.work for one in found):.2f}",
+            f"{statistics.median(one.served for one in found):.2f}", spread(ratios),
+            f"{SLOWEST_DATABASE}" if name == "PostgreSQL" else "",
+        )  # fmt: skip
+    console.print(table)
+
+    behind, threads, ours, best = through_server(given.served, given.repeats)
+    table = Table(
+        "an mlflow server of 2 processes", "runs a second", "processor ms a run, the client's",
+        "the server's",
+    )  # fmt: skip
+    for name, found in ((f"ours, into {behind}", ours), (f"the best client, {threads} threads", best)):  # fmt: skip
+        cells = ([getattr(one, what) for one in found] for what in ("rate", "work", "served"))
+        table.add_row(name, *(f"{statistics.median(cell):.1f}" for cell in cells))
+    console.print(table)
+    ratios = [a.rate / b.rate for a, b in zip(ours, best, strict=True)]
+    missed |= statistics.median(ratios) < LEAST_OF_SERVER
+    console.print(
+        f"ours feeds it at {spread(ratios)} of the best client's rate (required: "
+        f"{LEAST_OF_SERVER}); load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores"
+    )
+    return int(missed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -132,7 +132,7 @@ class Fake:
 
     def __init__(self) -> None:
         self.sent: list[tuple[str, dict[str, Any], str]] = []  # path, body, proof of identity
-        self.refuse = dict[int, int]()
+        self.refuse, self.reason = dict[int, int](), "not you"
         fake = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -147,7 +147,7 @@ class Fake:
                 answer: dict[str, Any] = {"run_info": info, "run": {"info": info, "data": {}}}
                 status = fake.refuse.get(number, 200)
                 if status != 200:
-                    answer = {"error_code": "PERMISSION_DENIED", "message": "not you"}
+                    answer = {"error_code": "BAD_REQUEST", "message": fake.reason}
                 text = json.dumps(answer).encode()
                 self.send_response(status)
                 self.send_header("Content-Length", str(len(text)))
@@ -214,7 +214,8 @@ def test_what_one_of_many_meets_is_told_when_all_others_are_done(fake: Fake) -> 
     found: list[tuple[str, str]] = []
     with pytest.raises(MlflowException):
         found.extend(send(client, wire, "1", many))  # those before the error stay in the list
-    ended = [body["run_id"] for path, body, _ in fake.sent if path.endswith("/update")]
+    taken = [sent for number, sent in enumerate(fake.sent, 1) if number not in fake.refuse]
+    ended = [body["run_id"] for path, body, _ in taken if path.endswith("/update")]
     assert sorted(run for _, run in found) == sorted(ended)
     assert len(found) < len(many)
     fake.refuse = {}
@@ -236,6 +237,14 @@ def test_a_proof_of_identity_goes_along_and_may_be_renewed(
         wire.ask("runs/update", {"run_id": "1"})
     wire.ask("runs/update", {"run_id": "1"})
     assert [proof for *_, proof in fake.sent] == ["Bearer old"] * 3 + ["Bearer new"]
+
+
+def test_a_crowded_server_is_no_bad_request(fake: Fake) -> None:
+    _, wire = wire_to(fake)
+    fake.refuse, fake.reason = {1: 400}, "QueuePool limit of size 5 overflow 10 reached"
+    with pytest.raises(MlflowException) as raised:
+        wire.ask("runs/update", {"run_id": "1"})
+    assert raised.value.error_code == "TEMPORARILY_UNAVAILABLE"
 
 
 def test_a_server_that_is_gone_is_said_in_few_words(fake: Fake) -> None:

@@ -8,11 +8,15 @@ from typing import Any
 import requests
 from mlflow.environment_variables import MLFLOW_HTTP_REQUEST_TIMEOUT
 from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import TEMPORARILY_UNAVAILABLE
 from mlflow.store.tracking.rest_store import RestStore
 from mlflow.utils.rest_utils import http_request, verify_rest_response
 from requests.adapters import HTTPAdapter
 
-AT_ONCE = 16  # requests on their way: as many as keep a server's processes busy
+# Requests on their way: enough to keep a server's processes busy. One process has 15 connections to
+# its database, and a request holds up to two of them; more than that wait for each other.
+AT_ONCE = 8
+CROWDED = "QueuePool limit"  # what a process says, as if the request were bad, that has none left
 HOME = "/api/2.0/mlflow/"
 REFUSED = (401, 403)
 
@@ -50,6 +54,8 @@ class Wire:
         answer = self._again(*known, body) if known else self._first(word, body)
         if answer.status_code in REFUSED:  # what proves who we are may have been renewed
             self._known.pop(word, None)
+        if answer.status_code == requests.codes.bad_request and CROWDED in answer.text:
+            raise MlflowException("the server is crowded", TEMPORARILY_UNAVAILABLE)
         return dict(verify_rest_response(answer, HOME + word).json())
 
     def _first(self, word: str, body: dict[str, Any]) -> requests.Response:
