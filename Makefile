@@ -67,8 +67,9 @@ check: $(VENV)/.dev ## ruff, mypy, the layers, and known vulnerabilities of pack
 faults: $(VENV)/.dev ## interrupt a study at random moments in every way, and see that nothing is lost
 	@$(VENV)/bin/python -m benchmarks.faults
 
-soak: $(VENV)/.run ## ten thousand tiny trials through Ray and MLflow: rate, and memory that stays flat
+soak: $(VENV)/.dev ## ten thousand tiny trials through Ray and MLflow: rate, flat memory; rates of other stores
 	@$(VENV)/bin/python -m benchmarks.soak
+	@$(VENV)/bin/python -m benchmarks.tracking
 
 bench: $(VENV)/.run ## measure speed beside plain loops, Ray Tune and Optuna
 	@$(VENV)/bin/python -m benchmarks

@@ -62,10 +62,17 @@ def command() -> list[str]:
 
 
 class Server:
-    """An MLflow tracking server of our own, on loopback."""
+    """An MLflow tracking server of our own, on loopback.
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    Args:
+        folder: Where its files go.
+        store: The database that it writes to, by default a SQLite file.
+        workers: Processes that serve.
+    """
+
+    def __init__(self, folder: Path, store: str = "", workers: int = 1) -> None:
+        self.folder, self.workers = folder, workers
+        self.store = store or f"sqlite:///{folder / 'server.db'}"
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
@@ -79,11 +86,10 @@ class Server:
         """Start it, and return once it answers; nothing where it runs."""
         if self.process and self.process.poll() is None:
             return
-        store = f"sqlite:///{self.folder / 'server.db'}"
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", store,
+            [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", self.store,
              "--artifacts-destination", str(self.folder / "artifacts"), "--host", "127.0.0.1",
-             "--port", str(self.port), "--workers", "1"],
+             "--port", str(self.port), "--workers", str(self.workers)],
             env={**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
         )  # fmt: skip

@@ -173,8 +173,8 @@ def _mlflow(root: Path) -> Finding:
         with tempfile.TemporaryDirectory() as folder:  # making one here would be a side effect
             Ledger(Path(folder), f"sqlite:///{folder}/mlflow.db")
         return Finding("mlflow", "works", f"{uri} will be made by the first run")
-    studies = Ledger(root).studies()
-    return Finding("mlflow", "works", f"{uri}, {len(studies)} experiments")
+    ledger = Ledger(root)
+    return Finding("mlflow", "works", f"{ledger.uri}, {len(ledger.studies())} experiments")
 
 
 def _pdf(root: Path) -> Finding:

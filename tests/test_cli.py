@@ -105,7 +105,7 @@ def test_an_unreachable_tracking_server(project: Path) -> None:
     assert f"tracking server '{uri}' does not answer" in done.stderr
     done = harness("run", "tiny", "--inline", MLFLOW_TRACKING_URI="gopher://x")
     assert done.returncode == 2
-    assert "allowed: http(s)://host:port or sqlite:///file" in done.stderr
+    assert "allowed: http(s)://host:port, sqlite:///file, postgresql://" in done.stderr
 
 
 def test_an_unwritable_report_folder(project: Path) -> None:

@@ -32,7 +32,11 @@ from harness.study import BadInput, Source, Study, Trial, Unfinished
 INFO = {"commit": "abc", "plan": "p1", "provenance": {"python": "3"}}
 
 
-def written(project: Path, direct: bool, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+def written(
+    project: Path, direct: bool, monkeypatch: pytest.MonkeyPatch, uri: str = ""
+) -> list[dict[str, Any]]:
+    """What MLflow's client reads of three children that were written into a new SQLite file, or
+    into a store that is given."""
     source = catalog.find("tiny")
     study = catalog.load(source)
     trials = Plan(study, source, "smoke").ready()[:3]
@@ -41,12 +45,14 @@ def written(project: Path, direct: bool, monkeypatch: pytest.MonkeyPatch) -> lis
         Outcome("diverged", [0, 2], {"loss": [1.0, math.inf]}),
         Outcome("failed", error="ValueError: <no>"),
     ]  # fmt: skip
-    ledger = Ledger(project, f"sqlite:///{project / ('bulk.db' if direct else 'client.db')}")
+    here = f"sqlite:///{project / ('bulk.db' if direct else 'client.db')}"
+    ledger = Ledger(project, uri or here)
     if not direct:
         monkeypatch.setattr(ledger, "store", lambda: None)
     recorder = ledger.start(study, source, "smoke", INFO, False)
     recorder.add("p1", trials, outcomes)
     assert recorder.wait()
+    ledger.release()
     found = []
     for trial in trials:
         run = ledger.client.get_run(recorder.run_ids[trial.key])

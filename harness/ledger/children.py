@@ -1,10 +1,15 @@
-"""Child runs: one trial each, written over MLflow's client or in bulk into a SQLite store."""
+"""Child runs: one trial each, written in bulk into a database or one by one through a server."""
 
 from __future__ import annotations
 
+import contextlib
 import getpass
+import queue
+import threading
 import time
 import uuid
+from collections import deque
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,14 +24,17 @@ from mlflow.store.tracking.dbmodels.models import (
 )
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 from mlflow.tracking import MlflowClient
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import Session
 
 from harness import rows
+from harness.ledger.wire import AT_ONCE, Wire
 from harness.packs import Outcome
 from harness.study import Trial
 
 # Points a metric of a child run (the contract allows 100); a tuning draw is rarely looked at.
 HISTORY = {"tune": 10, "confirm": 50}
-BATCH = 1000  # metrics MLflow takes at once
+BATCH = 900  # metrics written at once: MLflow takes a thousand things, of which 100 are params
 TAG_LENGTH = 5000
 
 
@@ -80,12 +88,89 @@ class Child:
         """Write it over MLflow's client, in batches of what MLflow takes at once."""
         run = client.create_run(experiment, start_time=self.time, tags=self.tags)
         params = [Param(k, v) for k, v in self.params.items()]
-        metrics = [Metric(name, value, self.time, step) for name, value, step in self.metrics]
-        for start in range(0, len(metrics), BATCH):
-            part = metrics[start : start + BATCH]
-            client.log_batch(run.info.run_id, part, params if not start else ())
+        for part in self._batches():
+            metrics = [Metric(name, value, self.time, step) for name, value, step in part]
+            client.log_batch(run.info.run_id, metrics, params)
+            params = []
         client.set_terminated(run.info.run_id, self.status)
         return str(run.info.run_id)
+
+    def post(self, wire: Wire, experiment: str) -> str:
+        """Write it through a tracking server, by the same requests as MLflow's client."""
+        body: dict[str, Any] = {
+            "experiment_id": experiment,
+            "user_id": self.tags["mlflow.user"],
+            "start_time": self.time,
+            "tags": _pairs(self.tags),
+        }
+        run_id = str(wire.ask("runs/create", body)["run"]["info"]["run_id"])
+        params = _pairs(self.params)
+        for part in self._batches():
+            metrics = [
+                {"key": name, "value": value, "timestamp": self.time, "step": step}
+                for name, value, step in part
+            ]
+            wire.ask("runs/log-batch", {"run_id": run_id, "metrics": metrics, "params": params})
+            params = []
+        end = {"run_id": run_id, "status": self.status, "end_time": int(time.time() * 1000)}
+        wire.ask("runs/update", end)
+        return run_id
+
+    def _batches(self) -> Iterator[list[tuple[str, float, int]]]:
+        """The metrics, in parts of what MLflow takes at once with the params; there is one."""
+        for start in range(0, len(self.metrics), BATCH):
+            yield self.metrics[start : start + BATCH]
+
+
+def _pairs(values: dict[str, str]) -> list[dict[str, str]]:
+    return [{"key": key, "value": value} for key, value in values.items()]
+
+
+def send(
+    client: MlflowClient, wire: Wire | None, experiment: str, children: Sequence[Child]
+) -> Iterator[tuple[str, str]]:
+    """Write children one by one, through a server many at once.
+
+    Args:
+        client: Of the store.
+        wire: To its server, if it is one.
+        experiment: Whose runs they become.
+        children: These.
+
+    Yields:
+        The trial key and run id of each, once it is written.
+
+    Raises:
+        Exception: that of the first that could not be written, when none is on its way any more.
+    """
+    left, done = deque(children), queue.SimpleQueue[tuple[str, str] | Exception | None]()
+
+    def work() -> None:
+        with contextlib.suppress(IndexError):  # none is left
+            while True:
+                child = left.popleft()
+                try:
+                    run = child.post(wire, experiment) if wire else child.log(client, experiment)
+                    done.put((child.key, run))
+                except Exception as error:
+                    left.clear()
+                    done.put(error)
+        done.put(None)
+
+    crew = min(AT_ONCE if wire else 1, len(children))
+    for number in range(crew):
+        threading.Thread(target=work, name=f"ledger {number}", daemon=True).start()
+    trouble: Exception | None = None
+    while crew:
+        one = done.get()
+        if one is None:
+            crew -= 1
+        elif isinstance(one, Exception):
+            trouble = trouble or one
+        else:
+            yield one
+    if trouble:
+        raise trouble
 
 
 def insert(store: SqlAlchemyStore, experiment: str, children: list[Child]) -> dict[str, str]:
@@ -128,8 +213,28 @@ def insert(store: SqlAlchemyStore, experiment: str, children: list[Child]) -> di
         ]
         tables[SqlMetric] += points
         tables[SqlLatestMetric] += {point["key"]: point for point in points}.values()  # the last
-    with store.ManagedSessionMaker() as session:
+    with store.ManagedSessionMaker(read_only=False) as session:
         for table, values in tables.items():
             if values:
-                session.execute(sqlalchemy.insert(table), values)
+                _fill(session, table, values)
     return ids
+
+
+def _fill(session: Session, table: Any, values: list[dict[str, Any]]) -> None:
+    """Insert rows that have the same columns, the quickest way that the database's driver has."""
+    connection = session.connection()
+    dialect = connection.dialect
+    if dialect.driver != "psycopg":
+        session.execute(sqlalchemy.insert(table), values)
+        return
+    # PostgreSQL's bulk load: no statement a row, and no answer to wait for
+    names = list(values[0])
+    quote = dialect.identifier_preparer.quote
+    words = f"COPY {quote(table.__tablename__)} ({', '.join(map(quote, names))}) FROM STDIN"
+    try:
+        with connection.connection.cursor() as cursor, cursor.copy(words) as copy:
+            for row in values:
+                copy.write_row([row[name] for name in names])
+    except dialect.loaded_dbapi.Error as error:  # of the kind that an insert would have raised
+        kind = dialect.loaded_dbapi.Error
+        raise DBAPIError.instance(words, None, error, kind, dialect=dialect) from error

@@ -23,7 +23,7 @@ from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
 from harness import durable, rows
-from harness.ledger.children import Child, insert
+from harness.ledger.children import Child, insert, send
 from harness.ledger.permanent import permanent
 from harness.packs import Outcome
 from harness.study import Study, Trial, Unfinished
@@ -39,6 +39,7 @@ NOTE_LENGTH = 8000
 # What a store meets us with that is away, locked or full, or that refuses what it is given (see
 # `permanent`); anything else is a fault of ours.
 AWAY = (OSError, MlflowException, SQLAlchemyError, sqlite3.Error)
+TOGETHER = 256  # trials of several small packs that are recorded together
 FIRST_DELAY, LONGEST_DELAY = 0.5, 10.0  # seconds between attempts
 
 
@@ -255,9 +256,9 @@ class Recorder:
         while not self.error and not self._given_up:
             with self._changed:
                 self._changed.wait_for(lambda: len(self._entries) > 0)
-                entry = self._entries[0]
+                entries = self._next()
             try:
-                self._insist(functools.partial(self._record, entry))
+                self._insist(functools.partial(self._record, entries))
             except Refused as error:
                 self._refused(error)
                 return
@@ -266,7 +267,8 @@ class Recorder:
             except Exception as error:  # handed to the driver by `add` and `wait`
                 self.error = error
             with self._changed:
-                self._entries.popleft()
+                for _ in entries:
+                    self._entries.popleft()
                 self._progress = time.monotonic()
                 self._changed.notify_all()
 
@@ -275,6 +277,17 @@ class Recorder:
         with self._changed:
             self.error = error
             self._changed.notify_all()
+
+    def _next(self) -> list[_Entry]:
+        """Entries that are recorded together: packs of few trials leave a server idle in turns."""
+        chosen: list[_Entry] = []
+        trials = 0
+        for entry in self._entries:
+            trials += len(entry.trials)
+            if chosen and trials > TOGETHER:
+                break
+            chosen.append(entry)
+        return chosen
 
     def _insist(self, step: Callable[[], None], until: float = math.inf) -> None:
         """Do a step, again and again while the store is away.
@@ -325,21 +338,22 @@ class Recorder:
             entry.fill(entry.file)
             entry.fill = None
 
-    def _record(self, entry: _Entry) -> None:
-        self._save(entry)
-        if entry.file:
-            self.ledger.keep(self.run_id, entry.file, entry.folder)
-            entry.file = None
+    def _record(self, entries: Sequence[_Entry]) -> None:
+        fresh: dict[str, Child] = {}
         now = int(time.time() * 1000)
-        fresh = [
-            Child.of(self.run_id, entry.pack, trial, outcome, now)
-            for trial, outcome in zip(entry.trials, entry.outcomes, strict=True)
-            if trial.key not in self.run_ids
-        ]
+        for entry in entries:
+            self._save(entry)
+            if entry.file:
+                self.ledger.keep(self.run_id, entry.file, entry.folder)
+                entry.file = None
+            for trial, outcome in zip(entry.trials, entry.outcomes, strict=True):
+                if trial.key not in self.run_ids and trial.key not in fresh:
+                    fresh[trial.key] = Child.of(self.run_id, entry.pack, trial, outcome, now)
         store = self.ledger.store()
         if store is not None:
-            self.run_ids |= insert(store, self.experiment, fresh)
+            self.run_ids |= insert(store, self.experiment, list(fresh.values()))
             return
-        for child in fresh:
-            self.run_ids[child.key] = child.log(self.ledger.client, self.experiment)
+        client, wire = self.ledger.client, self.ledger.wire
+        for key, run_id in send(client, wire, self.experiment, list(fresh.values())):
+            self.run_ids[key] = run_id
             self._progress = time.monotonic()

@@ -20,6 +20,7 @@ import mlflow.exceptions
 import pandas as pd
 import sqlalchemy
 from mlflow.entities import Param, Run
+from mlflow.store.tracking.rest_store import RestStore
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 from mlflow.tracking import MlflowClient
 from sqlalchemy.engine import Engine
@@ -27,8 +28,14 @@ from sqlalchemy.engine import Engine
 from harness import durable, rows
 from harness.ledger.lease import Lease
 from harness.ledger.recorder import CLAIMS, INFO, SOURCE, Recorder, one_line
+from harness.ledger.wire import Wire
 from harness.study import BadInput, Source, Study
 
+# Databases with a server of their own: the usual port, and this package's extra with a driver.
+DATABASES = {
+    "postgresql": (5432, "postgres", "postgresql"),
+    "mysql": (3306, "mysql", "mysql+pymysql"),
+}
 PROVENANCE = "provenance."  # before the names of a parent run's parameters
 
 
@@ -85,33 +92,40 @@ class Ledger:
     """
 
     def __init__(self, root: Path, uri: str | None = None) -> None:
-        self.uri = uri or default_uri(root)
-        self._local = self.uri.startswith("sqlite:")
+        uri = uri or default_uri(root)
+        self.uri = public(uri)
+        self._local = uri.startswith("sqlite:")
         self.artifacts = default_artifacts(root)
         self._spools = root / ".harness" / "spool"
         self._homes: dict[str, Path | None] = {}
         self.lease: Lease | None = None
-        parts = urllib.parse.urlparse(self.uri)
-        if parts.scheme in ("http", "https"):
-            _knock(parts, self.uri)
-        elif parts.scheme not in ("sqlite", "file", "mysql", "postgresql", "mssql", ""):
+        parts = urllib.parse.urlparse(uri)
+        kind = parts.scheme.partition("+")[0]  # behind it may stand the driver's name
+        if kind in ("http", "https"):
+            _knock(parts.hostname, parts.port or (443 if kind == "https" else 80), self.uri)
+        elif kind in DATABASES:
+            _check_database(uri)
+        elif self._local:
+            _check_sqlite(uri)
+        elif kind not in ("file", "mssql", ""):
             raise BadInput(
-                f"MLFLOW_TRACKING_URI={self.uri!r}; allowed: http(s)://host:port or sqlite:///file"
+                f"MLFLOW_TRACKING_URI={self.uri!r}; allowed: http(s)://host:port, sqlite:///file, "
+                "postgresql://user@host/database or mysql+pymysql://user@host/database"
             )
-        if self._local:
-            _check_sqlite(self.uri)
         try:
-            self.client = MlflowClient(tracking_uri=self.uri)
+            self.client = MlflowClient(tracking_uri=uri)
             self.client.search_experiments(max_results=1)
         except Exception as error:  # SQLAlchemy, OS and MLflow errors alike: the remedy is one
             raise BadInput(
                 f"tracking store {self.uri!r} cannot be opened: {one_line(error)}"
             ) from None
+        store = self.client._tracking_client.store
+        self.wire = Wire(store) if isinstance(store, RestStore) else None
 
     def store(self) -> SqlAlchemyStore | None:
-        """MLflow's own store where it is a SQLite file of ours, else None."""
+        """MLflow's own store where it is a database that we reach ourselves, else None."""
         store = self.client._tracking_client.store
-        return store if self._local and isinstance(store, SqlAlchemyStore) else None
+        return store if isinstance(store, SqlAlchemyStore) else None
 
     def release(self) -> None:
         """A run is over: others may run its study."""
@@ -162,7 +176,7 @@ class Ledger:
         """The folder of a run's artifacts, where it is one on this machine."""
         if run_id not in self._homes:
             place = urllib.parse.urlparse(self.client.get_run(run_id).info.artifact_uri)
-            local = place.scheme == "file"
+            local = place.scheme in ("file", "")  # a plain path, where MLflow chose it
             self._homes[run_id] = Path(urllib.parse.unquote(place.path)) if local else None
         return self._homes[run_id]
 
@@ -381,15 +395,44 @@ def _whole(path: Path) -> bool:
     return True
 
 
-def _knock(parts: urllib.parse.ParseResult, uri: str) -> None:
-    port = parts.port or (443 if parts.scheme == "https" else 80)
+def public(uri: str) -> str:
+    """A tracking URI as it may be shown: without its password."""
+    parts = urllib.parse.urlparse(uri)
+    if not parts.password:
+        return uri
+    where = parts.netloc.rpartition("@")[2]
+    if parts.scheme not in ("http", "https"):
+        where = f"{parts.username}:***@{where}"
+    return parts._replace(netloc=where).geturl()
+
+
+def _knock(host: str | None, port: int, uri: str) -> None:
     try:
-        socket.create_connection((parts.hostname or "", port), timeout=5).close()
+        socket.create_connection((host or "", port), timeout=5).close()
     except OSError as error:
         raise BadInput(
             f"tracking server {uri!r} does not answer ({error.strerror or error}); start it, or "
             "unset MLFLOW_TRACKING_URI to use the project's own database"
         ) from None
+
+
+def _check_database(uri: str) -> None:
+    """Refuse at once a database without a driver, or one that MLflow would call for minutes."""
+    shown = public(uri)
+    try:
+        url = sqlalchemy.make_url(uri)
+        url.get_dialect().import_dbapi()
+    except ImportError as error:
+        kind = uri.partition(":")[0].partition("+")[0]
+        extra, scheme = DATABASES[kind][1:]
+        raise BadInput(
+            f"tracking store {shown!r} needs a driver ({error}): pip install '.[{extra}]', and "
+            f"{scheme}://… as the address"
+        ) from None
+    except (sqlalchemy.exc.ArgumentError, ValueError) as error:
+        raise BadInput(f"tracking store {shown!r} is no address: {one_line(error)}") from None
+    if url.host and not url.host.startswith("/"):  # else a socket among the files
+        _knock(url.host, url.port or DATABASES[url.get_backend_name()][0], shown)
 
 
 def _check_sqlite(uri: str) -> None:
