@@ -289,7 +289,7 @@ def _given(name: str, file: str) -> Path | None:
     """Where a file lies in HARNESS_DATA, if it does."""
     folder = os.environ.get("HARNESS_DATA")
     path = Path(folder) / name / file if folder else None
-    return path if path and path.is_file() else None
+    return path if path and _is_there(path) else None
 
 
 def _cached(name: str, file: str) -> Path:
@@ -300,7 +300,21 @@ def _cached(name: str, file: str) -> Path:
 
 
 def _found(name: str, file: str) -> bool:
-    return _given(name, file) is not None or _cached(name, file).is_file()
+    return _given(name, file) is not None or _is_there(_cached(name, file))
+
+
+_LOOKED: dict[str, bool] = {}
+
+
+def looked_for() -> dict[str, bool]:
+    """The files that this process has looked for, and whether they were there: what a study
+    declares by `at_hand` goes by them."""
+    return dict(_LOOKED)
+
+
+def _is_there(path: Path) -> bool:
+    _LOOKED[str(path.absolute())] = found = path.is_file()
+    return found
 
 
 def _content(name: str, file: str, home: str, digest: str) -> bytes:
