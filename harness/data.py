@@ -289,7 +289,7 @@ def _given(name: str, file: str) -> Path | None:
     """Where a file lies in HARNESS_DATA, if it does."""
     folder = os.environ.get("HARNESS_DATA")
     path = Path(folder) / name / file if folder else None
-    return path if path and _is_there(path) else None
+    return path if path and path.is_file() else None
 
 
 def _cached(name: str, file: str) -> Path:
@@ -297,10 +297,6 @@ def _cached(name: str, file: str) -> Path:
     import pooch  # only where HARNESS_DATA does not have it
 
     return Path(pooch.os_cache("harness")) / name / file
-
-
-def _found(name: str, file: str) -> bool:
-    return _given(name, file) is not None or _is_there(_cached(name, file))
 
 
 _LOOKED: dict[str, bool] = {}
@@ -312,9 +308,16 @@ def looked_for() -> dict[str, bool]:
     return dict(_LOOKED)
 
 
+def _found(name: str, file: str) -> bool:
+    folder = os.environ.get("HARNESS_DATA")
+    if folder and _is_there(Path(folder) / name / file):
+        return True
+    return _is_there(_cached(name, file))
+
+
 def _is_there(path: Path) -> bool:
-    _LOOKED[str(path.absolute())] = found = path.is_file()
-    return found
+    _LOOKED[str(path.absolute())] = there = path.is_file()
+    return there
 
 
 def _content(name: str, file: str, home: str, digest: str) -> bytes:

@@ -23,6 +23,7 @@ import hashlib
 import importlib.util
 import json
 import os
+import site
 import sys
 import sysconfig
 from collections.abc import Iterator
@@ -180,9 +181,16 @@ def _key(source: Source) -> str:
 @functools.cache
 def _surroundings() -> str:
     """Of Python, the installed packages and this one's text: they stay while a process lives."""
+    given = os.environ.get("PYTHONPATH", "").split(os.pathsep)  # not sys.path, to which some add
+    homes = {
+        *_installed(),
+        *site.getsitepackages(),
+        site.getusersitepackages(),
+        *filter(None, given),
+    }
     packages = sorted(
         name
-        for folder in {*sys.path, *_installed()}
+        for folder in homes
         if os.path.isdir(folder)
         for name in os.listdir(folder)
         if name.endswith((".dist-info", ".egg-info"))  # with the version in its name

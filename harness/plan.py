@@ -18,7 +18,7 @@ from statistics import fmean
 from types import MappingProxyType
 from typing import Any
 
-from harness import data, fingerprint, sizing
+from harness import data, fingerprint, machine, sizing
 from harness.fusing import numbers_of, work_of
 from harness.packs import Outcome, Training
 from harness.search import Search
@@ -387,6 +387,7 @@ def _seconds(training: Training, signature: tuple[Any, ...]) -> tuple[float, flo
     return updates * (SECONDS_AN_UPDATE + work.operations * SECONDS_AN_OPERATION), each
 
 
+@machine.one_thread()
 def dry_run(
     study: Study, source: Source, scale: str, cores: int,
     codes: Mapping[frozenset[str], str] = MappingProxyType({}),

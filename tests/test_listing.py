@@ -228,7 +228,7 @@ def test_surroundings_are_code_and_versions(
     seen = {listing._surroundings.__wrapped__()}
     assert seen == {listing._surroundings.__wrapped__()}
     (tmp_path / "numpy-99.dist-info").mkdir()
-    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
     seen.add(listing._surroundings.__wrapped__())
     package = tmp_path / "package"
     package.mkdir()
