@@ -78,4 +78,4 @@ calibration: $(VENV)/.run ## simulate how often the intervals and verdicts are r
 	@$(VENV)/bin/python -m benchmarks.calibration
 
 clean: ## remove caches (keeps .venv, reports and the ledger)
-	@rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info
+	@rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis .harness/listings build *.egg-info

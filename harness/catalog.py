@@ -17,6 +17,8 @@ from pathlib import Path
 
 from harness.study import BadInput, InvalidStudy, Source, Study
 
+MODULE = "harness_study_"  # and its name: the module that a study's file becomes
+
 
 def root() -> Path:
     """The project: the nearest folder upwards with `studies/` and `reports/`, else the package's."""
@@ -80,7 +82,7 @@ def load(source: Source) -> Study:
     Raises:
         BadInput: the file does not run, or declares no valid study.
     """
-    module = types.ModuleType(f"harness_study_{source.name}")
+    module = types.ModuleType(f"{MODULE}{source.name}")
     module.__file__ = source.path
     sys.modules[module.__name__] = module  # dataclasses and functions look their module up
     try:
@@ -95,9 +97,8 @@ def load(source: Source) -> Study:
     study = getattr(module, "STUDY", None)
     if not isinstance(study, Study):
         raise BadInput(f"study file {source.path} has STUDY={study!r}; allowed: a harness.Study")
-    named = dataclasses.replace(study, name=source.name)
-    title = named.title or (module.__doc__ or source.name).strip().splitlines()[0]
-    return dataclasses.replace(named, title=title)
+    title = study.title or (module.__doc__ or source.name).strip().splitlines()[0]
+    return dataclasses.replace(study, name=source.name, title=title)
 
 
 def about(source: Source) -> str:

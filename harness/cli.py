@@ -21,8 +21,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from harness import catalog
-from harness.study import SCALES, BadInput, By, Source, Study, Unfinished, few
+from harness import catalog, listing
+from harness.study import SCALES, BadInput, Source, Study, Unfinished
 
 if TYPE_CHECKING:
     from harness.claims import Verdict
@@ -98,16 +98,15 @@ def list_(as_json: Json = False) -> None:
     """List the studies: what they ask, their claims, trials, and the time of their last run."""
     found: list[dict[str, Any]] = []
     for name in catalog.names():
-        study, _ = _load(name)
-        trials = {scale: _count(study, scale) for scale in study.budgets}
+        about = listing.of(name)["about"]
         found.append(
             {
                 "name": name,
-                "title": study.title,
-                "question": study.question,
-                "claims": len(study.claims),
-                "trials": trials,
-                "seconds": {scale: _last_seconds(name, scale) for scale in study.budgets},
+                "title": about["title"],
+                "question": about["question"],
+                "claims": len(about["claims"]),
+                "trials": {scale: b["trials"] for scale, b in about["budgets"].items()},
+                "seconds": {scale: _last_seconds(name, scale) for scale in about["budgets"]},
             }
         )
     if as_json:
@@ -125,15 +124,6 @@ def list_(as_json: Json = False) -> None:
     out.print("Run one with [bold]make study NAME=…[/] or [bold]harness run …[/]")
 
 
-def _count(study: Study, scale: str) -> int:
-    return sum(study.trials(scale, arm, cell) for arm, cell in study.cells(scale))
-
-
-def _plain(value: Any) -> Any:
-    """A number of a budget for JSON: what goes by a factor as the factor's levels."""
-    return {value.factor: dict(value.values)} if isinstance(value, By) else value
-
-
 def _last_seconds(name: str, scale: str) -> float | None:
     path = catalog.root() / "reports" / name / scale / "verdicts.json"
     try:
@@ -145,109 +135,43 @@ def _last_seconds(name: str, scale: str) -> float | None:
 @app.command()
 def show(name: Name, as_json: Json = False) -> None:
     """Show what a study compares: arms, metrics, claims with their sources, budgets."""
-    study, source = _load(name)
-    claims = [
-        {
-            "id": c.id,
-            "statement": c.statement,
-            "source": study.cite(c.source),
-            "quantity": c.check.quantity(study),
-            "direction": c.check.direction,
-            "margin": c.check.margin,
-            "unit": c.check.unit(study),
-        }
-        for c in study.claims
-    ]
-    about = {
-        "name": study.name,
-        "title": study.title,
-        "question": study.question,
-        "about": catalog.about(source),
-        "file": source.path,
-        "arms": {
-            arm: {
-                "label": study.label(arm),
-                "settings": dict(study.arms[arm].settings),
-                "held": dict(study.arms[arm].held),
-                "tuned": {n: str(d) for n, d in study.space(arm).items()},
-            }
-            for arm in study.arms
-        },
-        "vary": {k: list(v) for k, v in study.vary.items()},
-        "fixed": dict(study.fixed),
-        "reads": list(study.reads),
-        "metrics": {n: {"unit": m.unit, "better": m.better} for n, m in study.metrics.items()},
-        "budgets": {
-            s: {
-                "draws": _plain(b.draws),
-                "seeds": b.seeds,
-                "most_seeds": b.most_seeds,
-                "finalists": b.finalists,
-                "settings": {name: _plain(value) for name, value in b.settings.items()},
-                "trials": _count(study, s),
-            }
-            for s, b in study.budgets.items()
-        },
-        "claims": claims,
-    }
+    said = listing.of(name)
+    about, printed = said["about"], said["printed"]
     if as_json:
         _say(about)
         return
     out.print(
-        f"[bold]{escape(study.title)}[/]\n{escape(study.question)}\n[dim]{escape(source.path)}[/]\n"
+        f"[bold]{escape(about['title'])}[/]\n{escape(about['question'])}\n"
+        f"[dim]{escape(about['file'])}[/]\n"
     )
     arms = Table("arm", "settings", "tuned", title="Arms", title_justify="left")
-    for arm in study.arms:
-        one = study.arms[arm]
-        held = [f"{k}={v} (held)" for k, v in one.held.items()]
-        own = [f"{k}={v}" for k, v in one.settings.items()]
-        tuned = [f"{k} {_range(d)}" for k, d in study.space(arm).items()]
-        arms.add_row(
-            escape(study.label(arm)), escape(", ".join(own + held)), escape(", ".join(tuned)) or "–"
-        )
+    for label, settings, tuned in printed["arms"]:
+        arms.add_row(escape(label), escape(settings), escape(tuned) or "–")
     out.print(arms)
-    vary = "; ".join(f"{k} = {few(v)}" for k, v in study.vary.items())
-    out.print(f"vary:  {vary}", markup=False)
-    if study.reads:
-        out.print(f"reads: the rows of {', '.join(study.reads)}, at the same scale", markup=False)
-    fixed = ", ".join(f"{k} = {v}" for k, v in study.fixed.items())
-    out.print(f"fixed: {fixed}\n", markup=False)
+    out.print(f"vary:  {printed['vary']}", markup=False)
+    if about["reads"]:
+        out.print(
+            f"reads: the rows of {', '.join(about['reads'])}, at the same scale", markup=False
+        )
+    out.print(f"fixed: {printed['fixed']}\n", markup=False)
     metrics = Table("metric", "unit", "better", title="Metrics", title_justify="left")
-    for metric, m in study.metrics.items():
-        metrics.add_row(metric, escape(m.unit), m.better or "–")
+    for metric, m in about["metrics"].items():
+        metrics.add_row(metric, escape(m["unit"]), m["better"] or "–")
     out.print(metrics)
     listed = Table("claim", "margin", "source", title="Claims, with margins set before any trial",
                    title_justify="left", show_lines=True)  # fmt: skip
-    for c in claims:
-        listed.add_row(
-            escape(str(c["statement"])), escape(f"{c['direction']} {c['margin']:.3g} {c['unit']}"),
-            escape(str(c["source"])),
-        )  # fmt: skip
+    for claim, margin in zip(about["claims"], printed["margins"], strict=True):
+        listed.add_row(escape(claim["statement"]), escape(margin), escape(claim["source"]))
     out.print(listed)
     budgets = Table(
         "scale", "draws", "finalists", "seeds", "trials", "settings", title="Budgets",
         title_justify="left",
     )  # fmt: skip
-    for scale, b in study.budgets.items():
-        more = ", ".join(
-            f"{k}=({few(v)})" if isinstance(v, tuple) else f"{k}={v}" for k, v in b.settings.items()
-        )
-        budgets.add_row(
-            scale, str(b.draws), str(b.finalists or "–"), str(b.seeds),
-            f"{_count(study, scale):,}", escape(more),
-        )  # fmt: skip
+    for *numbers, settings in printed["budgets"]:
+        budgets.add_row(*numbers, escape(settings))
     out.print(budgets)
     if about["about"]:
         out.print(f"\n{about['about']}", markup=False, highlight=False)
-
-
-def _range(distribution: Any) -> str:
-    """What is drawn, in words: "0.0001 to 10 (log)"."""
-    choices = getattr(distribution, "choices", None)
-    if choices is not None:
-        return "of " + "/".join(map(str, choices))
-    log = " (log)" if distribution.log else ""
-    return f"{distribution.low:g} to {distribution.high:g}{log}"
 
 
 @app.command()

@@ -299,8 +299,25 @@ def _cached(name: str, file: str) -> Path:
     return Path(pooch.os_cache("harness")) / name / file
 
 
+_LOOKED: dict[str, bool] = {}
+
+
+def looked_for() -> dict[str, bool]:
+    """The files that this process has looked for, and whether they were there: what a study
+    declares by `at_hand` goes by them."""
+    return dict(_LOOKED)
+
+
 def _found(name: str, file: str) -> bool:
-    return _given(name, file) is not None or _cached(name, file).is_file()
+    folder = os.environ.get("HARNESS_DATA")
+    if folder and _is_there(Path(folder) / name / file):
+        return True
+    return _is_there(_cached(name, file))
+
+
+def _is_there(path: Path) -> bool:
+    _LOOKED[str(path.absolute())] = there = path.is_file()
+    return there
 
 
 def _content(name: str, file: str, home: str, digest: str) -> bytes:

@@ -16,6 +16,18 @@ def settle() -> None:
 
 
 @contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """One thread within, and as many as before afterwards: examples of a few numbers, as a plan
+    tries models on, take longer on several threads, which wait for each other."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextlib.contextmanager
 def arithmetic(precision: str) -> Iterator[None]:
     """Arithmetic as a training declares it, and the same each time; put back afterwards.
 

@@ -18,7 +18,7 @@ from statistics import fmean
 from types import MappingProxyType
 from typing import Any
 
-from harness import data, fingerprint, sizing
+from harness import data, fingerprint, machine, sizing
 from harness.packs import Outcome, Training
 from harness.search import Search
 from harness.study import FINAL_SEEDS, Source, Study, Trial, make_trial
@@ -361,6 +361,7 @@ SECONDS_A_RECORD = 0.012  # one child run in MLflow's SQLite store
 SECONDS_TO_START = 12.0  # Ray, MLflow's import, the workers' imports, the report
 
 
+@machine.one_thread()
 def dry_run(
     study: Study, source: Source, scale: str, cores: int,
     codes: Mapping[frozenset[str], str] = MappingProxyType({}),

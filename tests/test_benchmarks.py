@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -103,3 +104,12 @@ def test_memory_is_flat_or_not() -> None:
     samples = [(64, 100.0), (1024, 200.0), (5000, 230.0), (10_000, 210.0)]
     assert growth(samples) == (1024, 200.0, pytest.approx(0.15))
     assert growth([(10, 50.0), (100, 50.0)]) == (10, 50.0, 0.0)
+
+
+def test_a_project_of_many_studies(tmp_path: Path) -> None:
+    from benchmarks import commands
+
+    names = commands.project(tmp_path / "many", 9)
+    assert len(set(names)) == 9
+    assert sorted(p.stem for p in (tmp_path / "many" / "studies").glob("*.py")) == sorted(names)
+    assert set(names[:6]) == {f"{file.stem}_1" for file in commands.OURS[:6]}

@@ -17,7 +17,7 @@ RANK = {
     "structure": 2.2, "lanes": 2.0, "fusing": 3.0, "looped": 3.05, "vouching": 3.06, "probes": 3.1, "packs": 3.2, "sizing": 3.3, "relaxation": 3.0, "generalization": 3.3,
     "search": 4.0, "strategies": 4.0, "importance": 4.0, "progress": 4.0, "claims": 4.1, "figures": 4.1, "rows": 4.0, "plan": 4.1,
     "work": 4.1, "ledger": 4.1,
-    "catalog": 5.0, "published": 5.0, "report": 5.1, "run": 5.1, "compare": 5.1, "doctor": 5.2,
+    "catalog": 5.0, "listing": 5.1, "published": 5.0, "report": 5.1, "run": 5.1, "compare": 5.1, "doctor": 5.2,
     "cli": 6.0, "__main__": 6.1,
 }  # fmt: skip
 

@@ -5,11 +5,13 @@ Nothing here trains, tracks or draws; every value can be compared, printed and s
     study    a study, and its trials
     parts    what it is made of: metrics, arms, budgets, claims
     errors   what a user can get wrong, and how it is said
+
+Distributions are Optuna's, which is loaded when the first is declared.
 """
 
-from optuna.distributions import CategoricalDistribution as Choice
-from optuna.distributions import FloatDistribution as Float
-from optuna.distributions import IntDistribution as Int
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 from harness.study.errors import BadInput, DataError, InvalidStudy, Unfinished, few
 from harness.study.parts import (
@@ -29,6 +31,11 @@ from harness.study.parts import (
     Trial,
 )
 from harness.study.study import Study, make_trial
+
+if TYPE_CHECKING:
+    from optuna.distributions import CategoricalDistribution as Choice
+    from optuna.distributions import FloatDistribution as Float
+    from optuna.distributions import IntDistribution as Int
 
 __all__ = [
     "COLUMNS",
@@ -56,3 +63,17 @@ __all__ = [
     "few",
     "make_trial",
 ]
+
+_DISTRIBUTIONS = {
+    "Choice": "CategoricalDistribution",
+    "Float": "FloatDistribution",
+    "Int": "IntDistribution",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _DISTRIBUTIONS:
+        from optuna import distributions
+
+        return getattr(distributions, _DISTRIBUTIONS[name])
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

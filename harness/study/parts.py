@@ -7,9 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, Literal, get_args
-
-from optuna.distributions import BaseDistribution
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from harness.study.errors import (
     InvalidStudy,
@@ -21,6 +19,9 @@ from harness.study.errors import (
     want_setting,
     want_text,
 )
+
+if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
 
 SCALES = ("smoke", "default", "paper")
 PHASES = ("tune", "confirm")
@@ -92,6 +93,8 @@ class Arm:
     label: str | None = None
 
     def __post_init__(self) -> None:
+        from optuna.distributions import BaseDistribution
+
         want_mapping("Arm.nuisance", self.nuisance, BaseDistribution, DISTRIBUTION)
         for home in ("settings", "held"):
             want_mapping(f"Arm.{home}", getattr(self, home))

@@ -6,9 +6,7 @@ import itertools
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, get_args
-
-from optuna.distributions import BaseDistribution
+from typing import TYPE_CHECKING, Any, get_args
 
 from harness.study.errors import InvalidStudy, listed, want, want_mapping, want_setting, want_text
 from harness.study.parts import (
@@ -27,6 +25,9 @@ from harness.study.parts import (
     at_level,
     frozen,
 )
+
+if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
 
 
 @dataclass(frozen=True)
@@ -97,6 +98,8 @@ class Study:
     def _check_kinds(self) -> None:
         for name in ("question", "name", "title"):
             want_text(f"Study.{name}", getattr(self, name))
+        from optuna.distributions import BaseDistribution
+
         kinds: dict[str, tuple[Any, str]] = {
             "arms": ((Arm, Mapping), "an Arm, or its settings"),
             "metrics": (Metric, "a Metric"),
@@ -192,8 +195,7 @@ class Study:
                     for level in value:
                         want_setting(f"a level of {where}", level)
                     want(len(set(value)) == len(value), where, value, "each level once")
-                    odd = [v for v in value if v not in self.vary[name]]
-                    if odd or not value:
+                    if set(value) - set(self.vary[name]) or not value:
                         raise InvalidStudy(
                             f"budgets[{scale!r}] narrows {name!r} to {value!r}; allowed: some of "
                             f"{listed(self.vary[name])}"
