@@ -16,7 +16,7 @@ export NAME SCALE
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup study report list ui test check soak bench calibration clean
+.PHONY: help setup study report list ui test check soak bench vouch gpu calibration clean
 
 help: ## print these targets
 	@echo "Usage: make TARGET [NAME=study] [SCALE=smoke|default|paper]"
@@ -73,6 +73,12 @@ soak: $(VENV)/.dev ## ten thousand tiny trials through Ray and MLflow: rate, fla
 
 bench: $(VENV)/.run ## measure speed beside plain loops, Ray Tune and Optuna
 	@$(VENV)/bin/python -m benchmarks
+
+vouch: $(VENV)/.run ## hold a hundred kinds of modules, trained fused or alone, to a plain PyTorch loop
+	@$(VENV)/bin/python -m benchmarks.vouch
+
+gpu: $(VENV)/.dev ## tests, benchmark and studies on a GPU, in ten minutes, into gpu-results/
+	@$(VENV)/bin/python -m benchmarks.gpu --out gpu-results
 
 calibration: $(VENV)/.run ## simulate how often the intervals and verdicts are right
 	@$(VENV)/bin/python -m benchmarks.calibration

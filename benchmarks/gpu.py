@@ -1,0 +1,165 @@
+"""`python -m benchmarks.gpu`: all that a borrowed GPU is wanted for, in one call that fits ten
+minutes: the tests that need one, the benchmark's GPU column, and studies into rows files.
+
+It needs torch, numpy, pandas, scipy, scikit-learn, pyarrow, pytest and Optuna, and neither Ray nor
+MLflow, nor a network. What it writes is a handful of files, each written as soon as there is
+something to write; `harness import FILE` loads rows on another machine. Without a GPU it does the
+same on the CPU, where the tests run on a simulated device.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+
+from benchmarks import table
+from benchmarks.workers import device
+from harness import provenance
+
+ROOT = Path(__file__).resolve().parent.parent
+ROWS = ("contour", "valley", "mlp", "mlp32", "lstm", "cnn")  # of the benchmark: no Ray, no MLflow
+STUDIES = (
+    "optimizers:default",
+    "activations:default",
+    "regularization:default",
+    "lstm_variants:paper",
+)
+LEAST = 15.0  # seconds of what is left, below which nothing more is begun
+TO_END = 10.0  # seconds that a study has to write its rows after its limit
+
+
+@dataclass
+class Call:
+    """One call: where its files go, and how much time is left.
+
+    Args:
+        out: The folder.
+        limit: Seconds in all.
+        tiny: Whether everything is as small as it can be, to see that it runs.
+    """
+
+    out: Path
+    limit: float
+    tiny: bool = False
+    started: float = field(default_factory=time.monotonic)
+    parts: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def left(self) -> float:
+        """Seconds."""
+        return self.limit - (time.monotonic() - self.started)
+
+    def run(self, name: str, words: Sequence[str], most: float, **env: str) -> int:
+        """Run a command into a file of its name; its exit status, 124 where it was cut."""
+        began, log = time.monotonic(), self.out / f"{name}.txt"
+        with log.open("w") as file:
+            try:
+                done = subprocess.run(
+                    words, cwd=ROOT, stdout=file, stderr=subprocess.STDOUT, check=False,
+                    timeout=max(1.0, min(most, self.left)), env={**os.environ, **env},
+                ).returncode  # fmt: skip
+            except subprocess.TimeoutExpired:
+                done = 124
+        seconds = round(time.monotonic() - began, 1)
+        self.parts[name] = {"status": done, "seconds": seconds}
+        print(f"{name}: exit {done} after {seconds} s", flush=True)
+        self.write()
+        return done
+
+    def write(self) -> None:
+        """The summary so far, whole or not at all."""
+        about = {k: v for k, v in provenance.describe().items() if k != "command"}
+        content = {"machine": about, "seconds": round(self.limit - self.left, 1), **self.parts}
+        part = self.out / "summary.part"
+        part.write_text(json.dumps(content, indent=1) + "\n")
+        part.replace(self.out / "summary.json")
+
+
+def tests(call: Call) -> None:
+    """The tests of devices: a real one where there is one, else the simulated."""
+    words = [sys.executable, "-m", "pytest", "tests/test_device.py", "-q", "-p", "no:cacheprovider"]
+    # settings of the project that name packages which are not needed here
+    words += ["-o", "addopts=", "-o", "filterwarnings=ignore", "-k"]
+    words += ["cuda" if device() == "cuda" else "simulated"]
+    words[-1] += " and test_models" if call.tiny else ""
+    cores = len(os.sched_getaffinity(0))
+    if importlib.util.find_spec("xdist") and cores > 2:
+        words += ["-n", str(min(8, cores))]
+    call.run("tests", words, 150)
+    found = re.findall(r"(\d+) (passed|failed|skipped)", (call.out / "tests.txt").read_text())
+    call.parts["tests"] |= {what: int(count) for count, what in found}
+
+
+def bench(call: Call, rows: Sequence[str], repeats: int) -> None:
+    """The benchmark's rows that are only trained, both sides in one run."""
+    words = [sys.executable, "-m", "benchmarks", "--repeats", str(repeats)]
+    words += [word for row in rows for word in ("--only", row)]
+    words += ["--quick"] if call.tiny else []
+    if call.run("bench", words, 200) in (0, 1) and table.FILE.is_file():
+        shutil.copy(table.FILE, call.out / "bench.json")
+        found = json.loads(table.FILE.read_text())["results"]
+        call.parts["bench"]["ratios"] = {row["work"]: row["ratio"] for row in found}
+
+
+def study(call: Call, name: str, scale: str, most: float) -> None:
+    """A study's rows, as many as the time allows."""
+    file = call.out / f"{name}-{scale}.parquet"
+    limit = max(1.0, min(most, call.left - TO_END))
+    words = [sys.executable, "-m", "harness", "run", name, "--scale", scale, "--inline"]
+    words += ["--rows", str(file), "--limit", f"{limit:.0f}s"]
+    call.run(f"{name}-{scale}", words, limit + TO_END)
+    if file.is_file():
+        rows = pd.read_parquet(file)
+        ended = rows.groupby("trial")["status"].last()
+        call.parts[f"{name}-{scale}"] |= {
+            "trials": len(ended), "statuses": ended.value_counts().to_dict(),
+        }  # fmt: skip
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Do it all; 1 where a test failed or nothing could be measured."""
+    words = argparse.ArgumentParser(prog="python -m benchmarks.gpu", description=__doc__)
+    words.add_argument("--out", type=Path, required=True, help="the folder for what comes back")
+    words.add_argument("--limit", type=float, default=570, help="seconds in all (570)")
+    words.add_argument("--part", action="append", choices=["tests", "bench", "studies"])
+    words.add_argument("--row", action="append", choices=ROWS, help="of the benchmark (repeatable)")
+    words.add_argument("--repeats", type=int, default=3)
+    words.add_argument("--study", action="append", metavar="NAME:SCALE", help="(repeatable)")
+    words.add_argument("--tiny", action="store_true", help="as small as can be: does it run")
+    given = words.parse_args(argv)
+    given.out.mkdir(parents=True, exist_ok=True)
+    call = Call(given.out, given.limit, given.tiny)
+    parts = given.part or ["tests", "bench", "studies"]
+    print(f"{device()}, torch {torch.__version__}, {given.limit:.0f} s", flush=True)
+    if "tests" in parts:
+        tests(call)
+    if "bench" in parts and call.left > LEAST:
+        bench(call, given.row or (("mlp",) if given.tiny else ROWS), given.repeats)
+    chosen = given.study or (["optimizers:smoke"] if given.tiny else STUDIES)
+    for place, one in enumerate(chosen if "studies" in parts else ()):
+        if call.left > LEAST:
+            name, _, scale = one.partition(":")
+            # the last one has all that is left
+            share = call.left if place == len(chosen) - 1 else call.left / 2
+            study(call, name, scale or "default", share)
+    call.write()
+    print((call.out / "summary.json").read_text(), flush=True)
+    return int(call.parts.get("tests", {}).get("failed", 0) > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
