@@ -25,6 +25,7 @@ from torch.utils.flop_counter import flop_registry
 
 from harness import random
 from harness.augment import moved
+from harness.lowering import Lowered
 from harness.objectives import Objective, having
 from harness.tracing import Untraceable, trace
 from harness.tracing.operations import Mode
@@ -338,11 +339,24 @@ class Program:
         self._flops: dict[torch.Size, int] = {}  # of a forward pass on one example, by its shape
         self.seconds_to_trace = 0.0
         self.most_bytes = 0  # that the traced code holds at once
+        self.masks = -1  # that a pass draws for dropout called as a function; not known yet
 
-    def output(self, params: Tensors, buffers: Tensors, x: tuple[Tensor, ...]) -> Tensor:
-        """What one trial's model says, in float32."""
-        with self._autocast((params or buffers), x):
+    def output(
+        self, params: Tensors, buffers: Tensors, x: tuple[Tensor, ...], key: Tensor | None = None
+    ) -> Tensor:
+        """What one trial's model says, in float32.
+
+        Args:
+            params: Its parameters.
+            buffers: Its buffers.
+            x: What the module is given.
+            key: () int64, of which masks are a function that no layer of ours draws.
+        """
+        lowered = Lowered(key) if self.fused else None
+        with self._autocast((params or buffers), x), lowered or contextlib.nullcontext():
             out: Tensor = functional_call(self.module, (params, buffers), x)
+        if lowered and self.module.training:
+            self.masks = max(self.masks, lowered.masks)
         return out.float()
 
     def _autocast(self, tensors: Tensors, x: tuple[Tensor, ...]) -> Any:
@@ -364,7 +378,8 @@ class Program:
             inputs = (x + numbers["noise"] * drawn.view(x.shape),)
         own = {name: numbers[name] for name in self.objective.numbers if name in numbers}
         objective = having(self.objective, own)
-        return objective.loss(self.output(params, buffers, inputs), *batch[1:])
+        output = self.output(params, buffers, inputs, numbers.get("mask_key"))
+        return objective.loss(output, *batch[1:])
 
     def scores(self, params: Tensors, buffers: Tensors, x: Tensor, y: Tensor) -> Tensors:
         """Scores of one trial on a part of a split."""

@@ -360,6 +360,7 @@ class PackInFlight:
         for name, values in given.items():
             if any(values):
                 self.numbers[name] = torch.tensor(values, device=self.device)
+        self.numbers["mask_key"] = self.step_key  # for dropout that is called as a function
         if "noise" in self.numbers:
             self.numbers["noise_key"] = torch.zeros_like(self.noise_keys)
         if self.one.augment is not None:
@@ -414,7 +415,7 @@ class PackInFlight:
 
     def _take_gradient(self) -> None:
         step = self.step if self.device == "cpu" else self.at
-        if self.dropouts:
+        if self.dropouts or self.program.masks:
             self.step_key.copy_(random.mix(self.mask_keys, step))
         if "noise" in self.numbers:
             self.numbers["noise_key"].copy_(random.mix(self.noise_keys, step))
@@ -570,6 +571,7 @@ class PackInFlight:
         for name in self.dropouts:
             self.buffers[name] = self.step_key
         self.numbers = {name: n[alive].contiguous() for name, n in self.numbers.items()}
+        self.numbers["mask_key"] = self.step_key
         self.recorded = [
             (step, {name: v[alive] for name, v in row.items()}) for step, row in self.recorded
         ]
