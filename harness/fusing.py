@@ -57,9 +57,8 @@ class Dropout(nn.Module):
             return x
         shape = x.shape[:2] if self.channels else x.shape
         key = random.mix(self.key, self.layer).unsqueeze(0)  # () -> (1,)
-        coins = random.coins(key, math.prod(shape)).view(shape)  # (1, n) -> (B, ...)
-        kept = (coins >= self.rate * 65536).to(x.dtype) / (1 - self.rate)
-        return x * kept.view(*shape, *(1,) * (x.dim() - len(shape)))
+        kept = random.kept(key, math.prod(shape), self.rate).view(shape)  # (1, n) -> (B, ...)
+        return x * kept.view(*shape, *(1,) * (x.dim() - len(shape))).to(x.dtype)
 
 
 _CHANNELS = {nn.Dropout: False, nn.Dropout1d: True, nn.Dropout2d: True, nn.Dropout3d: True}

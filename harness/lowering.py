@@ -49,90 +49,16 @@ class Lowered(TorchFunctionMode):
         out = NotImplemented if rule is None else rule(self, *args, **(kwargs or {}))
         return func(*args, **(kwargs or {})) if out is NotImplemented else out
 
-    def mask(self, like: Tensor, rate: float, dims: int | None = None) -> Tensor:
-        """The next mask, for the first dimensions of a tensor: 0 where it is left out, and
-        1 / (1 - rate) elsewhere. Which one it is depends on the key and on the masks before it."""
-        shape = like.shape[:dims]
+    def mask(self, shape: torch.Size, rate: float, like: Tensor) -> Tensor:
+        """The next mask: 0 where it leaves out, and 1 / (1 - rate) elsewhere. Which one it is
+        depends on the key and on how many came before."""
         key = like.new_zeros((), dtype=torch.int64) if self.key is None else self.key
         key = random.mix(key, CALLED + self.masks).unsqueeze(0)  # () -> (1,)
         self.masks += 1
-        coins = random.coins(key, math.prod(shape)).view(shape)
-        kept = (coins >= rate * 65536).to(like.dtype) / (1 - rate)
-        return kept.view(*shape, *(1,) * (like.dim() - len(shape)))
+        return random.kept(key, math.prod(shape), rate).view(shape).to(like.dtype)
 
 
-# --- dropout and attention -----------------------------------------------------------------------
-
-
-def _dropout(
-    mode: Lowered, input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False
-) -> Any:
-    if inplace or not 0 <= p < 1:
-        return NotImplemented
-    return input * mode.mask(input, p) if training and p else input
-
-
-def _dropout_of_channels(
-    mode: Lowered, input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False
-) -> Any:
-    if inplace or not 0 <= p < 1:
-        return NotImplemented
-    return input * mode.mask(input, p, 2) if training and p else input
-
-
-def _attention(
-    mode: Lowered,
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    attn_mask: Tensor | None = None,
-    dropout_p: float = 0.0,
-    is_causal: bool = False,
-    *,
-    scale: float | None = None,
-    enable_gqa: bool = False,
-) -> Any:
-    """softmax(Q Kᵀ / √d) V, as Vaswani et al. 2017, eq. 1, write it."""
-    if not 0 <= dropout_p < 1 or (is_causal and attn_mask is not None):
-        return NotImplemented
-    if enable_gqa:
-        key, value = (
-            one.repeat_interleave(query.shape[-3] // one.shape[-3], -3) for one in (key, value)
-        )
-    scale = query.shape[-1] ** -0.5 if scale is None else scale
-    scores = (query * scale) @ key.transpose(-2, -1)  # (..., T, S)
-    if is_causal:
-        attn_mask = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).tril()
-    if attn_mask is None:
-        shares = scores.softmax(-1)
-    else:
-        hidden = ~attn_mask if attn_mask.dtype == torch.bool else attn_mask == -math.inf
-        nothing = hidden.all(-1, keepdim=True)  # where no key may be seen, the result is zero
-        if attn_mask.dtype == torch.bool:
-            scores = scores.masked_fill(hidden & ~nothing, -math.inf)
-        else:
-            scores = scores + attn_mask.masked_fill(nothing, 0)
-        shares = scores.softmax(-1).masked_fill(nothing, 0)
-    if dropout_p:
-        shares = shares * mode.mask(shares, dropout_p)
-    return shares @ value
-
-
-# Asks whether any function is to be done in another way, and so would never come to its own text.
-_UNASKED = {name: lambda *_: False for name in ("has_torch_function", "has_torch_function_unary")}
-_within = functional.multi_head_attention_forward
-_multi_head = FunctionType(
-    _within.__code__, {**_within.__globals__, **_UNASKED}, None, _within.__defaults__
-)
-
-
-def _attention_of_heads(mode: Lowered, *args: Any, **kwargs: Any) -> Any:
-    """torch's own text, with what it calls done as here."""
-    with mode:
-        return _multi_head(*args, **kwargs)
-
-
-# --- convolutions --------------------------------------------------------------------------------
+# --- functions of lanes --------------------------------------------------------------------------
 
 
 class _OfLanes(torch.autograd.Function):
@@ -165,6 +91,141 @@ class _OfLanes(torch.autograd.Function):
             for out in ((outs,) if single else outs)
         ]
         return found[0] if single else tuple(zip(*found, strict=True))
+
+
+def _for(one: Tensor, whose: Tensor) -> Tensor:
+    """A gradient of every lane as that of a tensor that they may share."""
+    return one.sum(0, keepdim=True) if len(whose) < len(one) else one
+
+
+class _Product(_OfLanes):
+    """Products of small matrices (J, T, E, n) by (J, E, S, n), term by term of the sum. As products
+    of matrices they would take three times as long."""
+
+    @staticmethod
+    def forward(a: Tensor, b: Tensor) -> Tensor:
+        terms = [
+            (left.unsqueeze(2), right.unsqueeze(1))  # (J, T, 1, n), (J, 1, S, n)
+            for left, right in zip(a.contiguous().unbind(2), b.contiguous().unbind(1), strict=True)
+        ]
+        out = terms[0][0] * terms[0][1]
+        for left, right in terms[1:]:
+            out.addcmul_(left, right)
+        return out
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Tensor) -> None:
+        ctx.save_for_backward(*inputs)
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> Any:
+        a, b = ctx.saved_tensors
+        to_a = to_b = None
+        if ctx.needs_input_grad[0]:
+            to_a = _for(_Product.apply(g, b.transpose(1, 2)), a)
+        if ctx.needs_input_grad[1]:
+            to_b = _for(_Product.apply(a.transpose(1, 2), g), b)
+        return to_a, to_b
+
+
+# --- dropout and attention -----------------------------------------------------------------------
+
+
+def _dropout(
+    mode: Lowered, input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False
+) -> Any:
+    if inplace or not 0 <= p < 1:
+        return NotImplemented
+    return input * mode.mask(input.shape, p, input) if training and p else input
+
+
+def _dropout_of_channels(
+    mode: Lowered, input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False
+) -> Any:
+    if inplace or not 0 <= p < 1:
+        return NotImplemented
+    if not training or not p:
+        return input
+    mask = mode.mask(input.shape[:2], p, input)
+    return input * mask.view(*mask.shape, *(1,) * (input.dim() - 2))
+
+
+def _attention(
+    mode: Lowered,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attn_mask: Tensor | None = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    *,
+    scale: float | None = None,
+    enable_gqa: bool = False,
+) -> Any:
+    """softmax(Q Kᵀ / √d) V, as Vaswani et al. 2017, eq. 1, write it."""
+    if not 0 <= dropout_p < 1 or (is_causal and attn_mask is not None):
+        return NotImplemented
+    if enable_gqa:
+        key, value = (
+            one.repeat_interleave(query.shape[-3] // one.shape[-3], -3) for one in (key, value)
+        )
+    scale = query.shape[-1] ** -0.5 if scale is None else scale
+    if is_causal:
+        shape = query.shape[-2], key.shape[-2]
+        attn_mask = torch.ones(shape, dtype=torch.bool, device=query.device).tril()
+    outer = torch.broadcast_shapes(query.shape[:-2], key.shape[:-2], value.shape[:-2])
+
+    def aside(one: Tensor) -> Tensor:
+        """(..., T, E) to (T, E, n): a sequence's numbers apart, those of others side by side."""
+        return one.expand(*outer, *one.shape[-2:]).flatten(0, -3).permute(1, 2, 0)
+
+    q, k, v = aside(query * scale), aside(key), aside(value)
+    seen = None if attn_mask is None else aside(attn_mask)
+    shares = _shares(_product(q, k.transpose(0, 1)), seen)  # (T, S, n)
+    if dropout_p:
+        shares = shares * mode.mask(shares.shape, dropout_p, shares)
+    return _product(shares, v).permute(2, 0, 1).unflatten(0, outer)
+
+
+def _shares(scores: Tensor, seen: Tensor | None) -> Tensor:
+    """The softmax of scores (T, S, n) over S, of what may be seen: a mask, or numbers to add."""
+    if seen is None:
+        return scores.softmax(1)
+    hidden = ~seen if seen.dtype == torch.bool else seen == -math.inf
+    nothing = hidden.all(1, keepdim=True)  # where nothing may be seen, all shares are zero
+    if seen.dtype == torch.bool:
+        scores = scores.masked_fill(hidden & ~nothing, -math.inf)
+    else:
+        scores = scores + seen.masked_fill(nothing, 0)
+    return scores.softmax(1).masked_fill(nothing, 0)
+
+
+# Matrices of at most so many numbers along each side are multiplied by elementwise operations.
+SMALL = 16
+
+
+def _product(a: Tensor, b: Tensor) -> Tensor:
+    """Products (T, E, n) by (E, S, n) to (T, S, n) of matrices that lie side by side."""
+    if max(*a.shape[:2], b.shape[1]) <= SMALL:
+        return _Product.apply(a.unsqueeze(0), b.unsqueeze(0)).squeeze(0)
+    return (a.permute(2, 0, 1) @ b.permute(2, 0, 1)).permute(1, 2, 0)
+
+
+# Asks whether any function is to be done in another way, and so would never come to its own text.
+_UNASKED = {name: lambda *_: False for name in ("has_torch_function", "has_torch_function_unary")}
+_within = functional.multi_head_attention_forward
+_multi_head = FunctionType(
+    _within.__code__, {**_within.__globals__, **_UNASKED}, None, _within.__defaults__
+)
+
+
+def _attention_of_heads(mode: Lowered, *args: Any, **kwargs: Any) -> Any:
+    """torch's own text, with what it calls done as here."""
+    with mode:
+        return _multi_head(*args, **kwargs)
+
+
+# --- convolutions --------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -242,11 +303,6 @@ def _summed(patches: Tensor, along: _Along) -> Tensor:
             into = slice(read[first][tap], read[last][tap] + 1, along.stride)
             found[:, :, into] += parts[:, :, first : last + 1, tap]
     return found
-
-
-def _for(one: Tensor, whose: Tensor) -> Tensor:
-    """A gradient of every lane as that of a tensor that they may share."""
-    return one.sum(0, keepdim=True) if len(whose) < len(one) else one
 
 
 class _Convolution(_OfLanes):
@@ -424,12 +480,12 @@ def _convolution_2d(
     return found.squeeze(0).unflatten(2, (places, out)).permute(0, 3, 1, 2)
 
 
-# --- pooling -------------------------------------------------------------------------------------
+# --- what lies otherwise in memory than torch's --------------------------------------------------
 
 
 class _LaidOut(_OfLanes):
-    """What it is given, with a gradient that lies in memory as that does: torch's pooling is slow
-    where the maps have their channels last and the gradient has not."""
+    """What it is given, with a gradient that lies in memory as that does: where the one has its
+    channels last and the other has not, what comes before is slow."""
 
     @staticmethod
     def forward(x: Tensor) -> Tensor:
@@ -446,14 +502,34 @@ class _LaidOut(_OfLanes):
         return g.new_empty_strided(g.shape, ctx.strides).copy_(g)
 
 
+def _laid_out(x: Any) -> Any:
+    """The same, where its channels are last."""
+    if x.dim() in (3, 4) and x.shape[1] > 1 and x.stride(1) == 1 and x.device.type == "cpu":
+        return _LaidOut.apply(x.unsqueeze(0)).squeeze(0)
+    return x
+
+
 def _pooling(pool: Callable[..., Any]) -> Callable[..., Any]:
     def pooled(mode: Lowered, *args: Any, **kwargs: Any) -> Any:
         out = pool(*args, **kwargs)
-        if not isinstance(out, Tensor) or out.device.type != "cpu":
-            return out
-        return _LaidOut.apply(out.unsqueeze(0)).squeeze(0)
+        return _laid_out(out) if isinstance(out, Tensor) else out
 
     return pooled
+
+
+def _reshaping(reshape: Callable[..., Any]) -> Callable[..., Any]:
+    def reshaped(mode: Lowered, input: Tensor, *args: Any, **kwargs: Any) -> Any:
+        return reshape(_laid_out(input), *args, **kwargs)
+
+    return reshaped
+
+
+def _view(mode: Lowered, input: Tensor, *args: Any, **kwargs: Any) -> Any:
+    """A view of maps, of which torch's would lie in the order of their dimensions."""
+    try:
+        return input.view(*args, **kwargs)
+    except RuntimeError:
+        return _laid_out(input).contiguous().view(*args, **kwargs)
 
 
 _RULES: dict[Any, Callable[..., Any]] = {
@@ -467,4 +543,9 @@ _RULES: dict[Any, Callable[..., Any]] = {
     torch.conv1d: _convolution_1d,
     torch.conv2d: _convolution_2d,
     **{pool: _pooling(pool) for pool in (functional.max_pool2d, functional.avg_pool2d)},
+    **{
+        reshape: _reshaping(reshape)
+        for reshape in (torch.flatten, torch.reshape, Tensor.flatten, Tensor.reshape)
+    },
+    Tensor.view: _view,
 }

@@ -66,6 +66,16 @@ def coins(key: Tensor, n: int) -> Tensor:
     return quarters.movedim(0, -1).flatten(1)[:, :n]  # (4, K, n / 4) -> (K, n)
 
 
+def kept(key: Tensor, n: int, rate: Tensor | float) -> Tensor:
+    """(K,) keys to (K, n) float32: 1 / (1 - rate) where `coins` are at least 65536 times the rate,
+    else 0. Four coins are read from a word at once, and compared as whole numbers in float32."""
+    words = bits(key, (n + 3) // 4) ^ _signed(0x8000800080008000)  # from -32768 on, as int16 is
+    coins = words.view(torch.int16).unflatten(1, (-1, 4)).flip(-1)  # the lowest bits lie first
+    coins = coins.flatten(1)[:, :n].float()
+    edge = torch.as_tensor(rate * 65536, device=key.device).ceil() - 32769
+    return (coins - edge).clamp(0, 1) / (1 - rate)
+
+
 def normal(key: Tensor, n: int) -> Tensor:
     """(K,) keys to (K, n) float32, standard normal (Box & Muller 1958)."""
     half = (n + 1) // 2
