@@ -339,10 +339,14 @@ class Program:
         self.seconds_to_trace = 0.0
         self.most_bytes = 0  # that the traced code holds at once
         self.masks = -1  # that a pass draws for dropout called as a function; not known yet
+        self._own: tuple[list[Tensor], list[nn.Module]] = [], []  # modules of lanes, and of what
+        self._into: Tensors = {}  # where those leave their gradients
+        self._filled: list[nn.Module] = []
 
     def output(
-        self, params: Tensors, buffers: Tensors, x: tuple[Tensor, ...], key: Tensor | None = None
-    ) -> Tensor:
+        self, params: Tensors, buffers: Tensors, x: tuple[Tensor, ...], key: Tensor | None = None,
+        module: nn.Module | None = None,
+    ) -> Tensor:  # fmt: skip
         """What one trial's model says, in float32.
 
         Args:
@@ -350,10 +354,15 @@ class Program:
             buffers: Its buffers.
             x: What the module is given.
             key: () int64, of which masks are a function that no layer of ours draws.
+            module: One that has these parameters and buffers, where there is one.
         """
         lowered = Lowered(key) if self.fused else None
-        with self._autocast((params or buffers), x), lowered or contextlib.nullcontext():
-            out: Tensor = functional_call(self.module, (params, buffers), x)
+        own = params or buffers or ({} if module is None else dict(module.named_parameters()))
+        with self._autocast(own, x), lowered or contextlib.nullcontext():
+            if module is not None:
+                out: Tensor = module(*x)
+            else:
+                out = functional_call(self.module, (params, buffers), x)
         if lowered and self.module.training:
             self.masks = max(self.masks, lowered.masks)
         return out.float()
@@ -365,8 +374,9 @@ class Program:
         return torch.autocast(device, dtype=torch.bfloat16)
 
     def loss(
-        self, params: Tensors, buffers: Tensors, batch: tuple[Tensor, ...], numbers: Tensors
-    ) -> Tensor:
+        self, params: Tensors, buffers: Tensors, batch: tuple[Tensor, ...], numbers: Tensors,
+        module: nn.Module | None = None,
+    ) -> Tensor:  # fmt: skip
         """The loss of one trial, as its author wrote it: no K in sight."""
         inputs = batch[:1]
         if "augment_key" in numbers:
@@ -377,12 +387,15 @@ class Program:
             inputs = (x + numbers["noise"] * drawn.view(x.shape),)
         own = {name: numbers[name] for name in self.objective.numbers if name in numbers}
         objective = having(self.objective, own)
-        output = self.output(params, buffers, inputs, numbers.get("mask_key"))
+        output = self.output(params, buffers, inputs, numbers.get("mask_key"), module)
         return objective.loss(output, *batch[1:])
 
-    def scores(self, params: Tensors, buffers: Tensors, x: Tensor, y: Tensor) -> Tensors:
+    def scores(
+        self, params: Tensors, buffers: Tensors, x: Tensor, y: Tensor,
+        module: nn.Module | None = None,
+    ) -> Tensors:  # fmt: skip
         """Scores of one trial on a part of a split."""
-        return self.objective.scores(self.output(params, buffers, (x,)), y)
+        return self.objective.scores(self.output(params, buffers, (x,), module=module), y)
 
     def gradient(
         self, params: Tensors, buffers: Tensors, batch: tuple[Tensor, ...], numbers: Tensors,
@@ -404,7 +417,6 @@ class Program:
         if not self.fused:
 
             def one_by_one(batch: tuple[Tensor, ...]) -> Tensor:
-                self.module.train()
                 return self._one_by_one(params, buffers, batch, numbers, into, seed)
 
             return one_by_one
@@ -414,12 +426,8 @@ class Program:
     def score(self, params: Tensors, buffers: Tensors, x: Tensor, y: Tensor) -> Tensors:
         """Scores (K,) each in evaluation mode, on examples that all trials share."""
         if not self.fused:
-            self.module.eval()
-            lanes = _lanes(params, buffers)
-            each = []
-            for lane in lanes:
-                own, kept = _lane(lane, params, buffers)
-                each.append(self.scores(own, kept, x, y))
+            modules = self._modules(params, buffers, training=False)
+            each = [self.scores({}, {}, x, y, module) for module in modules]
             return {name: torch.stack([one[name] for one in each]) for name in each[0]}
         count = len(_lanes(params, buffers))
         on_cpu = x.device.type == "cpu"
@@ -454,11 +462,8 @@ class Program:
     def score_own(self, params: Tensors, buffers: Tensors, x: Tensor, y: Tensor) -> Tensors:
         """The same, on each trial's own examples: x (K, n, ...), y (K, n)."""
         if not self.fused:
-            self.module.eval()
-            each = []
-            for lane in _lanes(params, buffers):
-                own, kept = _lane(lane, params, buffers)
-                each.append(self.scores(own, kept, x[lane], y[lane]))
+            modules = self._modules(params, buffers, training=False)
+            each = [self.scores({}, {}, x[k], y[k], module) for k, module in enumerate(modules)]
             return {name: torch.stack([one[name] for one in each]) for name in each[0]}
         found: Tensors = self._bound("score_own", params, buffers, (x, y), {}, {})((x, y))
         return found
@@ -468,16 +473,41 @@ class Program:
         into: Tensors, seed: Callable[[int], None],
     ) -> Tensor:  # fmt: skip
         losses = []
-        for lane in _lanes(params, buffers):
+        for g in into.values():
+            g.zero_()
+        modules = self._modules(params, buffers, training=True)
+        if self._into is not into or self._filled is not modules:
+            self._into, self._filled = into, modules
+            for lane, module in enumerate(modules):
+                for name, w in module.named_parameters():
+                    w.grad = into[name][lane] if w.requires_grad else None
+        for lane, module in enumerate(modules):
             seed(lane)
-            own, kept, given = _lane(lane, params, buffers, numbers)
-            own = {name: w.detach().requires_grad_() for name, w in own.items()}
-            loss = self.loss(own, kept, tuple(part[lane] for part in batch), given)
-            found = torch.autograd.grad(loss, list(own.values()), allow_unused=True)
-            for name, g in zip(own, found, strict=True):
-                into[name][lane] = 0 if g is None else g
+            own = tuple(part[lane] for part in batch)
+            (given,) = _lane(lane, numbers)
+            loss = self.loss({}, {}, own, given, module)
+            if loss.requires_grad:
+                loss.backward()  # type: ignore[no-untyped-call]
             losses.append(loss.detach())
         return torch.stack(losses)
+
+    def _modules(self, params: Tensors, buffers: Tensors, training: bool) -> list[nn.Module]:
+        """Each lane's module, whose parameters and buffers are the lane's part of the tensors; kept
+        until there are other tensors, because making them takes longer than a small update."""
+        whose, modules = self._own
+        tensors = [*params.values(), *buffers.values()]
+        if len(whose) != len(tensors) or any(
+            a is not b for a, b in zip(whose, tensors, strict=True)
+        ):
+            modules = [
+                _with(self.module, *_lane(lane, params, buffers))
+                for lane in _lanes(params, buffers)
+            ]
+            self._own = tensors, modules
+        if modules and modules[0].training != training:
+            for module in modules:
+                module.train(training)
+        return modules
 
     def _bound(
         self, what: str, params: Tensors, buffers: Tensors, batch: tuple[Tensor, ...],
@@ -536,13 +566,33 @@ class Program:
         self, params: Tensors, buffers: Tensors, batch: tuple[Tensor, ...], *_: Tensors
     ) -> Any:
         self.module.eval()
-        return vmap(self.scores, in_dims=(0, 0, None, None))(params, buffers, *batch)
+        x, y = batch
+        return vmap(self.scores, in_dims=(0, 0, None, None))(params, buffers, x, y)
 
     def _vmapped_score_own(
         self, params: Tensors, buffers: Tensors, batch: tuple[Tensor, ...], *_: Tensors
     ) -> Any:
         self.module.eval()
-        return vmap(self.scores)(params, buffers, *batch)
+        x, y = batch
+        return vmap(self.scores)(params, buffers, x, y)
+
+
+def _with(module: nn.Module, params: Tensors, buffers: Tensors) -> nn.Module:
+    """A copy of a module that has these tensors; what it shares among its parts stays shared."""
+    copied = copy.deepcopy(module)
+    named = {id(w): params[name] for name, w in copied.named_parameters()}
+    named |= {id(b): buffers[name] for name, b in copied.named_buffers()}
+    for part in list(copied.modules()):
+        for name, w in list(part._parameters.items()):
+            if w is not None:
+                tensor = named[id(w)]
+                if not isinstance(tensor, nn.Parameter):
+                    tensor = named[id(w)] = nn.Parameter(tensor.detach(), w.requires_grad)
+                setattr(part, name, tensor)
+        for name, b in list(part._buffers.items()):
+            if b is not None:
+                part._buffers[name] = named[id(b)]
+    return copied
 
 
 def _lanes(params: Tensors, buffers: Tensors) -> range:

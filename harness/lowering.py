@@ -36,16 +36,20 @@ class Lowered(TorchFunctionMode):
 
     Args:
         key: () int64, of which this pass's masks of dropout are a function.
+        products: Whether to do all of it as vmap can batch it. Otherwise only dropout, and what it
+            is a part of: then a module that is not batched trains as torch would have it, on the
+            masks that it has in a pack.
     """
 
-    def __init__(self, key: Tensor | None = None) -> None:
+    def __init__(self, key: Tensor | None = None, products: bool = True) -> None:
         super().__init__()
         self.key, self.masks = key, 0  # masks drawn so far
+        self.products = products
 
     def __torch_function__(
         self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        rule = _RULES.get(func)
+        rule = _RULES.get(func) or (_PRODUCTS.get(func) if self.products else None)
         out = NotImplemented if rule is None else rule(self, *args, **(kwargs or {}))
         return func(*args, **(kwargs or {})) if out is NotImplemented else out
 
@@ -66,6 +70,11 @@ class _OfLanes(torch.autograd.Function):
     batch it is to give it more lanes. Such functions are torch's to differentiate, twice too."""
 
     @classmethod
+    def of(cls, *given: Any) -> Any:
+        """The function of these tensors."""
+        return cls.apply(*given)  # type: ignore[no-untyped-call]
+
+    @classmethod
     def vmap(cls, info: Any, in_dims: tuple[int | None, ...], *given: Any) -> Any:
         def laid(one: Any, dim: int | None) -> Any:
             return one.movedim(dim, 0) if dim is not None else one
@@ -84,10 +93,10 @@ class _OfLanes(torch.autograd.Function):
             one = one if dim is not None else one.expand(info.batch_size, *one.shape)
             return one.expand(-1, within, *one.shape[2:]).flatten(0, 1)
 
-        outs = cls.apply(*map(widened, given, in_dims))
+        outs = cls.of(*map(widened, given, in_dims))
         single = isinstance(outs, Tensor)
         found = [
-            (out, None) if len(out) == 1 else (out.unflatten(0, (-1, within)), 0)
+            (out, None) if len(out) == 1 else (_parted(out, 0, (-1, within)), 0)
             for out in ((outs,) if single else outs)
         ]
         return found[0] if single else tuple(zip(*found, strict=True))
@@ -96,6 +105,11 @@ class _OfLanes(torch.autograd.Function):
 def _for(one: Tensor, whose: Tensor) -> Tensor:
     """A gradient of every lane as that of a tensor that they may share."""
     return one.sum(0, keepdim=True) if len(whose) < len(one) else one
+
+
+def _parted(x: Tensor, dim: int, sizes: tuple[int, ...]) -> Tensor:
+    parts: Tensor = x.unflatten(dim, sizes)  # type: ignore[no-untyped-call]
+    return parts
 
 
 class _Product(_OfLanes):
@@ -122,9 +136,9 @@ class _Product(_OfLanes):
         a, b = ctx.saved_tensors
         to_a = to_b = None
         if ctx.needs_input_grad[0]:
-            to_a = _for(_Product.apply(g, b.transpose(1, 2)), a)
+            to_a = _for(_Product.of(g, b.transpose(1, 2)), a)
         if ctx.needs_input_grad[1]:
-            to_b = _for(_Product.apply(a.transpose(1, 2), g), b)
+            to_b = _for(_Product.of(a.transpose(1, 2), g), b)
         return to_a, to_b
 
 
@@ -165,6 +179,8 @@ def _attention(
     """softmax(Q Kᵀ / √d) V, as Vaswani et al. 2017, eq. 1, write it."""
     if not 0 <= dropout_p < 1 or (is_causal and attn_mask is not None):
         return NotImplemented
+    if not dropout_p and not mode.products:
+        return NotImplemented
     if enable_gqa:
         key, value = (
             one.repeat_interleave(query.shape[-3] // one.shape[-3], -3) for one in (key, value)
@@ -173,18 +189,22 @@ def _attention(
     if is_causal:
         shape = query.shape[-2], key.shape[-2]
         attn_mask = torch.ones(shape, dtype=torch.bool, device=query.device).tril()
-    outer = torch.broadcast_shapes(query.shape[:-2], key.shape[:-2], value.shape[:-2])
+    broadcast: Any = torch.broadcast_shapes
+    outer = broadcast(query.shape[:-2], key.shape[:-2], value.shape[:-2])
 
     def aside(one: Tensor) -> Tensor:
         """(..., T, E) to (T, E, n): a sequence's numbers apart, those of others side by side."""
-        return one.expand(*outer, *one.shape[-2:]).flatten(0, -3).permute(1, 2, 0)
+        one = one.expand(*outer, *one.shape[-2:]).reshape(-1, *one.shape[-2:])
+        return one.permute(1, 2, 0)
 
-    q, k, v = aside(query * scale), aside(key), aside(value)
+    product = _product if mode.products else _matrix_product
+    q, k, v = (aside(one).float() for one in (query * scale, key, value))
     seen = None if attn_mask is None else aside(attn_mask)
-    shares = _shares(_product(q, k.transpose(0, 1)), seen)  # (T, S, n)
+    shares = _shares(product(q, k.transpose(0, 1)), seen)  # (T, S, n)
     if dropout_p:
         shares = shares * mode.mask(shares.shape, dropout_p, shares)
-    return _product(shares, v).permute(2, 0, 1).unflatten(0, outer)
+    out = product(shares, v).to(value.dtype)
+    return out.permute(2, 0, 1).reshape(*outer, *out.shape[:2])
 
 
 def _shares(scores: Tensor, seen: Tensor | None) -> Tensor:
@@ -207,7 +227,12 @@ SMALL = 16
 def _product(a: Tensor, b: Tensor) -> Tensor:
     """Products (T, E, n) by (E, S, n) to (T, S, n) of matrices that lie side by side."""
     if max(*a.shape[:2], b.shape[1]) <= SMALL:
-        return _Product.apply(a.unsqueeze(0), b.unsqueeze(0)).squeeze(0)
+        out: Tensor = _Product.of(a.unsqueeze(0), b.unsqueeze(0))
+        return out.squeeze(0)
+    return _matrix_product(a, b)
+
+
+def _matrix_product(a: Tensor, b: Tensor) -> Tensor:
     return (a.permute(2, 0, 1) @ b.permute(2, 0, 1)).permute(1, 2, 0)
 
 
@@ -293,7 +318,7 @@ def _patches(x: Tensor, along: _Along) -> Tensor:
 
 def _summed(patches: Tensor, along: _Along) -> Tensor:
     """The transpose of `_patches`: each position's sum over the patches that it is in."""
-    parts = patches.unflatten(3, (along.taps, -1))
+    parts = _parted(patches, 3, (along.taps, -1))
     found = parts.new_zeros(*parts.shape[:2], along.size, parts.shape[4])
     read = along.read()
     for tap in range(along.taps):
@@ -314,7 +339,7 @@ class _Convolution(_OfLanes):
     def forward(x: Tensor, weight: Tensor, bias: Tensor, along: _Along) -> tuple[Tensor, Tensor]:
         patches, lanes = _patches(x, along), max(len(x), len(weight))
         rows = patches.flatten(1, 2).expand(lanes, -1, -1)
-        out = torch.baddbmm(bias, rows, weight.flatten(1, 2).expand(lanes, -1, -1))
+        out = (rows @ weight.flatten(1, 2).expand(lanes, -1, -1)).add_(bias)
         return out.view(lanes, x.shape[1], along.places, -1), patches
 
     @staticmethod
@@ -352,11 +377,11 @@ def _to_positions(g: Tensor, weight: Tensor, along: _Along) -> Tensor:
     back, (lanes, taps, width, out) = along.back, weight.shape
     if along.places * taps * width <= back.places * back.taps * out:
         read = g.flatten(1, 2) @ weight.flatten(1, 2).transpose(1, 2).expand(len(g), -1, -1)
-        return _summed(read.unflatten(1, (g.shape[1], along.places)), along)
+        return _summed(_parted(read, 1, (g.shape[1], along.places)), along)
     kernel = weight.new_zeros(lanes, back.taps * along.stride, out, width)
     kernel[:, : along.reach : along.dilation] = weight.transpose(2, 3)
     # the latest placement first
-    kernel = kernel.unflatten(1, (back.taps, along.stride)).flip(1).transpose(2, 3)
+    kernel = _parted(kernel, 1, (back.taps, along.stride)).flip(1).transpose(2, 3)
     kernel = kernel.reshape(lanes, back.taps * out, along.stride * width)
     found = _patches(g, back).flatten(1, 2) @ kernel.expand(len(g), -1, -1)
     found = found.view(len(g), g.shape[1], back.places * along.stride, width)
@@ -405,7 +430,7 @@ class _Banded(_OfLanes):
             for channel in range(ctx.width)
             for place, reads in enumerate(read)
         ]
-        return _chosen(g, at).unflatten(1, (-1, places)).sum(2), None, None, None
+        return _parted(_chosen(g, at), 1, (-1, places)).sum(2), None, None, None
 
 
 def _chosen(rows: Tensor, which: list[int]) -> Tensor:
@@ -454,7 +479,7 @@ def _convolution_1d(
     x = input.transpose(1, 2).unsqueeze(0)  # (B, C, L) -> (1, B, L, C)
     kernel = weight.permute(2, 1, 0).unsqueeze(0)  # (O, C, taps) -> (1, taps, C, O)
     bias = weight.new_zeros(len(weight)) if bias is None else bias
-    out, _ = _Convolution.apply(x, kernel, bias.view(1, 1, -1), along)
+    out, _ = _Convolution.of(x, kernel, bias.view(1, 1, -1), along)
     return out.squeeze(0).transpose(1, 2)
 
 
@@ -472,12 +497,12 @@ def _convolution_2d(
         return NotImplemented
     (out, channels, rows, _), places = weight.shape, across.places
     kernel = weight.permute(2, 3, 1, 0).reshape(1, -1, out)  # (O, C, h, w) -> (1, h w C, O)
-    band = _Banded.apply(kernel, rows, channels, across)
+    band = _Banded.of(kernel, rows, channels, across)
     band = band.view(1, rows, across.size * channels, places * out)
     bias = weight.new_zeros(out) if bias is None else bias
     x = input.permute(0, 2, 3, 1).flatten(2).unsqueeze(0)  # (B, C, H, W) -> (1, B, H, W C)
-    found, _ = _Convolution.apply(x, band, bias.repeat(places).view(1, 1, -1), down)
-    return found.squeeze(0).unflatten(2, (places, out)).permute(0, 3, 1, 2)
+    found, _ = _Convolution.of(x, band, bias.repeat(places).view(1, 1, -1), down)
+    return _parted(found.squeeze(0), 2, (places, out)).permute(0, 3, 1, 2)
 
 
 # --- what lies otherwise in memory than torch's --------------------------------------------------
@@ -505,7 +530,7 @@ class _LaidOut(_OfLanes):
 def _laid_out(x: Any) -> Any:
     """The same, where its channels are last."""
     if x.dim() in (3, 4) and x.shape[1] > 1 and x.stride(1) == 1 and x.device.type == "cpu":
-        return _LaidOut.apply(x.unsqueeze(0)).squeeze(0)
+        return _LaidOut.of(x.unsqueeze(0)).squeeze(0)
     return x
 
 
@@ -540,6 +565,8 @@ _RULES: dict[Any, Callable[..., Any]] = {
     torch.dropout: _dropout,
     functional.scaled_dot_product_attention: _attention,
     functional.multi_head_attention_forward: _attention_of_heads,
+}
+_PRODUCTS: dict[Any, Callable[..., Any]] = {
     torch.conv1d: _convolution_1d,
     torch.conv2d: _convolution_2d,
     **{pool: _pooling(pool) for pool in (functional.max_pool2d, functional.avg_pool2d)},
