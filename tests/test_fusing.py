@@ -428,6 +428,26 @@ class Drawing(nn.Module):
         return self.head(x + 0.1 * torch.randn_like(x) if self.training else x)
 
 
+class Normed(Opaque):
+    """With running statistics."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm1d(10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.norm(super().forward(x))
+
+
+def test_what_trains_alone_trains_as_in_a_plain_loop() -> None:
+    trainings = [make(Normed, lr) for lr in (0.05, 0.1, 0.02)]
+    outcomes = train(trainings, [3, 4, 5])
+    for training, seed, outcome in zip(trainings, [3, 4, 5], outcomes, strict=True):
+        expected, _ = plain(training, seed)
+        assert outcome.metrics["valid_loss"][-1] == pytest.approx(expected, rel=1e-5)
+        assert same(outcome, train([training], [seed])[0])
+
+
 @pytest.mark.parametrize("model", [Opaque, Drawing])
 def test_what_cannot_fuse_says_why_and_trains_alone(model) -> None:
     training = make(model)
