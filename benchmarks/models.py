@@ -105,15 +105,18 @@ class Encoder(nn.Module):
         width: Of a token.
         heads: Of its attention.
         wide: Hidden units of its feed-forward part.
+        dropout: Rate of dropout.
 
     Shapes: input (B, 64); output (B, 10) logits.
     """
 
-    def __init__(self, width: int = 16, heads: int = 4, wide: int = 64) -> None:
+    def __init__(
+        self, width: int = 16, heads: int = 4, wide: int = 64, dropout: float = 0.1
+    ) -> None:
         super().__init__()
         self.embed = nn.Linear(8, width)
         self.place = nn.Parameter(torch.randn(8, width) / 8)
-        self.layer = nn.TransformerEncoderLayer(width, heads, wide, batch_first=True)
+        self.layer = nn.TransformerEncoderLayer(width, heads, wide, dropout, batch_first=True)
         self.read = nn.Linear(width, 10)
 
     def forward(self, x: Tensor) -> Tensor:

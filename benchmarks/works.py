@@ -40,6 +40,7 @@ class Work:
         warm: Trials that both sides train briefly before the clock starts.
         block: Neighbouring trials that belong together (every rule once).
         compare: The metric whose last value must agree.
+        within: By which share of it; more where each side draws masks of its own.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Work:
     warm: tuple[int, ...] = (0,)
     block: int = 1
     compare: str = "valid_loss"
+    within: float = 0.05
 
     def peers(self) -> list[int]:
         """The trials that the plain loop trains."""
@@ -199,6 +201,7 @@ def works(quick: bool = False) -> dict[str, Work]:
         Work(
             "encoder", f"{c} transformer layers of width 16, dropout 0.1, batch 32, {EPOCHS} epochs",
             partial(encoder, trials=c), c, 4 if quick else 8, 3, 20, pack=16,
+            compare="valid_accuracy", within=0.2,
         ),
     ]  # fmt: skip
     if at_hand(Data("jsb_chorales")):
