@@ -46,13 +46,13 @@ class Measured:
 
 
 def agreement(
-    ours: Mapping[int, Outcome], peer: Mapping[int, Outcome], metric: str
+    ours: Mapping[int, Outcome], peer: Mapping[int, Outcome], metric: str, within: float = 0.05
 ) -> tuple[float, float]:
     """Whether two sides did the same work.
 
     Returns:
-        The share of the common trials whose last value differs by less than 5 %, and the median
-        difference.
+        The share of the common trials whose last value differs by less than `within`, and the
+        median difference.
 
     Raises:
         ValueError: they recorded other steps or metrics, or fewer than three quarters agree.
@@ -71,12 +71,12 @@ def agreement(
         differences.append(abs(a - b) / max(abs(a), abs(b), 1e-3))
     if not differences:
         raise ValueError("no trial to compare")
-    share = sum(d < 0.05 for d in differences) / len(differences)
+    share = sum(d < within for d in differences) / len(differences)
     middle = statistics.median(differences)
-    if share < 0.75 or not middle < 0.01:
+    if share < 0.75 or not middle < within / 5:
         raise ValueError(
             f"the sides did other work: {metric} of {share:.0%} of {len(differences)} trials agree "
-            f"within 5 %, the median difference is {middle:.2g}"
+            f"within {within:.0%}, the median difference is {middle:.2g}"
         )
     return share, middle
 
@@ -110,7 +110,7 @@ def train_rows(chosen: Mapping[str, Work], quick: bool, repeats: int, told: Meas
                     failures = {o.error for o in own.values() if o.status == "failed"}
                     if failures:
                         raise ValueError(f"trials failed: {failures}")
-                    share, middle = agreement(own, theirs, work.compare)
+                    share, middle = agreement(own, theirs, work.compare, work.within)
                 except Exception as error:
                     traceback.print_exc()
                     told.failed[name] = f"{type(error).__name__}: {error}"
@@ -123,7 +123,7 @@ def train_rows(chosen: Mapping[str, Work], quick: bool, repeats: int, told: Meas
                     "processes of one thread, fresh each repeat",
                     "peer": f"{len(alone)} of the trials, {count()} warm processes of one thread, "
                     f"torch.optim {', '.join(used)} (the fastest, by rule), denormals as zero",
-                    "same work": f"last {work.compare} within 5 % in {share:.0%} of the trials, "
+                    "same work": f"last {work.compare} within {work.within:.0%} in {share:.0%} of the trials, "
                     f"median difference {middle:.1g}",
                 }
                 if work.name == "lstm":

@@ -72,3 +72,54 @@ class CNN(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         out: Tensor = self.read(self.layers(x.reshape(-1, 1, 8, 8)).flatten(1))
         return out
+
+
+class Signals(nn.Module):
+    """The convolutional network of MNIST-1D (Greydanus & Kobak 2024): three convolutions along a
+    signal of 40 numbers, which are the first 40 pixels of a digit here.
+
+    Args:
+        channels: Of each convolution.
+
+    Shapes: input (B, at least 40); output (B, 10) logits.
+    """
+
+    def __init__(self, channels: int = 25) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Conv1d(1, channels, 5, stride=2, padding=1), nn.ReLU(),
+            nn.Conv1d(channels, channels, 3, stride=2, padding=1), nn.ReLU(),
+            nn.Conv1d(channels, channels, 3, stride=2, padding=1), nn.ReLU(),
+        )  # fmt: skip
+        self.read = nn.Linear(5 * channels, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.read(self.layers(x[:, None, :40]).flatten(1))
+        return out
+
+
+class Encoder(nn.Module):
+    """One layer of a transformer (Vaswani et al. 2017) that reads an image row by row.
+
+    Args:
+        width: Of a token.
+        heads: Of its attention.
+        wide: Hidden units of its feed-forward part.
+        dropout: Rate of dropout.
+
+    Shapes: input (B, 64); output (B, 10) logits.
+    """
+
+    def __init__(
+        self, width: int = 16, heads: int = 4, wide: int = 64, dropout: float = 0.1
+    ) -> None:
+        super().__init__()
+        self.embed = nn.Linear(8, width)
+        self.place = nn.Parameter(torch.randn(8, width) / 8)
+        self.layer = nn.TransformerEncoderLayer(width, heads, wide, dropout, batch_first=True)
+        self.read = nn.Linear(width, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        tokens = self.embed(x.unflatten(1, (8, 8))) + self.place  # (B, 64) -> (B, 8, width)
+        out: Tensor = self.read(self.layer(tokens).mean(1))
+        return out

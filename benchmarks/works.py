@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from benchmarks.chorales import search
-from benchmarks.models import CNN, PeepholeLSTM
+from benchmarks.models import CNN, Encoder, PeepholeLSTM, Signals
 from harness.data import Data, at_hand
 from harness.models import MLP, Descent
 from harness.optimizers import Optimizer
@@ -40,6 +40,7 @@ class Work:
         warm: Trials that both sides train briefly before the clock starts.
         block: Neighbouring trials that belong together (every rule once).
         compare: The metric whose last value must agree.
+        within: By which share of it; more where each side draws masks of its own.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Work:
     warm: tuple[int, ...] = (0,)
     block: int = 1
     compare: str = "valid_loss"
+    within: float = 0.05
 
     def peers(self) -> list[int]:
         """The trials that the plain loop trains."""
@@ -134,6 +136,28 @@ def cnn(i: int, trials: int, epochs: int = EPOCHS, norm: bool = False) -> Traini
     )
 
 
+def signals(i: int, trials: int, epochs: int = EPOCHS) -> Training:
+    """Digits' first 40 pixels as a signal, three convolutions along it, Adam."""
+    return Training(
+        Signals,
+        Optimizer("adam", lr=_spread(i, trials, 1e-3, 1e-2)),
+        data=Data("digits"),
+        epochs=epochs,
+        batch_size=100,
+    )
+
+
+def encoder(i: int, trials: int, epochs: int = EPOCHS, wide: int = 64) -> Training:
+    """Digits read as eight rows by one layer of a transformer, dropout 0.1, Adam."""
+    return Training(
+        partial(Encoder, wide=wide),
+        Optimizer("adam", lr=_spread(i, trials, 3e-4, 3e-3)),
+        data=Data("digits"),
+        epochs=epochs,
+        batch_size=32,
+    )
+
+
 LSTM_STEPS = 500
 
 
@@ -168,7 +192,16 @@ def works(quick: bool = False) -> dict[str, Work]:
         ),
         Work(
             "cnn", f"{c} CNNs on digits, Adam, batch 64, {EPOCHS} epochs",
-            partial(cnn, trials=c), c, 4 if quick else 8, 1.5, 20,
+            partial(cnn, trials=c), c, 4 if quick else 8, 3, 20, pack=16,
+        ),
+        Work(
+            "signals", f"{c} CNNs of MNIST-1D, 3 Conv1d of 25 channels, batch 100, {EPOCHS} epochs",
+            partial(signals, trials=c), c, 4 if quick else 8, 3, 20, pack=16,
+        ),
+        Work(
+            "encoder", f"{c} transformer layers of width 16, dropout 0.1, batch 32, {EPOCHS} epochs",
+            partial(encoder, trials=c), c, 4 if quick else 8, 3, 20, pack=16,
+            compare="valid_accuracy", within=0.2,
         ),
     ]  # fmt: skip
     if at_hand(Data("jsb_chorales")):

@@ -26,6 +26,7 @@ from torch.utils.flop_counter import flop_registry
 
 from harness import random
 from harness.augment import moved
+from harness.lowering import Lowered
 from harness.objectives import Objective, having
 from harness.structure import described
 from harness.tracing import Untraceable, trace
@@ -67,9 +68,8 @@ class Dropout(nn.Module):
         if used := self.__dict__[USES]:
             key = random.mix(key, used)
         self.__dict__[USES] = used + 1
-        coins = random.coins(key, math.prod(shape)).view(shape)  # (1, n) -> (B, ...)
-        kept = (coins >= self.rate * 65536).to(x.dtype) / (1 - self.rate)
-        kept = kept.view(*shape, *(1,) * (x.dim() - len(shape)))
+        kept = random.kept(key, math.prod(shape), self.rate).view(shape)  # (1, n) -> (B, ...)
+        kept = kept.view(*shape, *(1,) * (x.dim() - len(shape))).to(x.dtype)
         return x.mul_(kept) if self.inplace else x * kept
 
 
@@ -375,14 +375,28 @@ class Computation:
     def __init__(self, objective: Objective, precision: str) -> None:
         self.objective, self.precision = objective, precision
         self.most_bytes = 0  # that the traced code holds at once
+        self.masks = 0  # that a pass draws for dropout that is called as a function
 
     def lane(self, number: int) -> None:
         """What follows is computed for this trial, where they are computed one by one."""
 
-    def output(self, params: Tensors, buffers: Tensors, x: tuple[Tensor, ...]) -> Tensor:
-        """What one trial's model says, in float32."""
-        with self.autocast([*params.values(), *buffers.values(), *x]):
+    def output(
+        self, params: Tensors, buffers: Tensors, x: tuple[Tensor, ...], key: Tensor | None = None
+    ) -> Tensor:
+        """What one trial's model says, in float32.
+
+        Args:
+            params: Its parameters.
+            buffers: Its buffers.
+            x: What the module is given.
+            key: () int64, of which masks are a function that no layer of ours draws.
+        """
+        lowered = Lowered(key) if self.fused else None
+        within = lowered or contextlib.nullcontext()
+        with self.autocast([*params.values(), *buffers.values(), *x]), within:
             out: Tensor = functional_call(begin(self.module), (params, buffers), x)
+        if lowered and self.module.training:
+            self.masks = max(self.masks, lowered.masks)
         return out.float()
 
     def autocast(self, tensors: list[Tensor]) -> Any:
@@ -394,7 +408,8 @@ class Computation:
         self, params: Tensors, buffers: Tensors, batch: tuple[Tensor, ...], numbers: Tensors
     ) -> Tensor:
         """The loss of one trial, as its author wrote it: no K in sight."""
-        return self.loss_of(lambda x: self.output(params, buffers, x), batch, numbers)
+        key = numbers.get("mask_key")
+        return self.loss_of(lambda x: self.output(params, buffers, x, key), batch, numbers)
 
     def loss_of(
         self, output: Callable[[tuple[Tensor, ...]], Tensor], batch: tuple[Tensor, ...],
@@ -438,6 +453,7 @@ class Program(Computation):
     def __init__(self, module: nn.Module, objective: Objective, precision: str) -> None:
         super().__init__(objective, precision)
         self.module = hollow(copy.deepcopy(module))
+        self.masks = -1  # not known yet
         self._traced: OrderedDict[Hashable, Callable[[list[Tensor]], Any]] = OrderedDict()
         self._flops: dict[torch.Size, int] = {}  # of a forward pass on one example, by its shape
 
@@ -549,13 +565,15 @@ class Program(Computation):
         self, params: Tensors, buffers: Tensors, batch: tuple[Tensor, ...], *_: Tensors
     ) -> Any:
         self.module.eval()
-        return vmap(self.scores, in_dims=(0, 0, None, None))(params, buffers, *batch)
+        x, y = batch
+        return vmap(self.scores, in_dims=(0, 0, None, None))(params, buffers, x, y)
 
     def _vmapped_score_own(
         self, params: Tensors, buffers: Tensors, batch: tuple[Tensor, ...], *_: Tensors
     ) -> Any:
         self.module.eval()
-        return vmap(self.scores)(params, buffers, *batch)
+        x, y = batch
+        return vmap(self.scores)(params, buffers, x, y)
 
 
 def _lanes(params: Tensors, buffers: Tensors) -> range:

@@ -7,6 +7,8 @@ For what cannot be fused, and as what fused programs are held to: modules are ca
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +25,7 @@ class Looped(Computation):
         objective, precision: As of every `Computation`.
         sow: Seeds what a trial's module may draw from; called before each forward pass with its
             lane and whether it is in training.
+        around: What a lane's forward pass runs in.
 
     Attributes:
         skipped: The lanes and parameters that the latest gradients have left out, as a module may
@@ -34,9 +37,10 @@ class Looped(Computation):
     def __init__(
         self, modules: Sequence[nn.Module], objective: Objective, precision: str,
         sow: Callable[[int, bool], None] = lambda lane, training: None,
+        around: Callable[[int], AbstractContextManager[Any]] = lambda lane: nullcontext(),
     ) -> None:  # fmt: skip
         super().__init__(objective, precision)
-        self.modules, self.sow = list(modules), sow
+        self.modules, self.sow, self.around = list(modules), sow, around
         self.module = self.modules[0]
         self.skipped: list[tuple[int, str]] = []
         self._given: tuple[Tensors, Tensors] | None = None
@@ -89,7 +93,7 @@ class Looped(Computation):
     def _call(self, lane: int, x: tuple[Tensor, ...]) -> Tensor:
         module = begin(self.modules[lane])
         self.sow(lane, module.training)
-        with self.autocast([*x, *module.parameters(), *module.buffers()]):
+        with self.autocast([*x, *module.parameters(), *module.buffers()]), self.around(lane):
             out: Tensor = module(*x)
         return out.float()
 

@@ -437,6 +437,8 @@ class PackInFlight:
         for name, values in given.items():
             if any(values):
                 self.each.numbers[name] = torch.tensor(values, device=self.device)
+        if self.program.fused:  # for dropout that is called as a function
+            self.each.numbers["mask_key"] = self.each.step_key
         if "noise" in self.each.numbers:
             self.each.numbers["noise_key"] = torch.zeros_like(self.each.noise_keys)
         if self.one.augment is not None:
@@ -503,7 +505,7 @@ class PackInFlight:
 
     def _take_gradient(self) -> None:
         step = self.step if self.device == "cpu" else self.at
-        if self.dropouts:
+        if self.dropouts or self.program.masks:
             self.each.step_key.copy_(random.mix(self.each.mask_keys, step))
         if "noise" in self.each.numbers:
             self.each.numbers["noise_key"].copy_(random.mix(self.each.noise_keys, step))

@@ -66,6 +66,18 @@ def coins(key: Tensor, n: int) -> Tensor:
     return quarters.movedim(0, -1).flatten(1)[:, :n]  # (4, K, n / 4) -> (K, n)
 
 
+def kept(key: Tensor, n: int, rate: Tensor | float) -> Tensor:
+    """(K,) keys to (K, n) float32: 1 / (1 - rate) where `coins` are at least 65536 times the rate,
+    else 0. Four coins are read from a word at once, and compared as whole numbers in float32."""
+    words = bits(key, (n + 3) // 4) ^ _signed(0x8000800080008000)  # from -32768 on, as int16 is
+    quarters = words.view(torch.int16).view(len(key), -1, 4)  # (K, 4 m) -> (K, m, 4)
+    coins = quarters.flip(2)  # the lowest bits lie first
+    coins = coins.flatten(1)[:, :n].float()
+    least = rate * 65536
+    edge = (least.ceil() if isinstance(least, Tensor) else math.ceil(least)) - 32769
+    return (coins - edge).clamp(0, 1) / (1 - rate)
+
+
 def normal(key: Tensor, n: int) -> Tensor:
     """(K,) keys to (K, n) float32, standard normal (Box & Muller 1958)."""
     half = (n + 1) // 2

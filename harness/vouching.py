@@ -29,6 +29,7 @@ from torch.func import stack_module_state
 from harness import random
 from harness.fusing import Builder, Dropout, Program, Tensors, begin, build, drawing, sow
 from harness.looped import Looped
+from harness.lowering import Lowered
 from harness.objectives import Objective
 from harness.structure import digest, kept, layout, told
 
@@ -106,8 +107,15 @@ def _run(
 ) -> Tensor:
     """The loss of the first lane's batch, by the module itself."""
     begin(module).train(training)
-    return objective.loss(module(*(part[0].clone() for part in batch[:1])).float(),
-                          *(part[0] for part in batch[1:]))  # fmt: skip
+    with _masked() if training else contextlib.nullcontext():
+        output = module(*(part[0].clone() for part in batch[:1]))
+    return objective.loss(output.float(), *(part[0] for part in batch[1:]))
+
+
+def _masked(key: Tensor | None = None) -> Lowered:
+    """Dropout that is called as a function has masks of a key, in a pack and here; all else is
+    torch's."""
+    return Lowered(key, products=False)
 
 
 # --- what a module does besides ------------------------------------------------------------------
@@ -170,7 +178,8 @@ def _run_on(
     module: nn.Module, objective: Objective, given: tuple[Tensor, ...], training: bool
 ) -> None:
     begin(module).train(training)
-    output = module(*(part[0] for part in given[:1]))  # the very tensors, to see if they change
+    with _masked() if training else contextlib.nullcontext():
+        output = module(*(part[0] for part in given[:1]))  # the very tensors, to see if they change
     objective.loss(output.float(), *(part[0] for part in given[1:]))
 
 
@@ -265,13 +274,18 @@ def _compared(
     truth = {name: torch.zeros_like(w) for name, w in own.items()}
     if not params:
         return Vouched()
-    plain = Looped(alone, objective, "float32", lambda lane, training: sow(lane))
+    now = keys.clone()  # of this update
+    plain = Looped(
+        alone, objective, "float32", lambda lane, training: sow(lane),
+        lambda lane: _masked(now[lane]) if alone[lane].training else contextlib.nullcontext(),
+    )  # fmt: skip
     idle = set(params)
     fused = Program(modules[0], objective, "float32")
     for update, batch in enumerate(parts):
+        now.copy_(random.mix(keys, update))
         for path in drops:
             for group in (buffers, held):
-                group[f"{path}.key"].copy_(random.mix(keys, update))
+                group[f"{path}.key".lstrip(".")].copy_(now)
         if update == UPDATES - 1:
             fused = Program(modules[0], objective, "float32")
         with torch.no_grad():
@@ -281,7 +295,7 @@ def _compared(
         idle &= {name for lane, name in plain.skipped if lane == 0}
         try:
             with _unbatched_refused():
-                found = fused.gradients(params, buffers, batch, {}, into)(batch)
+                found = fused.gradients(params, buffers, batch, {"mask_key": now}, into)(batch)
                 scored = [] if not batch else _both(fused, plain, params, buffers, own, held, batch)
         except Exception as error:
             return Vouched(f"its model cannot be fused ({_said(error)})")

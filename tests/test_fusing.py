@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from harness import fusing, packs, random
 from harness.data import Data, load
+from harness.lowering import Lowered
 from harness.models import MLP
 from harness.objectives import CrossEntropy
 from harness.optimizers import Optimizer
@@ -96,6 +97,70 @@ def conv(*, norm: bool = False, drop: bool = False) -> nn.Module:
     )  # fmt: skip
 
 
+def signal(norm: bool = False) -> nn.Module:
+    """Three convolutions along a signal of 64 numbers: a stride, a dilation, no bias."""
+    return nn.Sequential(
+        nn.Unflatten(1, (1, 64)), nn.Conv1d(1, 5, 5, stride=2, padding=1), nn.ReLU(),
+        nn.BatchNorm1d(5) if norm else nn.Identity(),
+        nn.Conv1d(5, 6, 3, padding="same", dilation=2, bias=False), nn.Tanh(), nn.MaxPool1d(2),
+        nn.Conv1d(6, 4, 3, stride=2, padding=1, padding_mode="circular"), nn.Flatten(),
+        nn.Linear(32, 10),
+    )  # fmt: skip
+
+
+class Residual(nn.Module):
+    """Convolutions of several strides whose maps are added, and a view of them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.enter = nn.Conv2d(1, 6, 3, padding=1)
+        self.left = nn.Conv2d(6, 6, 3, stride=2, padding=1)
+        self.right = nn.Conv2d(6, 6, 1, stride=2)
+        self.groups = nn.Conv2d(6, 6, (1, 3), padding="same", groups=2)
+        self.head = nn.Linear(96, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        z = self.enter(x.view(-1, 1, 8, 8)).relu()
+        z = F.avg_pool2d(self.left(z) + self.right(z), 3, 1, 1)
+        return self.head((z + self.groups(z).relu()).view(len(z), -1))
+
+
+class Reader(nn.Module):
+    """Attention called by the author, dropped out by functions."""
+
+    def __init__(self, rate: float = 0.1) -> None:
+        super().__init__()
+        self.rate = rate
+        self.q, self.k, self.v = nn.Linear(8, 6), nn.Linear(8, 6), nn.Linear(8, 6)
+        self.head = nn.Linear(6, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.dropout(x.view(-1, 8, 8), self.rate, self.training)
+        q, k, v = (one(x).unflatten(2, (2, 3)).transpose(1, 2) for one in (self.q, self.k, self.v))
+        rate = self.rate if self.training else 0.0
+        read = F.scaled_dot_product_attention(q, k, v, dropout_p=rate, is_causal=True)
+        read = F.dropout(read.transpose(1, 2).flatten(2), self.rate, self.training)
+        return self.head(read.mean(1))
+
+
+class Heads(nn.Module):
+    """torch's layers of attention: a whole encoder, or attention alone with its weights."""
+
+    def __init__(self, alone: bool = False) -> None:
+        super().__init__()
+        self.alone, self.embed, self.head = alone, nn.Linear(8, 16), nn.Linear(16, 10)
+        made = nn.TransformerEncoderLayer(16, 4, 24, batch_first=True)
+        self.layer = nn.MultiheadAttention(16, 4, 0.2) if alone else made
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.embed(x.view(-1, 8, 8))
+        if not self.alone:
+            return self.head(self.layer(x).mean(1))
+        x = x.transpose(0, 1)
+        read, weights = self.layer(x, x, x)
+        return self.head(read.mean(0) + weights.amax((1, 2)).unsqueeze(1))
+
+
 MODELS = {
     "activations": partial(net, "sigmoid", "tanh", "gelu", "elu", "softplus"),
     "layernorm": partial(net, "layernorm", "relu"),
@@ -103,6 +168,12 @@ MODELS = {
     "batchnorm": partial(net, "batchnorm", "relu"),
     "conv": conv,
     "conv with batchnorm": partial(conv, norm=True),
+    "signal": signal,
+    "signal with batchnorm": partial(signal, norm=True),
+    "residual": Residual,
+    "attention": Reader,
+    "encoder": Heads,
+    "heads": partial(Heads, alone=True),
     "embedding": Tokens,
     "recurrent": Recurrent,
     "dropout": partial(net, "relu", "dropout"),
@@ -147,9 +218,9 @@ def plain(training: Training, seed: int, objective=None, alter=None) -> tuple[fl
             factor = training.optimizer.schedule.factor(np.array([step]), training.updates)
             peer.param_groups[0]["lr"] = numbers["lr"] * float(factor[0])
             peer.zero_grad()
-            loss = F.cross_entropy(
-                fusing.begin(model)(inputs), y[batch], label_smoothing=objective or 0.0
-            )
+            with Lowered(random.mix(keys["mask"], step)[0], products=False):
+                output = fusing.begin(model)(inputs)
+            loss = F.cross_entropy(output, y[batch], label_smoothing=objective or 0.0)
             loss.backward()
             if math.isfinite(numbers["clip"]):
                 nn.utils.clip_grad_norm_(model.parameters(), numbers["clip"])
@@ -358,6 +429,26 @@ class Drawing(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.head(x + 0.1 * torch.randn_like(x) if self.training else x)
+
+
+class Normed(Opaque):
+    """With running statistics."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm1d(10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.norm(super().forward(x))
+
+
+def test_what_trains_alone_trains_as_in_a_plain_loop() -> None:
+    trainings = [make(Normed, lr) for lr in (0.05, 0.1, 0.02)]
+    outcomes = train(trainings, [3, 4, 5])
+    for training, seed, outcome in zip(trainings, [3, 4, 5], outcomes, strict=True):
+        expected, _ = plain(training, seed)
+        assert outcome.metrics["valid_loss"][-1] == pytest.approx(expected, rel=1e-5)
+        assert same(outcome, train([training], [seed])[0])
 
 
 WHY = {Opaque: "cannot be fused", Drawing: "draws random numbers of its own (torch)"}

@@ -61,8 +61,15 @@ class Moment:
         return torch.utils._pytree.tree_map(lambda *parts: torch.stack(parts), *found)
 
     def layers(self, kind: type[nn.Module] | tuple[type[nn.Module], ...]) -> list[str]:
-        """Paths of the modules of some types, in the order they were made."""
-        return [path for path, m in self.program.module.named_modules() if isinstance(m, kind)]
+        """Paths of the modules of some types, in the order they were made; without the parts of
+        torch's attention, which it does not call."""
+        modules = dict(self.program.module.named_modules())
+        return [
+            path
+            for path, m in modules.items()
+            if isinstance(m, kind)
+            and not isinstance(modules[path.rpartition(".")[0]], nn.MultiheadAttention)
+        ]
 
     def outputs(self, paths: list[str]) -> list[Tensor]:
         """What modules put out on the examples: (K, n, ...) each."""
