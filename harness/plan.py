@@ -109,7 +109,7 @@ class Plan:
         cells = [(arm, cell, _words(study, scale, arm, cell)) for arm, cell in study.cells(scale)]
         # thousands of cells may differ in names that pick no part of the code: one hash for all
         told = frozenset[str]().union(*(words for _, _, words in cells))
-        parts = fingerprint.parts(source.text, _name(study.trial), told)
+        parts = fingerprint.survey(source, _name(study.trial), told).parts
         self.codes = dict(codes)
         self._cells: list[_Cell] = []
         self.planned = 0
@@ -263,7 +263,7 @@ def _words(study: Study, scale: str, arm: str, cell: Mapping[str, Any]) -> froze
 
 
 def _code(study: Study, source: Source, words: frozenset[str]) -> str:
-    return fingerprint.code_hash(source.text, _name(study.trial), words)
+    return fingerprint.code_hash(source, _name(study.trial), words)
 
 
 def _name(trial: Any) -> str:

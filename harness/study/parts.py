@@ -272,11 +272,32 @@ class Claim:
 
 @dataclass(frozen=True)
 class Source:
-    """A study file as text, so that a worker anywhere runs exactly what the driver read."""
+    """A study file as text, so that a worker anywhere runs exactly what the driver read.
+
+    Args:
+        name, path, text: Of the file.
+        beside: The modules beside it that it imports, and that these import: each file's path from
+            the study's folder ("my_models.py", "parts/__init__.py"), and its text.
+    """
 
     name: str
     path: str
     text: str
+    beside: tuple[tuple[str, str], ...] = ()
+
+    def modules(self) -> dict[str, str]:
+        """The texts of the modules beside it, by module name."""
+        return {module_of(path): text for path, text in self.beside}
+
+    def packages(self) -> set[str]:
+        """Those of them that are packages."""
+        return {module_of(path) for path, _ in self.beside if path.endswith("__init__.py")}
+
+
+def module_of(path: str) -> str:
+    """The name of the module in a file: "parts/layers.py" is parts.layers."""
+    parts = path.removesuffix(".py").split("/")
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
 @dataclass(frozen=True)
