@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 CLAIMS = "claims.json"  # artifact of a parent run: what was claimed before its trials
 INFO = "info.json"  # what the run knows of itself
 SOURCE = "study.py"  # the study file that was run
+BESIDE = "beside.json"  # the modules beside it that it imports: paths and texts
 NOTE_LENGTH = 8000
 
 # What a store that is away, locked or full meets us with; anything else is a fault of ours.

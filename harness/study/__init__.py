@@ -27,6 +27,7 @@ from harness.study.parts import (
     Setting,
     Source,
     Trial,
+    module_of,
 )
 from harness.study.study import Study, make_trial
 
@@ -55,4 +56,5 @@ __all__ = [
     "Unfinished",
     "few",
     "make_trial",
+    "module_of",
 ]
