@@ -26,6 +26,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 import torch
@@ -137,6 +138,7 @@ def forget() -> None:
     _ARRAYS.clear()
     _TABLES.clear()
     _DIGESTS.clear()
+    _SOURCES.clear()
     _splits.cache_clear()
 
 
@@ -145,6 +147,7 @@ def forget() -> None:
 Table = Mapping[str, np.ndarray]
 _TABLES: dict[str, Table] = {}
 _DIGESTS: dict[str, str] = {}
+_SOURCES: dict[str, Mapping[str, Any]] = {}
 
 
 def table(study: str) -> Table:
@@ -162,8 +165,15 @@ def table(study: str) -> Table:
     return _TABLES[study]
 
 
-def hold(study: str, columns: Mapping[str, np.ndarray]) -> None:
+def hold(
+    study: str, columns: Mapping[str, np.ndarray],
+    source: Mapping[str, Any] = MappingProxyType({}),
+) -> None:  # fmt: skip
     """Make rows the `table` of a study in this process, in place of those that were.
+
+    Args:
+        study, columns: What `table` returns.
+        source: What is known of the run that they are from.
 
     Raises:
         DataError: columns of different lengths.
@@ -176,6 +186,12 @@ def hold(study: str, columns: Mapping[str, np.ndarray]) -> None:
     for name, column in sorted(_TABLES[study].items()):
         found.update(f"{name} {column.dtype}".encode() + np.ascontiguousarray(column).tobytes())
     _DIGESTS[study] = found.hexdigest()[:16]
+    _SOURCES[study] = source
+
+
+def table_source(study: str) -> Mapping[str, Any]:
+    """What is known of the run that a table is from."""
+    return _SOURCES.get(study, {})
 
 
 def tables() -> dict[str, dict[str, np.ndarray]]:

@@ -10,6 +10,11 @@ import torch
 PRECISIONS = ("float32", "tf32", "bf16")
 
 
+def device() -> str:
+    """The kind of device that trials train on in this process."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
 def settle() -> None:
     """Make this process one worker of several: one thread, since workers share the cores."""
     torch.set_num_threads(1)

@@ -56,7 +56,11 @@ def replay(key: str, root: Path, file: Path | None = None) -> tuple[bool, list[s
             device = "cpu"  # where its last bits will differ
         again = rows.frame_of(study, "replay", [trial], run_pack(study, [trial], device))
         now = current_key(study, source, scale, trial)
-        if now != key:
+        then = info.get("origin")
+        if now != key and then and current_key(study, source, scale, trial, then) == key:
+            differ = provenance.differences(info.get("provenance", {}), provenance.describe())
+            lines.append(f"the trial's key is {now} here: {'; '.join(differ)}")
+        elif now != key:
             lines.append(f"the code that trains has changed since: the trial's key is {now} now")
         same, compared = _compare(study, info, recorded, again)
         return same, [*compared, *lines]
