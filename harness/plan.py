@@ -126,7 +126,8 @@ class Plan:
             if words not in self.codes:
                 self.codes[words] = _code(study, source, words)
             space = study.space(arm)
-            search = Search(space, study.draws(scale, arm, cell), study.sampler)
+            draws, names = study.draws(scale, arm, cell), study.nuisance_names()
+            search = Search(space, draws, study.sampler, names=names)
             finalists = study.finalists(scale, arm, cell)
             self._cells.append(_Cell(arm, cell, search, finalists, budget.seeds, self.codes[words]))
             self.planned += study.trials(scale, arm, cell)
