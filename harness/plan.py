@@ -178,7 +178,7 @@ class Plan:
                 cell.finals = cell.best(range(len(cell.draws)))[: cell.finalists]
                 for number, again in product(cell.finals, range(FINAL_SEEDS)):
                     seed = TUNE_SEED * (again + 2) + number
-                    trial = self._trial(cell, "tune", cell.draws[number].nuisance, seed)
+                    trial = self._trial(cell, "final", cell.draws[number].nuisance, seed)
                     self._home[trial.key] = (cell, number)
                     trials.append(trial)
             if cell.tuned:

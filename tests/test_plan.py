@@ -152,7 +152,7 @@ def test_the_best_draws_are_judged_again_and_the_best_mean_wins(project: Path) -
         tell(trial, [30.0, 20.0, 40.0, 10.0][number % 4])  # draws 3 and 1 are the best
     finals = plan.ready()
     assert plan.ready() == []
-    assert {t.phase for t in finals} == {"tune"}
+    assert {t.phase for t in finals} == {"final"}
     for arm in ("gd", "momentum"):
         mine = [t for t in finals if t.arm == arm]
         assert [t.nuisance for t in mine] == [draws[3]] * 3 + [draws[1]] * 3

@@ -31,7 +31,7 @@ class Figure_:
         where: Levels that the other factors are held at.
         arms: Which arms; by default all.
         phase: Whose trials curves and intervals read: "confirm", or "tune" in a study whose
-            claims read the search itself.
+            claims read the search itself ("final": further seeds of the best draws).
     """
 
     name: str

@@ -65,8 +65,8 @@ def _latest(study: Study, source: Source, scale: str, root: Path) -> Results | N
 def hold(results: Results) -> None:
     """Make a study's rows the table that trials read: of its confirmed trials, where it has any."""
     study, frame = results.study, results.timed
-    if results.study.budget(results.scale).seeds:
-        frame = frame[frame["phase"] == "confirm"]
+    confirmed = bool(results.study.budget(results.scale).seeds)
+    frame = frame[frame["phase"] == ("confirm" if confirmed else "tune")]
     columns = {}
     for name in (
         "seconds",

@@ -23,7 +23,7 @@ from harness.study.errors import (
 )
 
 SCALES = ("smoke", "default", "paper")
-PHASES = ("tune", "confirm")
+PHASES = ("tune", "final", "confirm")
 COLUMNS = (
     "study", "phase", "arm", "seed", "trial", "step", "status", "pack", "seconds", "error", "run_id",
 )  # fmt: skip
@@ -302,7 +302,8 @@ def module_of(path: str) -> str:
 
 @dataclass(frozen=True)
 class Trial:
-    """One arm, one cell of `vary`, one draw of the nuisance, one seed, in one phase.
+    """One arm, one cell of `vary`, one draw of the nuisance, one seed, in one phase: "tune", "final"
+    (one of the best draws, on a further seed) or "confirm".
 
     ``trial["lr"]`` reads a setting wherever it was declared: arm, vary, nuisance, fixed or budget.
     """
