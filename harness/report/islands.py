@@ -106,7 +106,7 @@ def _levels(column: pd.Series, name: str, study: Study) -> dict[str, Any]:
     declared = (
         [study.label(arm) for arm in study.arms]
         if name == "arm"
-        else [setting(level) for level in study.vary.get(name, ())]
+        else [setting(study.held(name, level)) for level in study.vary.get(name, ())]
     )
     there = set(words)
     levels = [v for v in dict.fromkeys([*declared, *words]) if v in there]

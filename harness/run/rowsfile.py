@@ -199,7 +199,11 @@ def _fitting(study: Study, frame: pd.DataFrame, what: str) -> pd.DataFrame:
         info
     ):
         problem.append("it does not say what run it is from")
-    known = {"phase": PHASES, "status": STATUSES, "arm": tuple(study.arms), **study.vary}
+    known = {"phase": PHASES, "status": STATUSES, "arm": tuple(study.arms)}
+    known |= {
+        name: tuple(study.held(name, level) for level in levels)
+        for name, levels in study.vary.items()
+    }
     for name, allowed in known.items():
         odd = [] if problem else [v for v in frame[name].unique() if v not in allowed]
         problem += [f"it has {name}={str(value)[:100]!r}" for value in odd[:1]]

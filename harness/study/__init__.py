@@ -27,6 +27,8 @@ from harness.study.parts import (
     Setting,
     Source,
     Trial,
+    held_as,
+    is_level,
     module_of,
 )
 from harness.study.study import Study, make_trial
@@ -55,6 +57,8 @@ __all__ = [
     "Trial",
     "Unfinished",
     "few",
+    "held_as",
+    "is_level",
     "make_trial",
     "module_of",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal, get_args
@@ -135,6 +135,22 @@ class By:
 
 def _plain(level: Setting) -> str:
     return str(level).replace("_", " ")
+
+
+def held_as(level: Any, levels: Iterable[Any]) -> Any:
+    """How a column of a frame holds a level of a factor, or a choice of a nuisance.
+
+    Columns hold values of one kind. Where None or values of several kinds are among the levels, each
+    is held as text: "None", "3", "auto".
+    """
+    kinds = {type(one) for one in levels}
+    plain = kinds in ({str}, {bool}) or kinds <= {int, float}
+    return level if plain or isinstance(level, str) else repr(level)
+
+
+def is_level(value: Any, level: Any) -> bool:
+    """Whether a value is a level, as it is or as a column holds it."""
+    return bool(value == level) or (isinstance(value, str) and value == repr(level))
 
 
 def at_level(value: Any, cell: Mapping[str, Any]) -> Any:
