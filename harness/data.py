@@ -145,6 +145,7 @@ def forget() -> None:
 # --- rows of other studies -----------------------------------------------------------------------
 
 Table = Mapping[str, np.ndarray]
+MEASURED = ("seconds",)  # columns that no second run repeats
 _TABLES: dict[str, Table] = {}
 _DIGESTS: dict[str, str] = {}
 _SOURCES: dict[str, Mapping[str, Any]] = {}
@@ -155,6 +156,7 @@ def table(study: str) -> Table:
 
     Returns:
         Columns of equal length, by name: arm, seed, step, status, seconds, each factor and metric.
+        Times are in no key: what a trial makes of them is not trained again when they change.
 
     Raises:
         DataError: that study is not among `Study.reads`, or has not been run.
@@ -184,7 +186,13 @@ def hold(
     _TABLES[study] = MappingProxyType({name: np.asarray(c) for name, c in columns.items()})
     found = hashlib.sha256()
     for name, column in sorted(_TABLES[study].items()):
-        found.update(f"{name} {column.dtype}".encode() + np.ascontiguousarray(column).tobytes())
+        if name in MEASURED:
+            continue
+        plain = column.dtype != object  # else the bytes are addresses
+        content = (
+            np.ascontiguousarray(column).tobytes() if plain else repr(column.tolist()).encode()
+        )
+        found.update(f"{name} {column.dtype}".encode() + content)
     _DIGESTS[study] = found.hexdigest()[:16]
     _SOURCES[study] = source
 
@@ -200,7 +208,8 @@ def tables() -> dict[str, dict[str, np.ndarray]]:
 
 
 def table_digest(study: str) -> str:
-    """Sixteen hex digits over a table's rows; nothing where it is not held."""
+    """Sixteen hex digits over a table's rows, less what a clock measured: the same trainings done
+    anew are the same table. Nothing where it is not held."""
     return _DIGESTS.get(study, "")
 
 
