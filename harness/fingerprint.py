@@ -152,6 +152,7 @@ def survey(source: Source | str, root: str, settings: frozenset[str]) -> Survey:
     walk = _engine_too(source, root, settings)
     keys = {key.value for table in walk.tables.values() for key in table.keys
             if isinstance(key, ast.Constant)}  # fmt: skip
+    keys |= {key for place in walk.seen for key, _, _ in walk.added(place)}
     found = {name for head in walk.outside for name in _distributions(head)}
     return Survey(settings & keys, tuple(sorted(found - DECIDE_NOTHING)))
 
@@ -557,9 +558,10 @@ class _Walk:
         self.tables: dict[_Place, ast.Dict] = {}
         self.outside: set[str] = set()
         self._queue: deque[_Place] = deque()
-        self._taken: set[tuple[_Place, str]] = set()
+        self._taken: set[tuple[_Place, str, str, ast.AST]] = set()
         self._lines: list[str] = []
         self._changes: dict[_Place, list[tuple[str, ast.stmt]]] = {}
+        self._added: dict[_Place, list[tuple[str, str, ast.stmt]]] = {}
         for module in self.names.local:
             self._find_changes(module)
 
@@ -571,11 +573,20 @@ class _Walk:
             for one in statements:
                 if not _changes_only(one, name):
                     continue
+                table, key = _added_entry(one)  # RULES["mine"] = Mine: one more part
+                place = self.names.place(module, table)[0] if table else None
+                if place and place.name:
+                    self._added.setdefault(place, []).append((key, module, one))
+                    continue
                 for part in self.names.linked(module, one):
                     if isinstance(part, str) or not (part[0].name or part[0].outside):
                         continue
                     known = self._changes.setdefault(part[0], [])
                     known += [] if (module, one) in known else [(module, one)]
+
+    def added(self, place: _Place) -> list[tuple[str, str, ast.stmt]]:
+        """Entries that the study, or what is beside it, adds to a table: key, module, statement."""
+        return self._added.get(place, [])
 
     def follow(self, module: str, name: str) -> None:
         """Take in a name's definition and, in turn, everything that it uses."""
@@ -605,17 +616,22 @@ class _Walk:
         while True:
             while self._queue:
                 self._take(self._queue.popleft())
-            entries = [
-                (place, key, value)
+            entries: list[tuple[_Place, str, str, ast.AST]] = [
+                (place, key, place.module, value)
                 for place, table in self.tables.items()
                 for key, value in sorted(_entries(table), key=lambda entry: entry[0])
-                if key in self.words and (place, key) not in self._taken
             ]
-            if not entries:
+            entries += [
+                (place, key, module, node)
+                for place in self.seen
+                for key, module, node in self.added(place)
+            ]
+            fresh = [one for one in entries if one[1] in self.words and one not in self._taken]
+            if not fresh:
                 return
-            for place, key, value in entries:
-                self._taken.add((place, key))
-                self._write(f"{self.seen[place]}[{key!r}]", place.module, value)
+            for place, key, module, value in fresh:
+                self._taken.add((place, key, module, value))
+                self._write(f"{self.seen[place]}[{key!r}]", module, value)
 
     def _take(self, place: _Place) -> None:
         number = str(self.seen[place])
@@ -654,6 +670,16 @@ def _entries(table: ast.Dict) -> Iterator[tuple[str, ast.expr]]:
     for key, value in zip(table.keys, table.values, strict=True):
         assert isinstance(key, ast.Constant) and isinstance(key.value, str)
         yield key.value, value
+
+
+def _added_entry(node: ast.stmt) -> tuple[_Use | None, str]:
+    """The table and the word of a statement that adds one entry to a table, or nothing."""
+    target = node.targets[0] if isinstance(node, ast.Assign) and len(node.targets) == 1 else None
+    if isinstance(target, ast.Subscript) and isinstance(target.slice, ast.Constant):
+        words = ast.unparse(target.value).split(".")
+        if isinstance(target.slice.value, str) and all(map(str.isidentifier, words)):
+            return _Use(words[0], tuple(words[1:])), target.slice.value
+    return None, ""
 
 
 def _is_word(key: ast.expr | None) -> bool:

@@ -184,3 +184,36 @@ def test_a_local_name_is_none_of_the_module() -> None:
     assert hash_of(outer.format(1)) != hash_of(outer.format(2))
     inner = "x = {}\n\nclass C:\n    x = 5\n    def f(self):\n        return x\n\ndef trial(t):\n    return C\n"
     assert hash_of(inner.format(1)) != hash_of(inner.format(2))
+
+
+@pytest.mark.parametrize(
+    "imported", ["from harness.optimizers import RULES", "from harness import optimizers"]
+)
+def test_a_rule_that_a_study_adds_counts_for_who_names_it(imported: str) -> None:
+    table = "RULES" if imported.endswith("RULES") else "optimizers.RULES"
+    text = f"""
+{imported}
+from harness import Optimizer
+
+class Mine:
+    rate = {{}}
+
+{table}["mine"] = Mine
+
+def trial(t):
+    return Optimizer(t["rule"])
+"""
+    mine, sgd = (frozenset({"mine", "trial"}), frozenset({"sgd"}))
+    one, other = text.format(1), text.format(2)
+    without = text.format(1).replace(f'{table}["mine"] = Mine', "")
+    assert fingerprint.code_hash(one, "trial", mine) != fingerprint.code_hash(other, "trial", mine)
+    for changed in (other, without):
+        assert fingerprint.code_hash(one, "trial", sgd) == fingerprint.code_hash(
+            changed, "trial", sgd
+        )
+    assert "mine" in fingerprint.survey(one, "trial", mine | sgd).parts
+
+
+def test_what_a_study_sets_in_an_installed_package_counts() -> None:
+    text = "import torch\n\ntorch.set_default_dtype(torch.float{})\n\ndef trial(t):\n    return torch.ones(t)\n"
+    assert hash_of(text.format(32)) != hash_of(text.format(64))
