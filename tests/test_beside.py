@@ -116,7 +116,7 @@ def test_they_reach_workers_and_the_record(project: Path) -> None:
     path = write(project / "own")
     done = apart("run", str(path), "--scale", "smoke")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "20 finished" in done.stdout
+    assert "20/20 trials" in done.stdout
     frame = rows_of(project)
     shutil.rmtree(path.parent)  # the record has all that it takes
     replayed = harness("replay", frame["trial"].iloc[0])
