@@ -10,11 +10,10 @@ import ast
 import dataclasses
 import difflib
 import re
-import sys
 import traceback
-import types
 from pathlib import Path
 
+from harness import beside
 from harness.study import BadInput, InvalidStudy, Source, Study
 
 MODULE = "harness_study_"  # and its name: the module that a study's file becomes
@@ -64,7 +63,7 @@ def find(name: str) -> Source:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise BadInput(f"study file {path} cannot be read: {error}") from None
-    return Source(path.stem, str(path), text)
+    return Source(path.stem, str(path), text, beside.gather(path, text))
 
 
 def _file(name: str) -> Path | None:
@@ -82,9 +81,7 @@ def load(source: Source) -> Study:
     Raises:
         BadInput: the file does not run, or declares no valid study.
     """
-    module = types.ModuleType(f"{MODULE}{source.name}")
-    module.__file__ = source.path
-    sys.modules[module.__name__] = module  # dataclasses and functions look their module up
+    module = beside.module_for(source)
     try:
         exec(compile(source.text, source.path, "exec"), module.__dict__)  # noqa: S102 - a study is code
     except InvalidStudy as error:
@@ -108,8 +105,12 @@ def about(source: Source) -> str:
 
 
 def _line(error: BaseException, source: Source) -> str:
+    """Where a study file went wrong; and where beside it, if it was there."""
+    frames = [(one.filename, one.lineno) for one in traceback.extract_tb(error.__traceback__)]
     if isinstance(error, SyntaxError) and error.lineno:
-        return f", line {error.lineno}"
-    frames = traceback.extract_tb(error.__traceback__)
-    lines = [frame.lineno for frame in frames if frame.filename == source.path]
-    return f", line {lines[-1]}" if lines else ""
+        frames.append((error.filename or source.path, error.lineno))
+    mine = [line for file, line in frames if file == source.path]
+    others = beside.files(source)
+    theirs = [f"{others[file]}, line {line}" for file, line in frames if file in others]
+    found = [f"line {mine[-1]}"] if mine else []
+    return "".join(f", {one}" for one in [*found, *theirs[-1:]])

@@ -26,6 +26,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 import torch
@@ -137,14 +138,17 @@ def forget() -> None:
     _ARRAYS.clear()
     _TABLES.clear()
     _DIGESTS.clear()
+    _SOURCES.clear()
     _splits.cache_clear()
 
 
 # --- rows of other studies -----------------------------------------------------------------------
 
 Table = Mapping[str, np.ndarray]
+MEASURED = ("seconds",)  # columns that no second run repeats
 _TABLES: dict[str, Table] = {}
 _DIGESTS: dict[str, str] = {}
+_SOURCES: dict[str, Mapping[str, Any]] = {}
 
 
 def table(study: str) -> Table:
@@ -152,6 +156,7 @@ def table(study: str) -> Table:
 
     Returns:
         Columns of equal length, by name: arm, seed, step, status, seconds, each factor and metric.
+        Times are in no key: what a trial makes of them is not trained again when they change.
 
     Raises:
         DataError: that study is not among `Study.reads`, or has not been run.
@@ -162,8 +167,15 @@ def table(study: str) -> Table:
     return _TABLES[study]
 
 
-def hold(study: str, columns: Mapping[str, np.ndarray]) -> None:
+def hold(
+    study: str, columns: Mapping[str, np.ndarray],
+    source: Mapping[str, Any] = MappingProxyType({}),
+) -> None:  # fmt: skip
     """Make rows the `table` of a study in this process, in place of those that were.
+
+    Args:
+        study, columns: What `table` returns.
+        source: What is known of the run that they are from.
 
     Raises:
         DataError: columns of different lengths.
@@ -174,8 +186,20 @@ def hold(study: str, columns: Mapping[str, np.ndarray]) -> None:
     _TABLES[study] = MappingProxyType({name: np.asarray(c) for name, c in columns.items()})
     found = hashlib.sha256()
     for name, column in sorted(_TABLES[study].items()):
-        found.update(f"{name} {column.dtype}".encode() + np.ascontiguousarray(column).tobytes())
+        if name in MEASURED:
+            continue
+        plain = column.dtype != object  # else the bytes are addresses
+        content = (
+            np.ascontiguousarray(column).tobytes() if plain else repr(column.tolist()).encode()
+        )
+        found.update(f"{name} {column.dtype}".encode() + content)
     _DIGESTS[study] = found.hexdigest()[:16]
+    _SOURCES[study] = source
+
+
+def table_source(study: str) -> Mapping[str, Any]:
+    """What is known of the run that a table is from."""
+    return _SOURCES.get(study, {})
 
 
 def tables() -> dict[str, dict[str, np.ndarray]]:
@@ -184,7 +208,8 @@ def tables() -> dict[str, dict[str, np.ndarray]]:
 
 
 def table_digest(study: str) -> str:
-    """Sixteen hex digits over a table's rows; nothing where it is not held."""
+    """Sixteen hex digits over a table's rows, less what a clock measured: the same trainings done
+    anew are the same table. Nothing where it is not held."""
     return _DIGESTS.get(study, "")
 
 

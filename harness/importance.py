@@ -26,7 +26,7 @@ import pandas as pd
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 
 from harness import stats
-from harness.study import BadInput
+from harness.study import BadInput, is_level
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
@@ -333,7 +333,8 @@ def _drawn(values: pd.Series, distribution: BaseDistribution) -> list[Any]:
     """The values as Optuna drew them: Python's own scalars, and None where pandas has NaN."""
     choices = getattr(distribution, "choices", ())
     drawn = [v.item() if isinstance(v, np.generic) else v for v in values]
-    return [None if None in choices and pd.isna(v) else v for v in drawn]
+    drawn = [None if None in choices and pd.isna(v) else v for v in drawn]
+    return [next((one for one in choices if is_level(v, one)), v) for v in drawn]
 
 
 def _forest_shares(

@@ -14,6 +14,11 @@ os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 PRECISIONS = ("float32", "tf32", "bf16")
 
 
+def device() -> str:
+    """The kind of device that trials train on in this process."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
 def settle() -> None:
     """Make this process one worker of several: one thread, since workers share the cores."""
     torch.set_num_threads(1)

@@ -96,11 +96,18 @@ class Plan:
         study, source: The loaded study and its text (its code is part of every trial's key).
         scale: Which budget.
         codes: Hashes of code that a plan of the same study has found already: its `codes`.
+        device: The kind of device that trials train on; by default this process's.
+        origin: In place of what trains here, what did elsewhere: another plan's `origin`.
+
+    Attributes:
+        origin: What decides numbers beside the code, and is part of every key: the kind of device,
+            and the versions of torch and of what else the code that trains uses.
     """
 
     def __init__(
         self, study: Study, source: Source, scale: str,
-        codes: Mapping[frozenset[str], str] = MappingProxyType({}),
+        codes: Mapping[frozenset[str], str] = MappingProxyType({}), device: str | None = None,
+        origin: Mapping[str, str] | None = None,
     ) -> None:  # fmt: skip
         self.study, self.scale = study, scale
         budget = study.budget(scale)
@@ -108,16 +115,18 @@ class Plan:
         cells = [(arm, cell, _words(study, scale, arm, cell)) for arm, cell in study.cells(scale)]
         # thousands of cells may differ in names that pick no part of the code: one hash for all
         told = frozenset[str]().union(*(words for _, _, words in cells))
-        parts = fingerprint.parts(source.text, _name(study.trial), told)
+        found = fingerprint.survey(source, _name(study.trial), told)
+        self.origin = dict(origin or _origin(found.libraries, device))
         self.codes = dict(codes)
         self._cells: list[_Cell] = []
         self.planned = 0
         for arm, cell, named in cells:
-            words = named & parts
+            words = named & found.parts
             if words not in self.codes:
                 self.codes[words] = _code(study, source, words)
             space = study.space(arm)
-            search = Search(space, study.draws(scale, arm, cell), study.sampler)
+            draws, names = study.draws(scale, arm, cell), study.nuisance_names()
+            search = Search(space, draws, study.sampler, names=names)
             finalists = study.finalists(scale, arm, cell)
             self._cells.append(_Cell(arm, cell, search, finalists, budget.seeds, self.codes[words]))
             self.planned += study.trials(scale, arm, cell)
@@ -142,6 +151,7 @@ class Plan:
                 space,
             ],
             [[c.arm, dict(c.cell), c.code, self._settings(c)] for c in self._cells],
+            self.origin,
             *_tables(self.study),
         ]
         return _digest(content)
@@ -167,7 +177,7 @@ class Plan:
                 cell.finals = cell.best(range(len(cell.draws)))[: cell.finalists]
                 for number, again in product(cell.finals, range(FINAL_SEEDS)):
                     seed = TUNE_SEED * (again + 2) + number
-                    trial = self._trial(cell, "tune", cell.draws[number].nuisance, seed)
+                    trial = self._trial(cell, "final", cell.draws[number].nuisance, seed)
                     self._home[trial.key] = (cell, number)
                     trials.append(trial)
             if cell.tuned:
@@ -196,7 +206,7 @@ class Plan:
 
     def _trial(self, cell: _Cell, phase: str, nuisance: Mapping[str, Any], seed: int) -> Trial:
         bare = make_trial(self.study, self.scale, phase, cell.arm, cell.cell, nuisance, seed, "")
-        return dataclasses.replace(bare, key=_key(self.study, bare, cell.code))
+        return dataclasses.replace(bare, key=_key(self.study, bare, cell.code, self.origin))
 
     def _winner(self, cell: _Cell) -> Mapping[str, Any]:
         if not cell.draws:
@@ -238,15 +248,27 @@ class Plan:
         return self.told >= self.planned
 
 
-def current_key(study: Study, source: Source, scale: str, trial: Trial) -> str:
-    """The key that a trial would get now; another than `trial.key` says that its code changed."""
+def current_key(
+    study: Study, source: Source, scale: str, trial: Trial,
+    origin: Mapping[str, str] | None = None,
+) -> str:  # fmt: skip
+    """The key that a trial would get now, here or where an `origin` tells of.
+
+    Another than `trial.key` says that its code changed, or what it trains with.
+    """
+    plan = Plan(study, source, scale, origin=origin)
     words = _words(study, scale, trial.arm, trial.cell)
-    return _key(study, trial, _code(study, source, words))
+    return _key(study, trial, _code(study, source, words), plan.origin)
 
 
-def _key(study: Study, trial: Trial, code: str) -> str:
+def _origin(libraries: Iterable[str], device: str | None) -> dict[str, str]:
+    versions = {name: fingerprint.version(name) for name in libraries}
+    return {"device": device or machine.device(), **versions}
+
+
+def _key(study: Study, trial: Trial, code: str, origin: Mapping[str, str]) -> str:
     reported = sorted(study.metrics)  # rows keep what is declared, and nothing else
-    about = [study.name, trial.phase, trial.arm, trial.settings, trial.seed, code, reported]
+    about = [study.name, trial.phase, trial.arm, trial.settings, trial.seed, code, reported, origin]
     return _digest([*about, *_tables(study)])
 
 
@@ -262,7 +284,7 @@ def _words(study: Study, scale: str, arm: str, cell: Mapping[str, Any]) -> froze
 
 
 def _code(study: Study, source: Source, words: frozenset[str]) -> str:
-    return fingerprint.code_hash(source.text, _name(study.trial), words)
+    return fingerprint.code_hash(source, _name(study.trial), words)
 
 
 def _name(trial: Any) -> str:

@@ -7,11 +7,52 @@ import os
 import platform
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 
 PACKAGES = ("torch", "ray", "mlflow", "optuna", "numpy", "pandas", "scipy", "scikit-learn")
+
+# What may change numbers of a trial whose key is the same.
+DECIDE = ("device", "gpu", "cpu", "python", "torch", "numpy", "scipy", "scikit-learn")
+
+
+def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """What of `DECIDE` differs between two records of `describe`, in words."""
+    known = [name for name in DECIDE if then.get(name) and now.get(name)]
+    return [f"{n} {then[n]} there, {now[n]} here" for n in known if then[n] != now[n]]
+
+
+def elsewhere(info: Mapping[str, Any]) -> list[tuple[str, bool]]:
+    """What a run's verdicts rest on beside the trials that it trained where its provenance says.
+
+    Returns:
+        A sentence each, and whether something differs that may change numbers.
+    """
+    found = []
+    for one in info.get("elsewhere") or ():
+        differ = differences(one.get("provenance") or {}, info.get("provenance") or {})
+        own = not one.get("study") and one.get("run_id") in (None, info.get("run_id"))
+        if own and not differ:
+            continue  # the same run, gone on with on the same machine
+        run = (
+            "an earlier part of this run"
+            if own
+            else f"run {str(one.get('run_id') or 'unknown')[:12]}"
+        )
+        what = (
+            f"The rows of {one['study']}, which are read, are from"
+            if one.get("study")
+            else f"{one['trials']:,} trials are from"
+        )
+        when = f"of {str(one.get('started_at') or 'unknown')[:10]}, commit "
+        when += str(one.get("commit") or "unknown")[:12]
+        found.append(
+            (f"{what} {run} {when}: {'; '.join(differ) or 'trained alike'}.", bool(differ))
+        )
+    return found
 
 
 def commit(root: Path) -> tuple[str, bool]:

@@ -10,11 +10,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from harness.study import Study
 
 STATUSES = ("finished", "diverged", "failed")
+
+
+def at(column: pd.Series, level: Any) -> np.ndarray:
+    """Where a frame's column of a factor has a level, (rows,) bool."""
+    values = column.to_numpy()
+    found = values == level
+    if not isinstance(level, str) and values.dtype.kind not in "biuf":
+        found = found | (values == repr(level))
+    return np.broadcast_to(np.asarray(found, bool), values.shape)
 
 
 @dataclass(frozen=True)
@@ -68,7 +78,10 @@ class Results:
             return confirmed[place].iloc[:0]
         rows = confirmed.drop_duplicates(place)[[*place, *tuned]]
         order = {arm: i for i, arm in enumerate(self.study.arms)}
-        levels = {k: {v: i for i, v in enumerate(vs)} for k, vs in self.study.vary.items()}
+        levels = {
+            k: {self.study.held(k, v): i for i, v in enumerate(vs)}
+            for k, vs in self.study.vary.items()
+        }
         ranks = {name: levels.get(name, order) for name in place}
         return rows.sort_values(
             place, key=lambda column: column.map(ranks[str(column.name)]), kind="stable"

@@ -7,16 +7,18 @@ belong to a trial and go into the trials table.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from harness import durable
 from harness.packs import Outcome
-from harness.study import Int, Study, Trial, make_trial
+from harness.study import Int, Study, Trial, held_as, is_level, make_trial
 
 PER_TRIAL = ("pack", "seconds", "error")
 
@@ -30,7 +32,11 @@ def frame_of(
     settings = [*study.vary, *study.nuisance_names()]
     per_trial = [
         {"study": study.name, "phase": t.phase, "arm": t.arm, "seed": t.seed, "trial": t.key}
-        | {name: {**t.cell, **t.nuisance}.get(name, np.nan) for name in settings}
+        | {
+            name: study.held(name, drawn[name]) if name in drawn else np.nan
+            for drawn in ({**t.cell, **t.nuisance},)
+            for name in settings
+        }
         | {"status": o.status, "pack": pack, "seconds": o.seconds, "error": o.error, "step": 0}
         for t, o in pairs
     ]
@@ -61,12 +67,22 @@ def typed(study: Study, frame: pd.DataFrame) -> pd.DataFrame:
             whole[name] = "int64"
         elif kinds <= {int, float}:
             real[name] = "float64"
+        elif kinds != {bool}:
+            frame[name] = frame[name].map(functools.partial(_held, levels))
+            text[name] = str
     frame["error"] = frame["error"].fillna("")
     for name in study.nuisance_names():
         frame[name] = (
             pd.to_numeric(frame[name]) if _numeric(frame[name]) else frame[name].astype(object)
         )
     return frame.astype({**text, **whole, **real})
+
+
+def _held(levels: tuple[Any, ...], value: Any) -> Any:
+    """A level as a column holds it, from a file in which None may be NaN and 3 may be 3.0."""
+    value = None if not isinstance(value, str) and pd.isna(value) else value
+    level = next((one for one in levels if is_level(value, one)), value)
+    return held_as(level, levels)
 
 
 def empty(study: Study) -> pd.DataFrame:
@@ -158,11 +174,11 @@ def trial_of(study: Study, scale: str, rows: pd.DataFrame) -> Trial:
     first = rows.iloc[0]
     arm = str(first["arm"])
     cell = {
-        name: next(level for level in levels if level == first[name])
+        name: next(level for level in levels if is_level(first[name], level))
         for name, levels in study.vary.items()
     }
     nuisance = {
-        name: int(first[name]) if isinstance(dist, Int) else first[name]
+        name: _drawn(dist, first[name])
         for name, dist in study.space(arm).items()
         if not pd.isna(first[name])  # nothing was drawn, where draws are 0
     }
@@ -176,6 +192,13 @@ def trial_of(study: Study, scale: str, rows: pd.DataFrame) -> Trial:
         int(first["seed"]),
         str(first["trial"]),
     )
+
+
+def _drawn(distribution: Any, value: Any) -> Any:
+    """A drawn value as the search gave it."""
+    if hasattr(distribution, "choices"):
+        return next(one for one in distribution.choices if is_level(value, one))
+    return int(value) if isinstance(distribution, Int) else float(value)
 
 
 def trials_of(study: Study, frame: pd.DataFrame, run_ids: dict[str, str]) -> pd.DataFrame:

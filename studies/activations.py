@@ -75,7 +75,7 @@ def trial(t: Trial) -> Training:
         epochs=t["epochs"],
         batch_size=t["batch_size"],
     )
-    if t.phase == "tune":
+    if t.phase != "confirm":
         return training
     apart = t["epochs"] // t["readings"]
     probes = (

@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).parent.parent / "harness"
 
 # A module may import only modules of lower rank. The integer part is the layer of the design.
 RANK = {
-    "study": 1.0, "fingerprint": 1.1,
+    "study": 1.0, "fingerprint": 1.1, "beside": 1.1,
     "random": 2.0, "augment": 2.1, "buckets": 2.1, "lowering": 2.1, "surfaces": 2.0, "objectives": 2.0, "schedules": 2.0, "stats": 2.0,
     "machine": 2.0, "tracing": 2.0, "provenance": 2.0, "durable": 2.0, "optimizers": 2.1, "models": 2.1, "cells": 2.1, "sequences": 2.1, "architectures": 2.0, "convnets": 2.1, "data": 2.2, "tabular": 2.3, "results": 2.1,
     "structure": 2.2, "lanes": 2.0, "fusing": 3.0, "looped": 3.05, "vouching": 3.06, "probes": 3.1, "packs": 3.2, "sizing": 3.3, "relaxation": 3.0, "generalization": 3.3,

@@ -76,7 +76,7 @@ def test_what_is_read_is_run_first_and_reaches_every_worker(reader: Path) -> Non
 
     # other rows of tiny are other trials of reader
     study = reader / "studies" / "tiny.py"
-    study.write_text(study.read_text().replace('"steps": 60', '"steps": 60, "more": 1'))
+    study.write_text(study.read_text().replace('"steps": 60', '"steps": 70'))
     other = harness("run", "reader", "--scale", "smoke", "--inline")
     assert "is run first" in other.stdout
     assert not set(frame_of(reader, "reader")["trial"]) & {key}
@@ -120,6 +120,31 @@ def test_the_rows_that_are_read_are_part_of_every_key(reader: Path) -> None:
         keys.append((plan.hash(), plan.ready()[0].key))
     assert keys[0] == keys[1]
     assert keys[0][0] != keys[2][0] and keys[0][1] != keys[2][1]
+
+
+def test_times_that_a_clock_measured_are_in_no_key(reader: Path) -> None:
+    """The study that is read is trained anew, in another ledger even: the same rows, other times."""
+    assert harness("run", "reader", "--scale", "smoke", "--inline").returncode == 0
+    first = frame_of(reader, "reader")
+    digests, times = [data.table_digest("tiny")], [data.table("tiny")["seconds"].sum()]
+    for store in ("sqlite:///other.db", "sqlite:///third.db"):
+        data.forget()
+        done = harness("run", "reader", "--scale", "smoke", "--inline", MLFLOW_TRACKING_URI=store)
+        assert "is run first" in done.stdout, done.stdout + done.stderr
+        digests.append(data.table_digest("tiny"))
+        times.append(data.table("tiny")["seconds"].sum())
+        assert list(frame_of(reader, "reader")["trial"]) == list(first["trial"])
+    assert len(set(times)) > 1
+    assert len(set(digests)) == 1
+    # a value that is not a time counts, also where a column holds objects
+    columns = {name: np.array(column) for name, column in data.table("tiny").items()}
+    mixed = np.array([None, "a"] * (len(columns["loss"]) // 2), dtype=object)
+    found = set()
+    for change in ({}, {"loss": columns["loss"] + 1}, {"arm": columns["arm"][::-1]}, {"kind": mixed},
+                   {"kind": mixed[::-1]}, {"kind": mixed.copy()}):  # fmt: skip
+        data.hold("tiny", columns | change)
+        found.add(data.table_digest("tiny"))
+    assert len(found) == 5
 
 
 def test_tables_are_checked() -> None:

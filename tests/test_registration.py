@@ -168,7 +168,8 @@ def test_seeds_are_added_until_claims_are_decided(project: Path, ray: bool) -> N
     assert looks == (6, 12, 24)
     assert seeds == verdict.seeds_used
     assert seeds > 6  # six seeds cannot decide a sign test at a quarter of the level
-    assert found["trials"]["planned"] == found["trials"]["finished"] == 8 + 2 * seeds
+    ended = found["trials"]["finished"] + found["trials"]["diverged"]  # a high rate may
+    assert found["trials"]["planned"] == ended == 8 + 2 * seeds
     assert found["claims"][0]["n"] == seeds
     again = run(*words)
     assert "from the ledger" in again.stdout

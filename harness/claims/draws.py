@@ -28,6 +28,7 @@ def planted_draws(
 ) -> pd.DataFrame:
     """Planted rows of tune trials: metrics and nuisance by name, one value a trial."""
     cell = {factor: levels[0] for factor, levels in study.vary.items()} | where
+    cell = {factor: study.held(factor, level) for factor, level in cell.items()}
     count = len(next(iter(metrics.values())))
     names = [f"{arm}-{sorted(cell.items())}-{i}" for i in range(count)]
     fixed = {"study": study.name, "phase": "tune", "arm": arm, "step": 1, "status": "finished"}
@@ -233,6 +234,12 @@ class RankCorrelation(Check):
         if self.column not in allowed:
             raise InvalidStudy(
                 f"a claim correlates with {self.column!r}; allowed: {', '.join(allowed)}"
+            )
+        choices = getattr(study.space(self.arm).get(self.column), "choices", ())
+        if any(not isinstance(one, int | float) for one in choices):
+            raise InvalidStudy(
+                f"a claim correlates with {self.column!r}, which is one of "
+                f"{', '.join(map(repr, choices))}; allowed: numbers"
             )
         if not -1 < self.margin < 1:
             raise InvalidStudy(

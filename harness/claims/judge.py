@@ -14,7 +14,7 @@ import pandas as pd
 from harness import stats
 from harness.claims.compound import shown
 from harness.claims.verdicts import LEVEL, Evidence, Missing, Outcome, Verdict
-from harness.study import Claim, Study
+from harness.study import Claim, Study, is_level
 
 
 def judge(
@@ -61,7 +61,7 @@ def undecided(study: Study, frame: pd.DataFrame, looks: Sequence[int]) -> list[C
 def reads(study: Study, claims: Sequence[Claim], arm: str, cell: Mapping[str, Any]) -> bool:
     """Whether any of the claims reads this arm in this cell."""
     return any(
-        one == arm and all(cell[factor] == level for factor, level in where.items())
+        one == arm and all(is_level(cell[factor], level) for factor, level in where.items())
         for claim in claims
         for one, where in claim.check.places(study)
     )

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from harness.claims.verdicts import MIN_SEEDS, At, Missing
+from harness.results import at as at_
 from harness.study import Study
 
 
@@ -18,7 +19,7 @@ def rows_of(
     """The rows of one arm in one cell, or over all cells that `where` leaves open."""
     mask = (frame["phase"].to_numpy() == phase) & (frame["arm"].to_numpy() == arm)
     for factor, level in (where or {}).items():
-        mask &= frame[factor].to_numpy() == level
+        mask &= at_(frame[factor], level)
     found: pd.DataFrame = frame[mask]
     return found
 
@@ -120,6 +121,7 @@ def rows_for(
 ) -> pd.DataFrame:  # fmt: skip
     """Rows of one arm with one metric, one a seed: what planted frames are made of."""
     cell = {factor: levels[0] for factor, levels in study.vary.items()} | where
+    cell = {factor: study.held(factor, level) for factor, level in cell.items()}
     step = at if isinstance(at, int) else 1
     records = [
         {"study": study.name, "phase": phase, "arm": arm, **cell, "seed": seed, "step": step}

@@ -107,10 +107,10 @@ def _budget(entries: Sequence[Entry], now: Entry) -> dict[str, Any] | None:
 
 
 def _content(claim: Claim, source: Source) -> Any:
-    return [claim.statement, claim.source, describe(claim.check, source.text)]
+    return [claim.statement, claim.source, describe(claim.check, source)]
 
 
-def describe(value: Any, source: str) -> Any:
+def describe(value: Any, source: Source | str) -> Any:
     """A check as plain data: its fields, and a hash of the code of any function in it."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         fields = {
@@ -121,7 +121,8 @@ def describe(value: Any, source: str) -> Any:
         return [describe(one, source) for one in value]
     if callable(value):
         name = str(getattr(value, "__name__", ""))
-        if name in fingerprint.definitions(source):
+        text = source if isinstance(source, str) else source.text
+        if name in fingerprint.definitions(text):
             return fingerprint.part_hash(source, name)
         code = getattr(value, "__code__", None)
         return _digest(_code(code)) if code else repr(type(value))

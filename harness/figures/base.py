@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from harness.figures.theme import blank, palette, style
+from harness.results import at
 from harness.study import PHASES, InvalidStudy, Study
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ class Figure_:
         where: Levels that the other factors are held at.
         arms: Which arms; by default all.
         phase: Whose trials curves and intervals read: "confirm", or "tune" in a study whose
-            claims read the search itself.
+            claims read the search itself ("final": further seeds of the best draws).
     """
 
     name: str
@@ -112,7 +113,7 @@ class Figure_:
             wanted = self.reads(study)
             rows = frame[[c for c in frame if c not in study.metrics or c in wanted]]
             for factor, level in self.where:
-                rows = rows[rows[factor] == level]
+                rows = rows[at(rows[factor], level)]
             if self.arms is not None:
                 rows = rows[rows["arm"].isin(self.arms)]
             return self._draw(study, rows) if len(rows) else blank()
@@ -128,7 +129,7 @@ class Figure_:
             return [("", rows)] if rows[self.metric].notna().any() else []
         found = []
         for level in self.levels or study.vary[factor]:
-            some = rows[rows[factor] == level]
+            some = rows[at(rows[factor], level)]
             if some[self.metric].notna().any():
                 title = level if isinstance(level, str) else f"{factor.replace('_', ' ')} {level}"
                 found.append((title.replace("_", " ") if isinstance(level, str) else title, some))
@@ -140,7 +141,7 @@ class Figure_:
         if factor is None:
             return [("", rows)]
         levels = study.vary[factor] if self.axis() else self.levels or study.vary[factor]
-        parts = [(level, rows[rows[factor] == level]) for level in levels]
+        parts = [(level, rows[at(rows[factor], level)]) for level in levels]
         single = len(study.vary[factor]) == 1
         return [
             ("" if single else named(factor, level), some) for level, some in parts if len(some)

@@ -25,6 +25,7 @@ from harness.figures.axes import (
 from harness.figures.base import Figure_, as_tuple, as_word, pairs
 from harness.figures.rows import centres, final
 from harness.figures.theme import INK, PAPER, WIDTH, At, blank, dashes, palette, panels
+from harness.results import at
 from harness.study import InvalidStudy, Metric, Study
 
 if TYPE_CHECKING:
@@ -63,6 +64,7 @@ class Across(Figure_):
         if not found:
             return blank()
         place = _places(levels, self.log_x)
+        held = {study.held(self.over, level): x for level, x in place.items()}
         every = pd.concat([table for _, table in found])
         lines = [
             (label, [float(ref(level)) if callable(ref) else ref for level in levels])
@@ -90,7 +92,7 @@ class Across(Figure_):
                 one = table[table["arm"] == arm]
                 if not len(one):
                     continue
-                x = one[self.over].map(place).to_numpy(dtype=float) + shift[arm]
+                x = one[self.over].map(held).to_numpy(dtype=float) + shift[arm]
                 y = one["centre"].clip(*ends).to_numpy()
                 finite = np.isfinite(one["centre"].to_numpy(dtype=float))
                 ax.plot(x, y, color=colours[arm], lw=1.2, dashes=dash[arm] or (None, None))
@@ -172,7 +174,7 @@ class Heat(Figure_):
         for ax, (title, table) in zip(axes, found, strict=True):
             cells = table.set_index(["arm", self.over])
             for row, arm in enumerate(arms):
-                for column, level in enumerate(levels):
+                for column, level in enumerate(study.held(self.over, one) for one in levels):
                     if (arm, level) not in cells.index:
                         ax.text(column, row, "–", ha="center", va="center", fontsize=7, alpha=0.6)
                         continue
@@ -217,13 +219,14 @@ def _tables(
     """Each panel's title and centres by arm and level; and the levels that have any."""
     worse = -math.inf if study.metrics[spec.metric].better != "low" else math.inf
     rows = rows[rows["phase"] == spec.phase]
-    wanted = [v for v in spec.levels or study.vary[spec.over] if (rows[spec.over] == v).any()]
+    wanted = [v for v in spec.levels or study.vary[spec.over] if at(rows[spec.over], v).any()]
+    held = [study.held(spec.over, level) for level in wanted]
     found = []
-    for title, some in spec._split(study, rows[rows[spec.over].isin(wanted)]):
+    for title, some in spec._split(study, rows[rows[spec.over].isin(held)]):
         values = final(study, some, spec.metric, spec.at)
         values = values[values["value"].notna() | (values["status"] == "diverged")]
         table = centres(values, ["arm", spec.over], worse)
-        order = table[spec.over].map(wanted.index)
+        order = table[spec.over].map(held.index)
         found.append((title, table.iloc[np.argsort(order.to_numpy(), kind="stable")]))
     found = [(title, table) for title, table in found if len(table)]
     if not any(np.isfinite(table["centre"]).any() for _, table in found):

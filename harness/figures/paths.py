@@ -12,6 +12,7 @@ import pandas as pd
 from harness.figures.axes import legend
 from harness.figures.base import Figure_, as_tuple, pairs
 from harness.figures.theme import INK, PAPER, blank, dashes, palette, panels
+from harness.results import at
 from harness.study import InvalidStudy, Study
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ class Trajectories(Figure_):
         factor = self.facet(study)
         rows = rows[(rows["phase"] == "confirm") & rows["x"].notna() & rows["y"].notna()]
         places = [
-            (level, rows[rows[factor] == level])
+            (level, rows[at(rows[factor], level)])
             for level in self.levels or (study.vary[factor] if factor else ())
             if level in SURFACES
         ]

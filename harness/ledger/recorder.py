@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 CLAIMS = "claims.json"  # artifact of a parent run: what was claimed before its trials
 INFO = "info.json"  # what the run knows of itself
 SOURCE = "study.py"  # the study file that was run
+BESIDE = "beside.json"  # the modules beside it that it imports: paths and texts
 NOTE_LENGTH = 8000
 
 # What a store meets us with that is away, locked or full, or that refuses what it is given (see

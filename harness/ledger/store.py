@@ -27,7 +27,7 @@ from sqlalchemy.engine import Engine
 
 from harness import durable, rows
 from harness.ledger.lease import Lease
-from harness.ledger.recorder import CLAIMS, INFO, SOURCE, Recorder, one_line
+from harness.ledger.recorder import BESIDE, CLAIMS, INFO, SOURCE, Recorder, one_line
 from harness.ledger.wire import Wire
 from harness.study import BadInput, Source, Study
 
@@ -302,6 +302,14 @@ class Ledger:
         """The text of the study file that a run was made from, where it was recorded."""
         return self._text(run_id, SOURCE)
 
+    def beside_of(self, run_id: str) -> tuple[tuple[str, str], ...]:
+        """The modules beside that study file, as `Source.beside` has them."""
+        try:
+            found = json.loads(self._text(run_id, BESIDE) or "{}")
+        except ValueError:
+            return ()
+        return tuple(sorted((str(path), str(text)) for path, text in dict(found).items()))
+
     def registrations(self, study: str, scale: str) -> list[dict[str, Any]]:
         """Every registration of a study's claims at a scale, the oldest first."""
         found: list[dict[str, Any]] = []
@@ -357,6 +365,8 @@ class Ledger:
             self.client.log_batch(run_id, params=[Param(k, v) for k, v in params.items()])
             self.write(run_id, INFO, json.dumps(dict(info), indent=2))
         self.write(run_id, SOURCE, source.text)
+        if source.beside or same:
+            self.write(run_id, BESIDE, json.dumps(dict(source.beside), indent=2))
         return Recorder(self, study, experiment, run_id, bool(same) and not fresh, say)
 
     def children(

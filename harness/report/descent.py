@@ -13,7 +13,7 @@ import pandas as pd
 
 from harness import figures
 from harness.figures.paths import Trajectories
-from harness.results import Results
+from harness.results import Results, at
 
 GRID = 72  # heights along each side of a map
 MOST = 160  # points of a path
@@ -58,13 +58,13 @@ def _places(results: Results, figure: Any) -> list[dict[str, Any]]:
     if factor is None:
         return []
     for name, level in figure.where:
-        rows = rows[rows[name] == level]
+        rows = rows[at(rows[name], level)]
     if figure.arms is not None:
         rows = rows[rows["arm"].isin(figure.arms)]
     rows = rows[(rows["phase"] == figure.phase) & rows["x"].notna() & rows["y"].notna()]
     found = []
     for level in figure.levels or study.vary[factor]:
-        some = rows[rows[factor] == level]
+        some = rows[at(rows[factor], level)]
         if level in SURFACES and len(some):
             first = some[some["seed"] == some["seed"].min()]
             found.append(_place(str(level), SURFACES[level], first))

@@ -14,7 +14,7 @@ import pandas as pd
 from harness import figures
 from harness.report.numbers import plain, setting
 from harness.results import Results
-from harness.study import Metric, Study
+from harness.study import PHASES, Metric, Study
 
 MOST = 20_000  # trials in the page; more are in trials.csv
 LISTED = 6  # metrics that the table of trials has columns for
@@ -31,10 +31,11 @@ def embed(value: Any) -> str:
 
 
 def ordered(results: Results) -> pd.DataFrame:
-    """The trials a reader looks for first: failed, diverged, confirmed, then tuned."""
+    """The trials a reader looks for first: failed, diverged, confirmed, then those before."""
     table = results.trials
     keys = [
-        (RANK.get(s, 2), p == "tune") for s, p in zip(table["status"], table["phase"], strict=True)
+        (RANK.get(s, 2), -PHASES.index(p))
+        for s, p in zip(table["status"], table["phase"], strict=True)
     ]
     return table.iloc[sorted(range(len(table)), key=keys.__getitem__)]
 
@@ -105,7 +106,7 @@ def _levels(column: pd.Series, name: str, study: Study) -> dict[str, Any]:
     declared = (
         [study.label(arm) for arm in study.arms]
         if name == "arm"
-        else [setting(level) for level in study.vary.get(name, ())]
+        else [setting(study.held(name, level)) for level in study.vary.get(name, ())]
     )
     there = set(words)
     levels = [v for v in dict.fromkeys([*declared, *words]) if v in there]

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from harness import provenance
 from harness.claims import Verdict
 from harness.report import bars, descent, islands, numbers, tables, words
 from harness.results import Results
@@ -92,6 +93,7 @@ def html(
             island="" if paper or not len(results.trials) else islands.embed(islands.trials(results)),
             players=islands.embed(playing) if playing else "",
             provenance=tables.provenance(results),
+            elsewhere=provenance.elsewhere(info),
         )
     )  # fmt: skip
 

@@ -91,6 +91,7 @@ def info_of(root: Path, plan: Plan, uri: str, declared: Mapping[str, str]) -> di
         "commit": sha,
         "dirty": dirty,
         "plan": plan.hash(),
+        "origin": plan.origin,
         "planned": plan.planned,
         "provenance": {**provenance.describe(), **declared},
         "started_at": now(),

@@ -215,6 +215,13 @@ def slots() -> tuple[int, dict[str, float]]:
     return gpus * each, {"CPU": 1, "GPU": 1 / each}
 
 
+def device() -> str:
+    """The kind of device that workers of the cluster train on."""
+    import ray
+
+    return "cuda" if ray.cluster_resources().get("GPU", 0) else "cpu"
+
+
 def packs_a_gpu(cores: int, gpus: int) -> int:
     """How many packs share a GPU: while one is scored or made, it would wait for that one's host."""
     return max(1, min(4, cores // gpus))

@@ -50,8 +50,9 @@ def read_first(
 
 
 def _whole(found: Results, source: Source) -> bool:
-    """Whether a run is complete, and today's."""
-    today = Plan(found.study, source, found.scale).hash()
+    """Whether a run is complete, and today's for where it was trained: rows of a GPU, or of another
+    version of torch, are as good to read, and the report names what differs."""
+    today = Plan(found.study, source, found.scale, origin=found.info.get("origin")).hash()
     return not found.info["partial"] and found.info.get("plan") == today
 
 
@@ -64,8 +65,8 @@ def _latest(study: Study, source: Source, scale: str, root: Path) -> Results | N
 def hold(results: Results) -> None:
     """Make a study's rows the table that trials read: of its confirmed trials, where it has any."""
     study, frame = results.study, results.timed
-    if results.study.budget(results.scale).seeds:
-        frame = frame[frame["phase"] == "confirm"]
+    confirmed = bool(results.study.budget(results.scale).seeds)
+    frame = frame[frame["phase"] == ("confirm" if confirmed else "tune")]
     columns = {}
     for name in (
         "seconds",
@@ -80,4 +81,4 @@ def hold(results: Results) -> None:
         column = frame[name].to_numpy()
         text = column.dtype.kind not in "biuf" and all(isinstance(v, str) for v in column)
         columns[name] = column.astype(str) if text else column
-    data.hold(study.name, columns)
+    data.hold(study.name, columns, results.info)

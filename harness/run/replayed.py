@@ -56,7 +56,11 @@ def replay(key: str, root: Path, file: Path | None = None) -> tuple[bool, list[s
             device = "cpu"  # where its last bits will differ
         again = rows.frame_of(study, "replay", [trial], run_pack(study, [trial], device))
         now = current_key(study, source, scale, trial)
-        if now != key:
+        then = info.get("origin")
+        if now != key and then and current_key(study, source, scale, trial, then) == key:
+            differ = provenance.differences(info.get("provenance", {}), provenance.describe())
+            lines.append(f"the trial's key is {now} here: {'; '.join(differ)}")
+        elif now != key:
             lines.append(f"the code that trains has changed since: the trial's key is {now} now")
         same, compared = _compare(study, info, recorded, again)
         return same, [*compared, *lines]
@@ -72,7 +76,8 @@ def _source(ledger: Ledger, run: Any, file: Path | None) -> tuple[Source, list[s
             raise BadInput(f"--study {str(file)!r} is another study; allowed: a file {name}.py")
     elif text is not None and ledger.own(run.info.run_id):
         path = f"{name}.py"
-        return Source(name, catalog.find(name).path if name in catalog.names() else path, text), []
+        path = catalog.find(name).path if name in catalog.names() else path
+        return Source(name, path, text, ledger.beside_of(run.info.run_id)), []
     elif name in catalog.names():
         source = catalog.find(name)
     else:
@@ -80,8 +85,12 @@ def _source(ledger: Ledger, run: Any, file: Path | None) -> tuple[Source, list[s
             f"the trial is of study {name!r}, which is not in studies/, and what a server holds is "
             f"not run; allowed: harness replay TRIAL --study {name}.py"
         )
-    changed = text is not None and text != source.text
-    return source, [f"{source.path} is not the text that was recorded"] if changed else []
+    if text is None:
+        return source, []
+    beside = dict(ledger.beside_of(run.info.run_id))
+    changed = [source.path] if text != source.text else []
+    changed += [path for path, now in source.beside if beside.get(path) != now]
+    return source, [f"{path} is not the text that was recorded" for path in changed]
 
 
 def _trial(study: Study, scale: str, recorded: pd.DataFrame) -> Trial:

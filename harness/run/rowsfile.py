@@ -18,6 +18,7 @@ from harness.packs import Outcome
 from harness.plan import Plan
 from harness.progress import Meter
 from harness.results import STATUSES, Results
+from harness.run import elsewhere
 from harness.run.beginning import check_data, info_of, now, open_ledger, work_of
 from harness.run.lock import sole
 from harness.run.recorded import results_of
@@ -42,11 +43,14 @@ class RowsFile:
     ) -> None:
         self.study, self.path, self.attributes = study, path, attributes
         self.frames = [] if frame is None else [frame]
+        self.keys: set[str] = set()  # of trials that the plan has
+        self.all = False  # rows of others are kept, too: the plan may come to them
         self.saved = time.monotonic()
 
     def add(
         self, pack: str, trials: list[Trial], outcomes: list[Outcome], stored: bool = False
     ) -> None:
+        self.keys.update(trial.key for trial in trials)
         if stored:
             return
         self.frames.append(rows.frame_of(self.study, pack, trials, outcomes))
@@ -54,12 +58,14 @@ class RowsFile:
             self.wait()
 
     def frame(self) -> pd.DataFrame:
-        return pd.concat(self.frames, ignore_index=True)
+        """Rows of the plan's trials: what code, settings or versions of before made is left out."""
+        frame = pd.concat(self.frames, ignore_index=True)
+        return frame[frame["trial"].isin(self.keys)].reset_index(drop=True)
 
     def wait(self) -> None:
         if not self.frames:
             return
-        frame = self.frame()
+        frame = pd.concat(self.frames, ignore_index=True) if self.all else self.frame()
         self.frames = [frame]
         frame.attrs = self.attributes | {"digest": _digest(frame)}
         rows.save(frame, self.path)
@@ -120,6 +126,8 @@ def _train_to_file(
     before = earlier.attrs["info"].get("seconds", 0.0) if earlier is not None else 0.0
     known = None if earlier is None else rows.Recorded(study, earlier)
     keeper = RowsFile(study, path, {"scale": scale, "info": info}, earlier)
+    then = {} if earlier is None else earlier.attrs["info"]
+    keeper.all = then.get("plan") == info["plan"]
     clock = time.monotonic()
     try:
         with Meter(plan.planned, work_of(plan, source), console) as meter:
@@ -134,7 +142,13 @@ def _train_to_file(
         info["seconds"] = round(time.monotonic() - clock + before, 1)
         info["partial"] = not plan.done
         info["planned"] = plan.planned
+        used = keeper.keys & (set() if earlier is None else set(earlier["trial"]))
+        mine = [elsewhere.entry(then, len(used))] if used else []
+        info["elsewhere"] = elsewhere.together(
+            then.get("elsewhere", ()), [*mine, *elsewhere.read(study)]
+        )
         if plan.done:
+            keeper.all = False
             info["finished_at"] = now()
         keeper.wait()
     return results_of(study, scale, keeper.frame(), {}, info)
@@ -185,7 +199,11 @@ def _fitting(study: Study, frame: pd.DataFrame, what: str) -> pd.DataFrame:
         info
     ):
         problem.append("it does not say what run it is from")
-    known = {"phase": PHASES, "status": STATUSES, "arm": tuple(study.arms), **study.vary}
+    known = {"phase": PHASES, "status": STATUSES, "arm": tuple(study.arms)}
+    known |= {
+        name: tuple(study.held(name, level) for level in levels)
+        for name, levels in study.vary.items()
+    }
     for name, allowed in known.items():
         odd = [] if problem else [v for v in frame[name].unique() if v not in allowed]
         problem += [f"it has {name}={str(value)[:100]!r}" for value in odd[:1]]

@@ -181,6 +181,6 @@ def packer_for(study: Study, size: int | None, limit: float | None = None) -> Pa
 
 def inline(session: Session) -> None:
     """Train every pack in this process."""
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = session.plan.origin["device"]
     while pack := session.next():
         session.finish(pack.name, run_pack(session.study, pack.trials, device))

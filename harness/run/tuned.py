@@ -41,6 +41,7 @@ def on_ray(session: Session, stop: Stop) -> None:
             PackWorker,
             source=session.source,
             scale=session.scale,
+            device=session.plan.origin["device"],
             shared=data.share(),
             tables=data.tables(),
         )

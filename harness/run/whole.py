@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -12,13 +13,14 @@ from typing import Any, TypeVar
 from rich.console import Console
 from rich.markup import escape
 
-from harness import rows
+from harness import provenance, rows
 from harness.claims import registration
 from harness.plan import Plan
 from harness.progress import Meter
 from harness.results import Results
+from harness.run import elsewhere
 from harness.run.beginning import check_data, info_of, now, open_ledger, work_of
-from harness.run.cluster import start_ray, stop_ray
+from harness.run.cluster import device, start_ray, stop_ray
 from harness.run.ending import Stop, Stopped
 from harness.run.recorded import results_of
 from harness.run.session import Session, inline, packer_for
@@ -57,13 +59,22 @@ def execute(
         BadInput: data, tracking store or study cannot be used; nothing has been written then.
         Stopped: before any trial had ended.
     """
-    plan = Plan(study, source, scale)
-    declared = check_data(study, plan)
+    joined = use_ray and bool(os.environ.get("RAY_ADDRESS"))
+    if joined:  # only the cluster knows on what its workers train
+        start_ray()
+        stop.listen()
+    try:
+        plan = Plan(study, source, scale, device=device() if joined else None)
+        declared = check_data(study, plan)
+    except BaseException:
+        if joined:
+            stop_ray()
+        raise
     # MLflow's import, the forecast and Ray's start take seconds each, so where there is likely to be
     # something to train they go side by side. Ray must start on the main thread: its processes end
     # with the thread that started them.
     opening = _in_background(lambda: (open_ledger(root), work_of(plan, source)))
-    early = use_ray and (fresh or not _was_finished(root, study, scale))
+    early = use_ray and (joined or fresh or not _was_finished(root, study, scale))
     try:
         if early:
             start_ray()
@@ -144,6 +155,14 @@ def execute(
         info["started_at"] = earlier["started_at"]
     info |= {"experiment_id": recorder.experiment, "run_id": recorder.run_id}
     info["partial"] = stopped is not None
+    keys = set(recorder.frame()["trial"])
+    there = (set(known["trial"]) if book else mine) & keys
+    before = elsewhere.reused(ledger, past, there, recorder.run_id, earlier)
+    info["elsewhere"] = elsewhere.together(
+        earlier.get("elsewhere", ()), [*before, *elsewhere.read(study)]
+    )
+    for line, _ in provenance.elsewhere(info):
+        console.print(line, markup=False)
     info |= registration.summary(registered, entry)
     if stopped:
         recorder.remember(info)

@@ -38,10 +38,12 @@ class PackWorker(tune.Trainable):  # type: ignore[misc]
     def setup(
         self, config: dict[str, Any], source: Source | None = None, scale: str = "",
         shared: dict[str, data.Arrays] | None = None,
-        tables: dict[str, dict[str, Any]] | None = None,
+        tables: dict[str, dict[str, Any]] | None = None, device: str = "cpu",
     ) -> None:  # fmt: skip
         assert source is not None  # handed over by `tune.with_parameters`
-        self.study, self.scale = catalog.load(source), scale
+        self.study, self.scale, self.device = catalog.load(source), scale, device
+        if device == "cuda" and not torch.cuda.is_available():
+            raise RuntimeError("the cluster has GPUs, and torch finds none in a worker")
         if torch.cuda.is_available():
             share = ray.get_runtime_context().get_assigned_resources().get("GPU", 1.0)
             torch.cuda.set_per_process_memory_fraction(min(1.0, 0.95 * share))
@@ -54,10 +56,9 @@ class PackWorker(tune.Trainable):  # type: ignore[misc]
 
     def step(self) -> dict[str, Any]:
         trials = [make_trial(self.study, self.scale, *spec) for spec in self.config["trials"].specs]
-        device = "cuda" if torch.cuda.is_available() else "cpu"
         with _writable(self.config["trace"]) as trace, deadline(self.config["seconds"], trace):
             try:
-                outcomes = run_pack(self.study, trials, device)
+                outcomes = run_pack(self.study, trials, self.device)
             except Exception:  # no CUDA call works in this process any more
                 os._exit(GPU_LOST)
         return {"done": True, "pack": self.config["pack"], "outcomes": Opaque(outcomes)}

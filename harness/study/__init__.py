@@ -29,6 +29,9 @@ from harness.study.parts import (
     Setting,
     Source,
     Trial,
+    held_as,
+    is_level,
+    module_of,
 )
 from harness.study.study import Study, make_trial
 
@@ -61,7 +64,10 @@ __all__ = [
     "Trial",
     "Unfinished",
     "few",
+    "held_as",
+    "is_level",
     "make_trial",
+    "module_of",
 ]
 
 _DISTRIBUTIONS = {

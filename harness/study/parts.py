@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
 SCALES = ("smoke", "default", "paper")
-PHASES = ("tune", "confirm")
+PHASES = ("tune", "final", "confirm")
 COLUMNS = (
     "study", "phase", "arm", "seed", "trial", "step", "status", "pack", "seconds", "error", "run_id",
 )  # fmt: skip
@@ -138,6 +138,22 @@ class By:
 
 def _plain(level: Setting) -> str:
     return str(level).replace("_", " ")
+
+
+def held_as(level: Any, levels: Iterable[Any]) -> Any:
+    """How a column of a frame holds a level of a factor, or a choice of a nuisance.
+
+    Columns hold values of one kind. Where None or values of several kinds are among the levels, each
+    is held as text: "None", "3", "auto".
+    """
+    kinds = {type(one) for one in levels}
+    plain = kinds in ({str}, {bool}) or kinds <= {int, float}
+    return level if plain or isinstance(level, str) else repr(level)
+
+
+def is_level(value: Any, level: Any) -> bool:
+    """Whether a value is a level, as it is or as a column holds it."""
+    return bool(value == level) or (isinstance(value, str) and value == repr(level))
 
 
 def at_level(value: Any, cell: Mapping[str, Any]) -> Any:
@@ -275,16 +291,38 @@ class Claim:
 
 @dataclass(frozen=True)
 class Source:
-    """A study file as text, so that a worker anywhere runs exactly what the driver read."""
+    """A study file as text, so that a worker anywhere runs exactly what the driver read.
+
+    Args:
+        name, path, text: Of the file.
+        beside: The modules beside it that it imports, and that these import: each file's path from
+            the study's folder ("my_models.py", "parts/__init__.py"), and its text.
+    """
 
     name: str
     path: str
     text: str
+    beside: tuple[tuple[str, str], ...] = ()
+
+    def modules(self) -> dict[str, str]:
+        """The texts of the modules beside it, by module name."""
+        return {module_of(path): text for path, text in self.beside}
+
+    def packages(self) -> set[str]:
+        """Those of them that are packages."""
+        return {module_of(path) for path, _ in self.beside if path.endswith("__init__.py")}
+
+
+def module_of(path: str) -> str:
+    """The name of the module in a file: "parts/layers.py" is parts.layers."""
+    parts = path.removesuffix(".py").split("/")
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One arm, one cell of `vary`, one draw of the nuisance, one seed, in one phase.
+    """One arm, one cell of `vary`, one draw of the nuisance, one seed, in one phase: "tune", "final"
+    (one of the best draws, on a further seed) or "confirm".
 
     ``trial["lr"]`` reads a setting wherever it was declared: arm, vary, nuisance, fixed or budget.
     """

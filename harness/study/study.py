@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -24,6 +24,7 @@ from harness.study.parts import (
     Trial,
     at_level,
     frozen,
+    held_as,
 )
 
 if TYPE_CHECKING:
@@ -40,7 +41,8 @@ class Study:
         arms: What is compared: a name, and an `Arm` or just its settings.
         metrics: Every quantity a trial may report.
         budgets: A `Budget` for each scale: smoke, default, paper.
-        vary: Further factors the arms are compared across; their product is the cells.
+        vary: Further factors the arms are compared across; their product is the cells. Where None or
+            values of several types are among a factor's levels, frames hold all of them as text.
         include: Which arms run in which cells; by default all.
         nuisance: What is tuned for each arm and cell with an equal number of draws.
         fixed: What is held constant, printed as caveats.
@@ -138,6 +140,16 @@ class Study:
                 want_setting(f"a level of vary[{factor!r}]", level)
             once = len(set(levels)) == len(levels)  # 1 and True and 1.0 are one level
             want(once, f"vary[{factor!r}]", levels, "each level once")
+            self._check_held(f"vary[{factor!r}]", levels)
+        arms = [arm.nuisance for arm in self.arms.values() if isinstance(arm, Arm)]
+        for space in (self.nuisance, *arms):
+            for name, one in space.items():
+                self._check_held(f"nuisance[{name!r}]", getattr(one, "choices", ()))
+
+    def _check_held(self, what: str, levels: Sequence[Any]) -> None:
+        held = [held_as(level, levels) for level in levels]
+        want(len(set(held)) == len(held), what, levels,
+             "levels that differ as text, where None or several types are among them")  # fmt: skip
 
     def _check_settings(self) -> None:
         homes: dict[str, str] = {}
@@ -318,6 +330,14 @@ class Study:
         for arm in self.arms.values():
             names.update(dict.fromkeys(arm.nuisance))
         return list(names)
+
+    def held(self, name: str, level: Any) -> Any:
+        """How a frame holds a level of a factor or a drawn value: see `held_as`."""
+        if name in self.vary:
+            return held_as(level, self.vary[name])
+        spaces = (self.nuisance, *(arm.nuisance for arm in self.arms.values()))
+        choices = [one for space in spaces for one in getattr(space.get(name), "choices", ())]
+        return held_as(level, choices) if choices else level
 
     def columns(self) -> list[str]:
         """The columns of the study's frame, in the contract's order."""
