@@ -196,7 +196,7 @@ def works(quick: bool = False) -> dict[str, Work]:
         ),
         Work(
             "signals", f"{c} CNNs of MNIST-1D, 3 Conv1d of 25 channels, batch 100, {EPOCHS} epochs",
-            partial(signals, trials=c), c, 4 if quick else 8, 3, 20, pack=16,
+            partial(signals, trials=c), c, 4 if quick else 8, 3, 20, pack=32,
         ),
         Work(
             "encoder", f"{c} transformer layers of width 16, dropout 0.1, batch 32, {EPOCHS} epochs",
