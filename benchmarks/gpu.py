@@ -31,7 +31,16 @@ from benchmarks.workers import device
 from harness import provenance
 
 ROOT = Path(__file__).resolve().parent.parent
-ROWS = ("contour", "valley", "mlp", "mlp32", "lstm", "cnn")  # of the benchmark: no Ray, no MLflow
+ROWS = (
+    "contour",
+    "valley",
+    "mlp",
+    "mlp32",
+    "lstm",
+    "cnn",
+    "signals",
+    "encoder",
+)  # of the benchmark: no Ray, no MLflow
 STUDIES = (
     "optimizers:default",
     "activations:default",
