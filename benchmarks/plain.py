@@ -75,12 +75,13 @@ def fastest(training: Training, device: str, steps: int = 40) -> str:
     taken: dict[str, float] = {}
     for variant in variants(training.optimizer.rule):
         model = build(training, 0, device)
-        try:
-            peer = optimizer(training, model, variant)
-        except RuntimeError:  # torch has no such kernel for this device
-            continue
         for w in model.parameters():
             w.grad = torch.full_like(w, 1e-3)
+        try:
+            peer = optimizer(training, model, variant)
+            peer.step()
+        except RuntimeError:  # torch has no such kernel for this device
+            continue
         for _ in range(4):
             started = time.perf_counter()
             for _ in range(steps):

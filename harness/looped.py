@@ -71,7 +71,10 @@ class Looped(Computation):
                 for name, b in child._buffers.items():
                     full = f"{path}.{name}".lstrip(".")
                     if b is not None and full in buffers:
-                        child._buffers[name] = window = buffers[full][lane]
+                        window = buffers[full][lane]
+                        # a GPU's kernels may want memory that begins at a line: a copy does
+                        own = window if b.device.type == "cpu" else window.clone()
+                        child._buffers[name] = own
                         bound.append((child, name, window))
             self._buffers.append(bound)
 
@@ -88,10 +91,15 @@ class Looped(Computation):
                     )
                 with torch.no_grad():
                     window.copy_(new)
-                child._buffers[name] = window
+                if window.device.type == "cpu":
+                    child._buffers[name] = window
 
     def _call(self, lane: int, x: tuple[Tensor, ...]) -> Tensor:
         module = begin(self.modules[lane])
+        for child, name, window in self._buffers[lane]:
+            own = child._buffers[name]
+            if own is not window and own is not None:
+                child._buffers[name] = own.detach().copy_(window)
         self.sow(lane, module.training)
         with self.autocast([*x, *module.parameters(), *module.buffers()]), self.around(lane):
             out: Tensor = module(*x)

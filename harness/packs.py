@@ -330,7 +330,7 @@ class PackInFlight:
                 f"{type(modules[0]).__name__} has no parameter that is trained; allowed: at least one"
             )
         buffers |= {name: params.pop(name).detach() for name in still}
-        self.params = Flat({name: w.to(device) for name, w in params.items()})
+        self.params = Flat({name: w.to(device) for name, w in params.items()}, device != "cpu")
         self.each.buffers = {name: b.to(device) for name, b in buffers.items()}
         self.drops = [p for p, m in modules[0].named_modules() if isinstance(m, fusing.Dropout)]
         objective = having(one.loss, dict.fromkeys(one.loss.numbers, 0.0))

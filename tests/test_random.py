@@ -59,3 +59,14 @@ def test_streams_differ_and_are_named() -> None:
 def test_a_seed_for_torch_is_the_key(seed, stream) -> None:
     key = int(random.keys([seed], stream)[0])
     assert random.torch_seed(seed, stream) == key & (2**63 - 1)
+
+
+@pytest.mark.parametrize("n", [1, 4, 7, 1000])
+@pytest.mark.parametrize("rate", [0.0, 0.1, 0.5, 0.999])
+def test_masks_are_the_same_however_coins_are_read(monkeypatch, n: int, rate: float) -> None:
+    """torch before 2.13 cannot batch reading four of them at once."""
+    key = random.keys([1, 2], "mask")
+    expected = (random.coins(key, n) >= rate * 65536).float() / (1 - rate)
+    for at_once in (True, False):
+        monkeypatch.setattr(random, "_reads_parts", lambda at_once=at_once: at_once)
+        assert torch.equal(random.kept(key, n, rate), expected)

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -121,9 +122,14 @@ def test_the_ledger_holds_parent_and_children(finished: Path) -> None:
             assert f"harness.{tag}" in own
         mine = frame[frame["trial"] == own["harness.trial"]]
         assert run.data.params["lr"] == str(mine["lr"].iloc[0])
-        assert run.data.metrics["loss"] == mine["loss"].iloc[-1]
+        finite = mine[np.isfinite(mine["loss"])]  # a trial may diverge
+        assert len(finite) == len(mine) or own["harness.status"] == "diverged"
+        assert run.data.metrics["loss"] == finite["loss"].iloc[-1]
         history = ledger.client.get_metric_history(run.info.run_id, "loss")
-        assert len(history) == min(len(mine), HISTORY[own["harness.phase"]])
+        assert len(history) <= HISTORY[own["harness.phase"]]
+        assert len(history) == min(len(mine), HISTORY[own["harness.phase"]]) or len(finite) < len(
+            mine
+        )
 
 
 def test_inline_gives_bitwise_the_same_rows(finished: Path, project: Path) -> None:
@@ -188,7 +194,7 @@ def test_a_pack_that_runs_out_of_memory_is_halved(project: Path, monkeypatch) ->
     from harness import work
     from harness.plan import Plan
 
-    real, sizes = work.train, []
+    real, sizes = work.train_pack, []
 
     def small(trainings, seeds, device):
         sizes.append(len(trainings))
@@ -200,7 +206,7 @@ def test_a_pack_that_runs_out_of_memory_is_halved(project: Path, monkeypatch) ->
     study = catalog.load(source)
     trials = [t for t in Plan(study, source, "smoke").ready() if t.arm == "gd"] * 2
     expected = work.run_pack(study, trials)
-    monkeypatch.setattr(work, "train", small)
+    monkeypatch.setattr(work, "train_pack", small)
     outcomes = work.run_pack(study, trials)
     assert sizes == [8, 4, 2, 2, 4, 2, 2]
     losses = [[o.metrics["loss"] for o in found] for found in (outcomes, expected)]

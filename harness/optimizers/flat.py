@@ -20,19 +20,25 @@ class Flat:
 
     Args:
         tensors: name to (K, ...) tensor; copied. `views` are windows into the one tensor `all`.
+        apart: Whether each of them begins at a line, too: kernels of a GPU want that of what they
+            are given alone, and are faster where it is so.
     """
 
-    def __init__(self, tensors: Mapping[str, Tensor]) -> None:
+    def __init__(self, tensors: Mapping[str, Tensor], apart: bool = False) -> None:
         self.shapes = {name: t.shape[1:] for name, t in tensors.items()}
+        self.apart = apart
         self.all = self.lay(tensors)
         self.views = self.cut(self.all)
 
-    @staticmethod
-    def lay(tensors: Mapping[str, Tensor]) -> Tensor:
+    def lay(self, tensors: Mapping[str, Tensor]) -> Tensor:
         """Named (K, ...) as one (K, P)."""
         if not tensors:
             return torch.zeros(0, 0)
-        parts = [t.detach().reshape(len(t), -1) for t in tensors.values()]  # (K, ...) -> (K, p)
+        parts = []
+        for t in tensors.values():
+            parts.append(t.detach().reshape(len(t), -1))  # (K, ...) -> (K, p)
+            if gap := -parts[-1].shape[1] % LINE if self.apart else 0:
+                parts.append(parts[0].new_zeros(len(t), gap))
         numbers = sum(part.shape[1] for part in parts)
         if gap := -numbers % LINE if numbers > FEW else 0:
             parts.append(parts[0].new_zeros(len(parts[0]), gap))
@@ -44,7 +50,7 @@ class Flat:
         for name, shape in self.shapes.items():
             end = begin + math.prod(shape)
             views[name] = flat[:, begin:end].view(len(flat), *shape)  # (K, p) -> (K, ...)
-            begin = end
+            begin = end + (-end % LINE if self.apart else 0)
         return views
 
     def keep(self, lanes: Tensor) -> None:
