@@ -219,12 +219,15 @@ def numbers_of(structure: tuple[Any, ...]) -> int:
 
 @dataclass(frozen=True)
 class Work:
-    """What a forward pass on one example takes: operations, additions and multiplications of its
-    matrix products and convolutions, and bytes that it makes."""
+    """What a forward pass takes: operations, additions and multiplications of its matrix products
+    and convolutions, and bytes that it makes; the latter two for each example, and whatever the
+    number of examples, as a matrix is made of kernels."""
 
     operations: int
     flops: int
     size: int
+    flops_once: int
+    size_once: int
 
 
 _WORK: dict[tuple[Any, ...], Work] = {}
@@ -251,13 +254,17 @@ class _Counted(Mode):  # type: ignore[no-untyped-call]
 
 
 def work_of(model: Builder, example: Tensor) -> Work:
-    """The work of a module on one example (1, ...), counted once for each structure and shape."""
+    """The work of a module on an example (1, ...), counted once for each structure and shape."""
     key = (structure(model), example.shape)
     if key not in _WORK:
         module = build(model, 0).eval()
-        with torch.no_grad(), _Counted() as counted:
+        with torch.no_grad(), _Counted() as one:
             module(example)
-        _WORK[key] = Work(counted.operations, counted.flops, counted.size)
+        with torch.no_grad(), _Counted() as two:
+            module(torch.cat([example, example]))
+        flops, size = max(0, two.flops - one.flops), max(0, two.size - one.size)
+        once = max(0, one.flops - flops), max(0, one.size - size)
+        _WORK[key] = Work(one.operations, flops, size, *once)
     return _WORK[key]
 
 

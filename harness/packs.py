@@ -188,7 +188,7 @@ class Training:
 
         model = self.pad_to or self.model
         return vouched(
-            fusing.structure(model), model, having(self.loss, zeros), examples,
+            fusing.structure(model), model, having(self.loss, zeros), self._kind_of_data(), examples,
             min(self.batch_size or 1, VOUCHED_ON),
         )  # fmt: skip
 

@@ -63,7 +63,9 @@ def seconds(training: Training, device: str = "cpu") -> tuple[float, float]:
     every = training.every or training.epoch
     records = len(every) if isinstance(every, tuple) else updates // every + 1
     scored = records * training.scored()
-    flops = work.flops * (3 * updates * (training.batch_size or 1) + scored)
+    passes = 3 * updates
+    flops = work.flops * (passes * (training.batch_size or 1) + scored)
+    flops += work.flops_once * (passes + records)
     base = here.pack + updates * (here.update + work.operations * here.operation)
     return base, flops / here.flops + updates * 2e-6
 
@@ -75,7 +77,8 @@ def held(training: Training, device: str = "cpu") -> int:
     if sample is None:
         return own
     graphs = training.buckets if device != "cpu" else 1  # one for each length
-    return own + 2 * graphs * work_of(model, sample).size * (training.batch_size or 1)
+    work = work_of(model, sample)
+    return own + 2 * graphs * (work.size * (training.batch_size or 1) + work.size_once)
 
 
 def pack_size(training: Training, device: str = "cpu", workers: int = 1) -> int:

@@ -10,15 +10,20 @@ differs or cannot be compared trains alone, as plain PyTorch would.
 from __future__ import annotations
 
 import contextlib
+import functools
+import hashlib
 import inspect
 import itertools
+import json
 import os
 import random as python_random
 import sys
 import sysconfig
+import tempfile
 import types
 from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -33,7 +38,7 @@ from harness.lowering import Lowered
 from harness.objectives import Objective
 from harness.structure import digest, kept, layout, told
 
-UPDATES = 3  # that are compared; the last one by code that is traced anew
+UPDATES = 3  # that are compared; in the last one the module runs anew, after its traced code
 LANES = 2
 NEAR = 2e-4  # relative difference of a tensor that rounding may explain
 RATE = 0.02  # of the steps between them
@@ -221,11 +226,13 @@ class _Seen:
         self.clock = ""
 
     def __enter__(self) -> None:
-        self._before = sys.getprofile()
-        sys.setprofile(self._note)
+        self._mine = sys.getprofile() is None  # where a profiler is at work, it goes on
+        if self._mine:
+            sys.setprofile(self._note)
 
     def __exit__(self, *_: object) -> None:
-        sys.setprofile(self._before)
+        if self._mine:
+            sys.setprofile(None)
 
     def _note(self, frame: types.FrameType, event: str, arg: Any) -> None:
         code = frame.f_code
@@ -286,8 +293,6 @@ def _compared(
         for path in drops:
             for group in (buffers, held):
                 group[f"{path}.key".lstrip(".")].copy_(now)
-        if update == UPDATES - 1:
-            fused = Program(modules[0], objective, "float32")
         with torch.no_grad():
             for name, w in params.items():
                 own[name].copy_(w)
@@ -295,7 +300,11 @@ def _compared(
         idle &= {name for lane, name in plain.skipped if lane == 0}
         try:
             with _unbatched_refused():
-                found = fused.gradients(params, buffers, batch, {"mask_key": now}, into)(batch)
+                numbers = {"mask_key": now}
+                if update < UPDATES - 1:
+                    found = fused.gradients(params, buffers, batch, numbers, into)(batch)
+                else:  # once more as it is written, in place of what was traced
+                    found = fused._vmapped_gradient(params, buffers, batch, numbers, into)
                 scored = [] if not batch else _both(fused, plain, params, buffers, own, held, batch)
         except Exception as error:
             return Vouched(f"its model cannot be fused ({_said(error)})")
@@ -363,18 +372,104 @@ def _said(error: Exception) -> str:
     )[:120]
 
 
+# --- remembered ----------------------------------------------------------------------------------
+
 _FOUND: dict[tuple[Any, ...], Vouched] = {}
 KEEP = 4096
 
 
 def vouched(
-    structure: tuple[Any, ...], model: Builder, objective: Objective,
+    structure: tuple[Any, ...], model: Builder, objective: Objective, about: Hashable,
     examples: Callable[[], tuple[Tensor, ...]], size: int,
 ) -> Vouched:  # fmt: skip
-    """`vouch`, once for each structure and objective of this process."""
-    key = (structure, objective, size)
+    """`vouch`, once for each structure, objective, data set (`about`) and version of all code: what
+    was found is kept on this machine."""
+    key = (structure, objective, about, size)
     if key not in _FOUND:
         while len(_FOUND) >= KEEP:
             _FOUND.pop(next(iter(_FOUND)))
-        _FOUND[key] = vouch(model, objective, examples(), size)
+        text = repr((key, authored(build(model, 0)), _engine()))
+        file = _folder() / f"{hashlib.sha256(text.encode()).hexdigest()[:32]}.json"
+        found = _remembered(file)
+        if found is None:
+            found = vouch(model, objective, examples(), size)
+            _remember(file, found)
+        _FOUND[key] = found
     return _FOUND[key]
+
+
+def _folder() -> Path:
+    import pooch  # for the platform's cache folder
+
+    return Path(pooch.os_cache("harness")) / "vouched"
+
+
+def _remembered(file: Path) -> Vouched | None:
+    try:
+        said = json.loads(file.read_text(encoding="utf-8"))
+        return Vouched(str(said["why"]), frozenset(map(str, said["idle"])))
+    except (OSError, ValueError, KeyError, TypeError):  # none yet, or not ours
+        return None
+
+
+def _remember(file: Path, found: Vouched) -> None:
+    """Whole or not at all; a folder that cannot be written costs only trying again."""
+    with contextlib.suppress(OSError):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile("w", dir=file.parent, delete=False) as part:
+            json.dump({"why": found.why, "idle": sorted(found.idle)}, part)
+        os.replace(part.name, file)
+
+
+@functools.cache
+def _engine() -> str:
+    """Of all code that decides what a program is."""
+    here = Path(__file__).parent
+    texts = [path.read_bytes() for path in sorted(here.rglob("*.py"))]
+    return digest(b"\0".join([*texts, torch.__version__.encode(), sys.version.encode()]))
+
+
+def authored(module: nn.Module) -> str:
+    """A digest of the author's code that a module runs: its classes, and every function, class and
+    value outside of them that they name."""
+    seen: dict[int, Any] = {}
+    told_of: list[Hashable] = []
+    waiting: list[Any] = [type(child) for child in module.modules()]
+    while waiting:
+        thing = waiting.pop()
+        if id(thing) in seen:
+            continue
+        seen[id(thing)] = thing  # kept, so that no other thing gets its number
+        if isinstance(thing, type):
+            if thing.__module__.split(".")[0] in ("torch", "builtins"):
+                continue
+            waiting += thing.__bases__
+            for name, value in sorted(vars(thing).items()):
+                inner = getattr(value, "__func__", getattr(value, "fget", value))
+                if isinstance(inner, types.FunctionType):
+                    waiting.append(inner)
+                elif not name.startswith("__"):
+                    told_of.append((thing.__qualname__, name, told(value)))
+        elif isinstance(thing, types.FunctionType):
+            told_of.append(told(thing))
+            waiting += _named(thing)
+        else:
+            told_of.append(told(thing))
+    return digest("\n".join(sorted(map(repr, told_of))).encode())
+
+
+def _named(function: types.FunctionType) -> Iterator[Any]:
+    """What a function's code names among its globals, and in modules of the author's."""
+    names: set[str] = set()
+    codes = [function.__code__]
+    while codes:
+        code = codes.pop()
+        names |= {*code.co_names}
+        codes += [one for one in code.co_consts if isinstance(one, types.CodeType)]
+    for name in sorted(names):
+        value = function.__globals__.get(name)
+        if inspect.ismodule(value):
+            if _own(getattr(value, "__file__", None) or "<frozen"):
+                yield from (vars(value)[part] for part in sorted(names & vars(value).keys()))
+        elif value is not None:
+            yield value

@@ -206,3 +206,51 @@ def test_values_are_told_without_their_place_in_memory() -> None:
 
     assert told(Thing(1)) == told(Thing(1)) != told(Thing(2))
     assert told(object()) == told(object())
+
+
+# --- remembered ----------------------------------------------------------------------------------
+
+OWN = """
+import torch
+from torch import nn
+
+LIMIT = {limit}
+
+def helped(h):
+    return {helped}
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.a = nn.Linear(64, 10)
+
+    def forward(self, x):
+        return helped(self.a(x)) * LIMIT
+"""
+
+
+def test_what_was_found_is_kept_until_any_code_changes(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(vouching, "_folder", lambda: tmp_path / "vouched")
+    tried = []
+    real = vouching.vouch
+    monkeypatch.setattr(vouching, "vouch", lambda *a: tried.append(1) or real(*a))
+
+    def found(**parts: str) -> str:
+        vouching._FOUND.clear()
+        namespace = {"__name__": "mine"}
+        exec(compile(OWN.format(**parts), str(tmp_path / "mine.py"), "exec"), namespace)
+        return vouch.declared(namespace["Net"], 0.1).why_alone()
+
+    plain = {"limit": "2", "helped": "torch.tanh(h)"}
+    assert found(**plain) == found(**plain) == ""
+    assert len(tried) == 1
+    (file,) = (tmp_path / "vouched").glob("*.json")
+    assert found(**plain | {"limit": "3"}) == ""
+    assert "draws random numbers" in found(**plain | {"helped": "h + torch.randn(10)"})
+    assert len(tried) == 3
+    file.write_text("[oh")
+    assert found(**plain) == ""
+    assert len(tried) == 4
+    monkeypatch.setattr(vouching, "_engine", lambda: "another version")
+    found(**plain)
+    assert len(tried) == 5
