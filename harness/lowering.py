@@ -549,6 +549,15 @@ def _reshaping(reshape: Callable[..., Any]) -> Callable[..., Any]:
     return reshaped
 
 
+def _averaging(pool: Callable[..., Any]) -> Callable[..., Any]:
+    """Averages of whole maps: where channels are last, torch's cannot be batched."""
+
+    def averaged(mode: Lowered, input: Tensor, *args: Any, **kwargs: Any) -> Any:
+        return pool(_laid_out(input).contiguous(), *args, **kwargs)
+
+    return averaged
+
+
 def _view(mode: Lowered, input: Tensor, *args: Any, **kwargs: Any) -> Any:
     """A view of maps, of which torch's would lie in the order of their dimensions."""
     try:
@@ -573,6 +582,10 @@ _PRODUCTS: dict[Any, Callable[..., Any]] = {
     **{
         reshape: _reshaping(reshape)
         for reshape in (torch.flatten, torch.reshape, Tensor.flatten, Tensor.reshape)
+    },
+    **{
+        pool: _averaging(pool)
+        for pool in (functional.adaptive_avg_pool1d, functional.adaptive_avg_pool2d)
     },
     Tensor.view: _view,
 }
