@@ -13,7 +13,7 @@ import math
 import operator
 import random as python_random
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -165,8 +165,17 @@ def _adopt(module: nn.Module) -> nn.Module:
 def build(model: Builder, seed: int) -> nn.Module:
     """The module as initialised by its own constructor under the trial's seed, which Python's and
     numpy's generators have as well."""
-    with drawing(random.torch_seed(seed, "init")):
-        return _adopt(model())
+    return built([model], [seed])[0]
+
+
+def built(models: Sequence[Builder], seeds: Sequence[int]) -> list[nn.Module]:
+    """`build` of each."""
+    modules = []
+    with drawing():
+        for model, seed in zip(models, seeds, strict=True):
+            sow(random.torch_seed(seed, "init"))
+            modules.append(_adopt(model()))
+    return modules
 
 
 @contextlib.contextmanager

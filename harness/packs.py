@@ -377,7 +377,7 @@ class PackInFlight:
         self, trainings: Sequence[Training], seeds: Sequence[int]
     ) -> tuple[list[nn.Module], dict[str, Tensor]]:
         """Each trial's module, padded where declared, and the masks (K, ...) of its own numbers."""
-        modules = [fusing.build(t.model, s) for t, s in zip(trainings, seeds, strict=True)]
+        modules = fusing.built([t.model for t in trainings], seeds)
         if trainings[0].pad_to is None:
             alike: dict[Any, list[int]] = {}
             for lane, module in enumerate(modules):
@@ -551,17 +551,19 @@ class PackInFlight:
     def move(self, step: int) -> None:
         """The parameters one update along `grads`."""
         self.stepper.advance()
-        with self._left_out():
+        if isinstance(self.program, Looped) and self.program.skipped:
+            with self._left_out(self.program.skipped):
+                self._apply()
+        else:
             self._apply()
         if step == 0:
             self.each.first_rate = self.stepper.mean_rate()
 
     @contextlib.contextmanager
-    def _left_out(self) -> Iterator[None]:
+    def _left_out(self, skipped: list[tuple[int, str]]) -> Iterator[None]:
         """Parameters that a lane's loss did not depend on stay as they are, slots and all."""
-        skipped = self.program.skipped if isinstance(self.program, Looped) else []
         parts = [self.params.views, *map(self.params.cut, self.stepper.slots.values())]
-        windows = [part[name][lane] for part in parts for lane, name in skipped] if skipped else []
+        windows = [part[name][lane] for part in parts for lane, name in skipped]
         before = [window.clone() for window in windows]
         yield
         for window, value in zip(windows, before, strict=True):
