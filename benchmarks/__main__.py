@@ -8,7 +8,7 @@ import statistics
 import sys
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from rich.console import Console
@@ -81,8 +81,12 @@ def agreement(
     return share, middle
 
 
-def train_rows(chosen: Mapping[str, Work], quick: bool, repeats: int, told: Measured) -> None:
-    """Measure the works that are only trained, ours and the plain loop in turns."""
+def train_rows(
+    chosen: Mapping[str, Work], quick: bool, repeats: int, told: Measured,
+    measured: Callable[[], None] = lambda: None,
+) -> None:  # fmt: skip
+    """Measure the works that are only trained, ours and the plain loop in turns; `measured` is
+    called whenever there is more to write."""
     best: dict[tuple[str, str], str] = {}
     gpu = device() == "cuda"
     packs = {  # large, and no core idle
@@ -98,7 +102,9 @@ def train_rows(chosen: Mapping[str, Work], quick: bool, repeats: int, told: Meas
             for name, work in chosen.items():
                 if name in told.failed or told.enough(work):
                     continue
-                alone: list[tuple[int, ...]] = [(i,) for i in work.peers()]
+                # a GPU takes its time over one trial, and costs too much to be kept waiting
+                few = max(2, work.block) if gpu else work.peer_trials
+                alone: list[tuple[int, ...]] = [(i,) for i in work.peers()[:few]]
                 try:
                     # the two take turns at going first
                     if repeat % 2:
@@ -117,6 +123,7 @@ def train_rows(chosen: Mapping[str, Work], quick: bool, repeats: int, told: Meas
                     continue
                 told.add(name, "ours", own_seconds / work.trials)
                 told.add(name, "plain", plain_seconds / len(alone))
+                print(f"{name}: {own_seconds:.1f} s of ours, {plain_seconds:.1f} s", flush=True)
                 used = sorted({v for (n, _), v in best.items() if n == name})
                 told.notes[name, "plain"] = {
                     "ours": f"{work.trials} trials in {len(packs[name])} packs, {count()} warm "
@@ -128,6 +135,7 @@ def train_rows(chosen: Mapping[str, Work], quick: bool, repeats: int, told: Meas
                 }
                 if work.name == "lstm":
                     told.notes[name, "plain"]["widths"] = "20 to 64, ours padded to 32 or 64"
+                measured()
 
 
 def study_rows(peers: list[str], quick: bool, repeats: int, best: str, told: Measured) -> None:
@@ -142,6 +150,25 @@ def study_rows(peers: list[str], quick: bool, repeats: int, best: str, told: Mea
             continue
         told.seconds["study", side] = [seconds / whole.TRIALS for seconds in found["seconds"]]
         told.notes["study", side] = found
+
+
+def trained(chosen: Mapping[str, Work], told: Measured, gpu: bool) -> list[dict[str, Any]]:
+    """A row for each work that both sides have trained."""
+    rows = []
+    for name, work in chosen.items():
+        if name in told.failed or (name, "plain") not in told.seconds:
+            continue
+        ours, peer = ([1 / s for s in told.seconds[name, side]] for side in ("ours", "plain"))
+        notes = told.notes.get((name, "plain"), {})
+        rows.append(table.make_row(work.title, PLAIN, ours, peer, work.must, work.aim, notes, gpu))
+    return rows
+
+
+def so_far(
+    chosen: Mapping[str, Work], told: Measured, gpu: bool, given: argparse.Namespace
+) -> None:
+    """Write what has been measured, for a run that may be cut."""
+    table.write(trained(chosen, told, gpu), None, quick=given.quick)
 
 
 def main() -> int:
@@ -165,23 +192,14 @@ def main() -> int:
     console.print(f"{count()} processes a side on {device()}, {repeats} repeats")
     if chosen:
         try:
-            train_rows(chosen, given.quick, repeats, told)
+            train_rows(chosen, given.quick, repeats, told, lambda: so_far(chosen, told, gpu, given))
         except Exception as error:  # the processes did not start or warm up
             traceback.print_exc()
             told.failed |= {name: f"{type(error).__name__}: {error}" for name in chosen}
     if studies:
         study_rows(studies, given.quick, repeats, "fused", told)
 
-    rows = []
-    for name, work in chosen.items():
-        if name in told.failed:
-            continue
-        ours, peer = ([1 / s for s in told.seconds[name, side]] for side in ("ours", "plain"))
-        rows.append(
-            table.make_row(
-                work.title, PLAIN, ours, peer, work.must, work.aim, told.notes[name, "plain"], gpu
-            )
-        )
+    rows = trained(chosen, told, gpu)
     for side in studies:
         against, must, aim = STUDIES[side]
         if set(told.failed) & {"study ours", f"study {side}"}:

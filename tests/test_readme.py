@@ -86,3 +86,11 @@ def test_published_numbers_are_those_of_the_kept_verdicts() -> None:
     for run in kept:
         assert run["commit"] != "unknown"
         assert run["scale"] == "default"
+
+
+def test_training_without_a_study_works_as_it_is_written(capsys) -> None:
+    (code,) = re.findall(r"```python\n(import harness\n.*?)```", README, re.DOTALL)
+    exec(compile(code, "README.md", "exec"), {"__name__": "__main__"})
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == ["finished", "finished"]
+    assert all(float(line.split()[1]) > 0.5 for line in lines)
