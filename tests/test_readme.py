@@ -45,7 +45,7 @@ def test_every_path_named_exists_or_is_written() -> None:
 
 def test_python_in_the_readme_parses() -> None:
     blocks = re.findall(r"```python\n(.*?)```", README, re.S)
-    assert len(blocks) == 2
+    assert len(blocks) == 3
     for block in blocks:
         ast.parse(block)
 
