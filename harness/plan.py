@@ -313,6 +313,7 @@ class Packer:
     ) -> None:  # fmt: skip
         self.study, self.size, self.workers = study, size, workers
         self.device, self.longest = device, longest
+        self._about: dict[Any, tuple[tuple[float, float], str]] = {}
         self.count = 0
 
     def pack(self, trials: list[Trial]) -> list[Pack]:
@@ -369,9 +370,10 @@ class Packer:
         if isinstance(declared, Training):
             try:
                 label = declared.signature()
-                hash(label)
-                why = declared.why_alone()
-                cost = sizing.seconds(declared, self.device)
+                if label not in self._about:  # trials of one signature are alike in these
+                    cost = sizing.seconds(declared, self.device)
+                    self._about[label] = cost, declared.why_alone()
+                cost, why = self._about[label]
                 return (label if not why else (label, trial.key)), cost, why
             except Exception as error:
                 return ("alone", trial.key), (0.0, 1.0), f"its model raises {type(error).__name__}"
