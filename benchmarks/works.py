@@ -6,7 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
+from torch import nn
+
 from benchmarks.chorales import search
+from benchmarks.kinds import Kernel
 from benchmarks.models import CNN, Encoder, PeepholeLSTM, Signals
 from harness.data import Data, at_hand
 from harness.models import MLP, Descent
@@ -158,6 +161,17 @@ def encoder(i: int, trials: int, epochs: int = EPOCHS, wide: int = 64) -> Traini
     )
 
 
+def alone(i: int, trials: int, epochs: int = EPOCHS) -> Training:
+    """Digits read row by row by torch's own LSTM, which has no batching rule, Adam."""
+    return Training(
+        partial(Kernel, nn.LSTM),
+        Optimizer("adam", lr=_spread(i, trials, 3e-4, 1e-2)),
+        data=Data("digits"),
+        epochs=epochs,
+        batch_size=32,
+    )
+
+
 LSTM_STEPS = 500
 
 
@@ -202,6 +216,10 @@ def works(quick: bool = False) -> dict[str, Work]:
             "encoder", f"{c} transformer layers of width 16, dropout 0.1, batch 32, {EPOCHS} epochs",
             partial(encoder, trials=c), c, 4 if quick else 8, 3, 20, pack=16,
             compare="valid_accuracy", within=0.2,
+        ),
+        Work(
+            "alone", f"{c // 4} of torch's LSTMs, which cannot fuse, batch 32, {EPOCHS} epochs",
+            partial(alone, trials=c // 4), c // 4, 4 if quick else 8, 0.95, 0.95, pack=1,
         ),
     ]  # fmt: skip
     if at_hand(Data("jsb_chorales")):

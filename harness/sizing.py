@@ -17,7 +17,7 @@ from harness.fusing import numbers_of, structure, work_of
 from harness.packs import Training
 
 SIZES = (8, 16, 32, 64, 128, 256, 512)
-GAIN = 1.1  # a size that doubles the pack must raise the throughput by this to be worth it
+GAIN = 1.2  # a size that doubles the pack must raise the throughput by this to be worth it
 MEMORY_SHARE = 0.5  # of the memory that packs may fill
 
 
