@@ -218,8 +218,9 @@ def works(quick: bool = False) -> dict[str, Work]:
             compare="valid_accuracy", within=0.2,
         ),
         Work(
-            "alone", f"{c // 4} of torch's LSTMs, which cannot fuse, batch 32, {EPOCHS} epochs",
-            partial(alone, trials=c // 4), c // 4, 4 if quick else 8, 0.95, 0.95, pack=1,
+"alone", f"{4 if quick else 16} of torch's LSTMs, which cannot fuse, batch 32, {EPOCHS} epochs",
+            partial(alone, trials=4 if quick else 16), 4 if quick else 16, 2 if quick else 8,
+            0.95, 0.95, pack=1,
         ),
     ]  # fmt: skip
     if at_hand(Data("jsb_chorales")):

@@ -367,3 +367,11 @@ def test_the_bundled_digits_are_checked_too(tmp_path: Path, monkeypatch) -> None
     with pytest.raises(DataError, match=r"is another file: .*reinstall scikit-learn"):
         load(Data("digits"))
     data_.forget()
+
+
+def test_a_rows_file_is_the_same_whatever_bits_its_nans_have() -> None:
+    """A GPU's NaN has other bits than the processor's, and a file keeps none of them."""
+    odd = np.array([0x7FFFFFFFE0000000, 0xFFF8000000000000], dtype=np.uint64).view(np.float64)
+    frame = pd.DataFrame({"loss": odd, "trial": ["a", "b"]})
+    assert _digest(frame) == _digest(frame.assign(loss=np.nan))
+    assert _digest(frame) != _digest(frame.assign(loss=[np.nan, 1.0]))

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from rich.console import Console
 
@@ -160,7 +161,10 @@ def _digest(frame: pd.DataFrame) -> str:
     for name in sorted(frame.columns):
         column = frame[name]
         if column.dtype.kind in "biuf":
-            found.update(f"{name} {column.dtype}".encode() + column.to_numpy().tobytes())
+            values = column.to_numpy()
+            if column.dtype.kind == "f":  # a GPU's NaN has other bits, which the file does not keep
+                values = np.where(np.isnan(values), np.nan, values)
+            found.update(f"{name} {column.dtype}".encode() + values.tobytes())
         elif name in ("study", "phase", "arm", "trial", "status", "pack", "error"):
             found.update("\0".join([name, *map(str, column)]).encode())
     return found.hexdigest()
