@@ -45,6 +45,7 @@ class Looped(Computation):
         self.skipped: list[tuple[int, str]] = []
         self._given: tuple[Tensors, Tensors] | None = None
         self._buffers: list[list[tuple[nn.Module, str, Tensor]]] = []
+        self._trained: list[dict[str, nn.Parameter]] = []  # of each lane, by name
 
     def keep(self, lanes: Sequence[int]) -> None:
         """Go on with only these trials."""
@@ -58,7 +59,7 @@ class Looped(Computation):
         """Let the modules' tensors be windows into the pack's."""
         if self._given and self._given[0] is params and self._given[1] is buffers:
             return
-        self._given, self._buffers = (params, buffers), []
+        self._given, self._buffers, self._trained = (params, buffers), [], []
         for lane, module in enumerate(self.modules):
             for name, w in module.named_parameters():
                 window = (params if name in params else buffers)[name][lane]
@@ -77,6 +78,7 @@ class Looped(Computation):
                         child._buffers[name] = own
                         bound.append((child, name, window))
             self._buffers.append(bound)
+            self._trained.append({n: w for n, w in module.named_parameters() if n in params})
 
     def _settle(self, lane: int) -> None:
         """Take in buffers that the module has put in the place of its own."""
@@ -101,7 +103,7 @@ class Looped(Computation):
             if own is not window and own is not None:
                 child._buffers[name] = own.detach().copy_(window)
         self.sow(lane, module.training)
-        with self.autocast([*x, *module.parameters(), *module.buffers()]), self.around(lane):
+        with self.autocast([*x, *self._trained[lane].values()]), self.around(lane):
             out: Tensor = module(*x)
         return out.float()
 
@@ -124,9 +126,7 @@ class Looped(Computation):
 
                 loss = self.loss_of(said, tuple(part[lane] for part in batch), own)
                 loss.backward()  # type: ignore[no-untyped-call]
-                for name, w in module.named_parameters():
-                    if name not in into:
-                        continue
+                for name, w in self._trained[lane].items():
                     if w.grad is None:
                         into[name][lane] = 0
                         self.skipped.append((lane, name))
