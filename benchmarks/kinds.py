@@ -411,7 +411,7 @@ class _Sign(torch.autograd.Function):
         return g
 
 
-class _Batched(torch.autograd.Function):
+class BatchedSign(torch.autograd.Function):
     generate_vmap_rule = True
 
     @staticmethod
@@ -436,7 +436,7 @@ class StraightThrough(Base):
 @kind("a gradient of one's own, with a batching rule")
 class BatchedStraightThrough(Base):
     def forward(self, x: Tensor) -> Tensor:
-        return self.b(_Batched.apply(self.a(x)))
+        return self.b(BatchedSign.apply(self.a(x)))
 
 
 @kind("recomputed in the backward pass", ALONE)

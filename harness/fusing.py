@@ -1,7 +1,7 @@
 """From an author's module to one program for K of them. Layer 3.
 
-`lane` builds one trial's module, `structure` says what must be equal for two to fuse, `why_alone`
-tries it, and `Program` is the vmapped gradient, traced into plain batched kernels.
+`build` makes one trial's module, `structure` says what must be equal for two to fuse, and `Program`
+is the vmapped gradient, traced into plain batched kernels; `harness.vouching` tries it.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import functools
 import math
 import operator
 import random as python_random
+from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -376,7 +377,7 @@ def hollow(module: nn.Module) -> nn.Module:
     return module
 
 
-class Computation:
+class Computation(ABC):
     """Losses, gradients and scores of K trials from the author's module and an objective: what
     `Program` and `looped.Looped` have in common.
 
@@ -393,6 +394,7 @@ class Computation:
         self.most_bytes = 0  # that the traced code holds at once
         self.masks = 0  # that a pass draws for dropout that is called as a function
 
+    @abstractmethod
     def lane(self, number: int) -> None:
         """What follows is computed for this trial, where they are computed one by one."""
 
@@ -443,13 +445,13 @@ class Computation:
         objective = having(self.objective, own)
         return objective.loss(output(inputs), *batch[1:])
 
+    @abstractmethod
     def score(self, params: Tensors, buffers: Tensors, x: Tensor, y: Tensor) -> Tensors:
         """Scores (K,) each in evaluation mode, on examples that all trials share."""
-        raise NotImplementedError
 
+    @abstractmethod
     def score_own(self, params: Tensors, buffers: Tensors, x: Tensor, y: Tensor) -> Tensors:
         """The same, on each trial's own examples: x (K, n, ...), y (K, n)."""
-        raise NotImplementedError
 
     def scores(self, params: Tensors, buffers: Tensors, x: Tensor, y: Tensor) -> Tensors:
         """Scores of one trial on a part of a split."""
@@ -472,6 +474,9 @@ class Program(Computation):
         self.masks = -1  # not known yet
         self._traced: OrderedDict[Hashable, Callable[[list[Tensor]], Any]] = OrderedDict()
         self._flops: dict[torch.Size, int] = {}  # of a forward pass on one example, by its shape
+
+    def lane(self, number: int) -> None:
+        """All are computed at once."""
 
     def gradients(
         self, params: Tensors, buffers: Tensors, batch: tuple[Tensor, ...], numbers: Tensors,

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.func import stack_module_state
 
 from harness import data as data_
-from harness import fusing, random
+from harness import fusing, machine, random
 from harness.augment import Augment
 from harness.buckets import Buckets, lengths, parts
 from harness.lanes import Lanes
@@ -247,7 +247,7 @@ def train(
     """
     if len(trainings) != len(seeds):
         raise ValueError(f"{len(trainings)} trainings and {len(seeds)} seeds; allowed: as many")
-    where = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    where = device or machine.device()
     groups: dict[Any, list[int]] = {}
     for place, training in enumerate(trainings):
         groups.setdefault(training.signature(), []).append(place)

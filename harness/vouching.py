@@ -19,7 +19,6 @@ import os
 import random as python_random
 import sys
 import sysconfig
-import tempfile
 import types
 from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass
@@ -31,7 +30,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import stack_module_state
 
-from harness import random
+from harness import durable, random
 from harness.fusing import Builder, Dropout, Program, Tensors, begin, build, drawing, sow
 from harness.looped import Looped
 from harness.lowering import Lowered
@@ -415,10 +414,8 @@ def _remembered(file: Path) -> Vouched | None:
 def _remember(file: Path, found: Vouched) -> None:
     """Whole or not at all; a folder that cannot be written costs only trying again."""
     with contextlib.suppress(OSError):
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", dir=file.parent, delete=False) as part:
-            json.dump({"why": found.why, "idle": sorted(found.idle)}, part)
-        os.replace(part.name, file)
+        text = json.dumps({"why": found.why, "idle": sorted(found.idle)})
+        durable.write(file, lambda part: part.write_text(text, encoding="utf-8"))
 
 
 @functools.cache

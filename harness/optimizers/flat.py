@@ -20,8 +20,8 @@ class Flat:
 
     Args:
         tensors: name to (K, ...) tensor; copied. `views` are windows into the one tensor `all`.
-        apart: Whether each of them begins at a line, too: kernels of a GPU want that of what they
-            are given alone, and are faster where it is so.
+        apart: Whether each of them begins at a line, too: kernels of a GPU may want that of what
+            they are given alone.
     """
 
     def __init__(self, tensors: Mapping[str, Tensor], apart: bool = False) -> None:
