@@ -95,10 +95,12 @@ def train_rows(
     }
     for repeat in range(repeats):
         with Side("ours", quick, list(chosen)) as ours, Side("plain", quick, list(chosen)) as peer:
+            began = time.monotonic()
             ours.ready()
             best = best or peer.fastest(list(chosen))
             peer.use(best)
             told.seconds.setdefault(("peak", ""), []).append(peer.peak())
+            print(f"both sides warm after {time.monotonic() - began:.0f} s", flush=True)
             for name, work in chosen.items():
                 if name in told.failed or told.enough(work):
                     continue

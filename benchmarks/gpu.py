@@ -113,13 +113,13 @@ def tests(call: Call) -> None:
     call.parts["tests"] |= {what: int(count) for count, what in found}
 
 
-def bench(call: Call, rows: Sequence[str], repeats: int) -> None:
+def bench(call: Call, rows: Sequence[str], repeats: int, most: float) -> None:
     """The benchmark's rows that are only trained, both sides in one run."""
     words = [sys.executable, "-m", "benchmarks", "--repeats", str(repeats)]
     words += [word for row in rows for word in ("--only", row)]
     words += ["--quick"] if call.tiny else []
     table.FILE.unlink(missing_ok=True)
-    call.run("bench", words, 200)
+    call.run("bench", words, most)
     if table.FILE.is_file():  # of a run that was cut, what it had
         shutil.copy(table.FILE, call.out / "bench.json")
         found = json.loads(table.FILE.read_text())["results"]
@@ -159,7 +159,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if "tests" in parts:
         tests(call)
     if "bench" in parts and call.left > LEAST:
-        bench(call, given.row or (("mlp",) if given.tiny else ROWS), given.repeats)
+        most = call.left / 2 if "studies" in parts else call.left
+        bench(call, given.row or (("mlp",) if given.tiny else ROWS), given.repeats, most)
     chosen = given.study or (["optimizers:smoke"] if given.tiny else STUDIES)
     for place, one in enumerate(chosen if "studies" in parts else ()):
         if call.left > LEAST:
