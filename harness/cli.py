@@ -177,14 +177,11 @@ def show(name: Name, as_json: Json = False) -> None:
 @app.command()
 def plan(name: Name, scale: Scale = "default", as_json: Json = False) -> None:
     """Say what a run would train, and roughly how long it would take. Trains nothing."""
-    study, source = _load(name, scale)
-    from harness.plan import dry_run
-
-    sketch = dry_run(study, source, scale, os.cpu_count() or 1)
+    sketch = listing.planned(name, scale)
     if as_json:
         _say(sketch)
         return
-    out.print(f"[bold]{study.name}[/] at the {scale} scale, plan {sketch['plan']}")
+    out.print(f"[bold]{sketch['study']}[/] at the {scale} scale, plan {sketch['plan']}")
     table = Table("phase", "trials", "packs", "alone")
     for phase, row in sketch["phases"].items():
         table.add_row(phase, f"{row['trials']:,}", str(row["packs"]), str(row["alone"]))
@@ -197,6 +194,11 @@ def plan(name: Name, scale: Scale = "default", as_json: Json = False) -> None:
         out.print(f"up to {sketch['most_trials']:,} trials, should every claim stay open")
     for why, count in sketch["alone"].items():
         out.print(f"{count} trials run alone: {escape(why)}")
+    if sketch["untried"]:
+        out.print(
+            f"{sketch['untried']} kinds of trial have not been tried beside plain PyTorch on this "
+            "machine: a run tries each, and trains alone what differs"
+        )
     out.print(
         f"{sketch['trials']:,} trials in {sketch['packs']} packs, about "
         f"{_time(sketch['seconds'])} on {sketch['cores']} cores without a GPU (an estimate)"

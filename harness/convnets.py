@@ -6,6 +6,8 @@ the other edges are skips, pools or not there, and how far a convolution reaches
 
 from __future__ import annotations
 
+import functools
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -28,6 +30,7 @@ def normalised(z: Tensor) -> Tensor:
     return functional.layer_norm(flat, flat.shape[1:]).relu().view_as(z)
 
 
+@functools.cache
 def pooling(side: int) -> Tensor:
     """The mean over each position's 3x3 neighbours, itself among them, those beyond the border left
     out, as a matrix (side², side²) by which flattened maps are multiplied."""
@@ -36,6 +39,7 @@ def pooling(side: int) -> Tensor:
     return near / near.sum(0)
 
 
+@functools.cache
 def taps(side: int) -> Tensor:
     """Which position a 3x3 kernel's numbers read at each position of a map, with zeros beyond the
     border: (9, side⁴) of ones where number t at position p reads position q, and zeros."""
@@ -43,6 +47,16 @@ def taps(side: int) -> Tensor:
     step = (beside == torch.tensor([1, 0, -1])[:, None, None]).float()  # (3, side, side)
     both = torch.einsum("apq,brs->abprqs", step, step)  # rows and columns
     return both.reshape(9, -1)
+
+
+@functools.cache
+def strips(side: int) -> Tensor:
+    """At which numbers of a strip of an image (side / MAP rows) each number of a patch lies, for
+    every patch of it: (patch², patch · side · MAP) of ones and zeros."""
+    patch = side // MAP
+    row, column = torch.eye(patch), torch.eye(side).view(side, MAP, patch)
+    lies = torch.einsum("ab,xcd->adbxc", row, column)
+    return lies.reshape(patch * patch, -1)
 
 
 class Convolutions(nn.Module):
@@ -73,7 +87,7 @@ class Convolutions(nn.Module):
             reaches.append(centre if size == 1 else torch.ones_like(centre))
         self.weight = nn.Parameter(torch.cat(weights))  # (len(sizes) width, width, 3, 3)
         self.register_buffer("reach", torch.cat(reaches))
-        self.register_buffer("taps", taps(MAP))
+        self.register_buffer("taps", taps(MAP).clone())
 
     def forward(self, z: Tensor) -> tuple[Tensor, ...]:
         weight = (self.weight * self.reach).flatten(2) @ self.taps  # (out, in, p q)
@@ -111,7 +125,7 @@ class Cell(nn.Module):
                 self.convolutions.append(Convolutions(list(convs.values()), architecture.width))
         for name in ("skip", "pool"):
             self.register_buffer(name, torch.tensor([float(edge == name) for edge in edges]))
-        self.register_buffer("near", pooling(MAP))
+        self.register_buffer("near", pooling(MAP).clone())
 
     def forward(self, z: Tensor) -> Tensor:
         brought: list[list[Tensor]] = [[] for _ in range(len(self.others) + 1)]
@@ -144,12 +158,8 @@ class Stem(nn.Linear):
     strips: Tensor
 
     def __init__(self, side: int, width: int) -> None:
-        patch = side // MAP
-        super().__init__(patch * patch, width)
-        row, column = torch.eye(patch), torch.eye(side).view(side, MAP, patch)
-        # for a number of a patch, at which numbers of the strip it lies, by patch
-        lies = torch.einsum("ab,xcd->adbxc", row, column)
-        self.register_buffer("strips", lies.reshape(patch * patch, -1))
+        super().__init__((side // MAP) ** 2, width)
+        self.register_buffer("strips", strips(side).clone())
 
     def forward(self, x: Tensor) -> Tensor:
         weight = (self.weight @ self.strips).view(self.out_features, -1, MAP)

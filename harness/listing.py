@@ -1,8 +1,8 @@
-"""What `harness list` and `harness show` print of a study, kept until it changes. Layer 5.
+"""What `harness list`, `show` and `plan` print of a study, kept until it changes. Layer 5.
 
 To read a study its file is run, which takes torch and whatever else it imports: seconds. So what
-was read is kept, one JSON file a study under `.harness/listings/`, and used for as long as nothing
-has changed that it depends on:
+was read is kept, one JSON file under `.harness/listings/` a study, and one for the plan of each of
+its scales, and used for as long as nothing has changed that it depends on:
 
     code        the text of the study's file and of the modules beside it, this package's text
     versions    Python's, and those of all installed packages
@@ -26,7 +26,7 @@ import os
 import site
 import sys
 import sysconfig
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -59,15 +59,40 @@ def of(name: str) -> dict[str, Any]:
         BadInput: there is no such study, or it cannot be read.
     """
     source = catalog.find(name)
-    path = _path(source)
+    return _kept_or(source, "", lambda: describe(catalog.load(source), source))
+
+
+def planned(name: str, scale: str) -> dict[str, Any]:
+    """What `harness plan` says of a study at a scale: see `harness.plan.dry_run`.
+
+    Raises:
+        BadInput: there is no such study or scale, or it cannot be read.
+    """
+    source, cores = catalog.find(name), os.cpu_count() or 1
+
+    def tell() -> dict[str, Any]:
+        study = catalog.load(source)
+        study.budget(scale)
+        from harness.plan import dry_run
+
+        return dry_run(study, source, scale, cores)
+
+    if any(Path("/dev").glob("nvidia[0-9]*")):  # whether a process may use it, no file tells
+        return tell()
+    return _kept_or(source, f"-{scale}-{cores}", tell)
+
+
+def _kept_or(source: Source, which: str, tell: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """What is kept, or else what is told now."""
+    path = _path(source, which)
     key = _key(source)
     kept = _kept(path, key) if path else None
     if kept is not None:
         return kept
     with _opened() as opened:
-        said = describe(catalog.load(source), source)
+        said = tell()
     if path and known_by_code(source):
-        with contextlib.suppress(OSError):  # a folder that cannot be written: read anew each time
+        with contextlib.suppress(OSError):  # a folder that cannot be written: told anew each time
             _keep(path, key, said, opened)
     return said
 
@@ -305,13 +330,13 @@ def _digest(content: bytes) -> str:
 # --- how it is kept ------------------------------------------------------------------------------
 
 
-def _path(source: Source) -> Path | None:
+def _path(source: Source, which: str) -> Path | None:
     """Where what is said of a study is kept: in the project, where there is one."""
     root = catalog.root()
     if not (root / "studies").is_dir() or not (root / "reports").is_dir():
         return None
     where = _digest(os.path.abspath(source.path).encode())[:8]
-    return root / ".harness" / "listings" / f"{source.name}-{where}.json"
+    return root / ".harness" / "listings" / f"{source.name}-{where}{which}.json"
 
 
 def _kept(path: Path, key: str) -> dict[str, Any] | None:

@@ -32,7 +32,7 @@ from harness.objectives import CrossEntropy, Objective, Output, having
 from harness.optimizers import Flat, Optimizer, Stepper
 from harness.probes import Moment, Probe
 from harness.structure import kept, layout
-from harness.vouching import UPDATES, Vouched, vouched
+from harness.vouching import UPDATES, Vouched, vouched, vouched_before
 
 # Examples of a split scored at once: few, so that they stay in a core's cache; a GPU wants many.
 EVAL_ROWS = {"cpu": 192, "cuda": 2048, "alone": 2048}
@@ -177,7 +177,14 @@ class Training:
         return dataclasses.replace(self.data, draw=0)
 
     def vouched(self) -> Vouched:
-        """Whether a program trains trials like this one as their author wrote them."""
+        """Whether a program trains trials like this one as their author wrote them: it is tried."""
+        return self._vouching(vouched)
+
+    def vouched_before(self) -> Vouched | None:
+        """What was found when it was tried on this machine; None where it has not been."""
+        return self._vouching(vouched_before)
+
+    def _vouching(self, ask: Callable[..., T]) -> T:
         zeros = dict.fromkeys(self.loss.numbers, 0.0)
 
         def examples() -> tuple[Tensor, ...]:
@@ -187,7 +194,7 @@ class Training:
             return tuple(part[:rows] for part in data_.load(self.data).train)
 
         model = self.pad_to or self.model
-        return vouched(
+        return ask(
             fusing.structure(model), model, having(self.loss, zeros), self._kind_of_data(), examples,
             min(self.batch_size or 1, VOUCHED_ON),
         )  # fmt: skip

@@ -313,7 +313,8 @@ class Packer:
     ) -> None:  # fmt: skip
         self.study, self.size, self.workers = study, size, workers
         self.device, self.longest = device, longest
-        self._about: dict[Any, tuple[tuple[float, float], str]] = {}
+        self._numbers: dict[Any, int] = {}  # of signatures, which take long to compare
+        self._about: dict[int, tuple[tuple[float, float], str]] = {}
         self.count = 0
 
     def pack(self, trials: list[Trial]) -> list[Pack]:
@@ -369,17 +370,51 @@ class Packer:
             )
         if isinstance(declared, Training):
             try:
-                label = declared.signature()
+                signature = declared.signature()
+                label = self._numbers.setdefault(signature, len(self._numbers))
                 if label not in self._about:  # trials of one signature are alike in these
                     cost = sizing.seconds(declared, self.device)
-                    self._about[label] = cost, declared.why_alone()
+                    self._about[label] = cost, self._why(declared)
                 cost, why = self._about[label]
                 return (label if not why else (label, trial.key)), cost, why
             except Exception as error:
                 return ("alone", trial.key), (0.0, 1.0), f"its model raises {type(error).__name__}"
         return ("alone", trial.key), (0.0, 1.0), "it is a generator of rows"
 
+    def _why(self, declared: Training) -> str:
+        return declared.why_alone()
 
+
+class Sketch(Packer):
+    """A packer for what is only told of: trials of equal settings are taken to be alike, whatever
+    their seeds; and few kinds of model that no run has tried yet are tried, the others taken to fuse.
+
+    Attributes:
+        untried: How many kinds were taken to.
+    """
+
+    def __init__(self, study: Study, workers: int) -> None:
+        super().__init__(study, workers=workers)
+        self._alike: dict[str, Any] = {}
+        self._tried = self.untried = 0
+
+    def _describe(self, trial: Trial) -> tuple[Any, tuple[float, float], str]:
+        alike = repr((trial.arm, trial.settings))
+        if alike not in self._alike:
+            self._alike[alike] = super()._describe(trial)
+        label, cost, lone = self._alike[alike]
+        return ((label, trial.key) if lone else label), cost, lone
+
+    def _why(self, declared: Training) -> str:
+        if declared.vouched_before() is None:
+            if self._tried == MOST_TRIED:
+                self.untried += 1
+                return ""
+            self._tried += 1
+        return declared.why_alone()
+
+
+MOST_TRIED = 3  # kinds of model, for a plan that is to be told in seconds
 SPLIT = 8  # trials a pack, below which a group is not split to give every worker some
 SECONDS_A_RECORD = 0.012  # one child run in MLflow's SQLite store
 SECONDS_TO_START = 12.0  # Ray, MLflow's import, the workers' imports, the report
@@ -394,7 +429,7 @@ def dry_run(
 
     `codes` are those of a `Plan` of the study, where there is one.
     """
-    plan, packer = Plan(study, source, scale, codes), Packer(study, workers=cores)
+    plan, packer = Plan(study, source, scale, codes), Sketch(study, cores)
     phases: dict[str, dict[str, int]] = {}
     alone: dict[str, int] = {}
     seconds = 0.0
@@ -419,6 +454,7 @@ def dry_run(
         "packs": sum(row["packs"] for row in phases.values()),
         "phases": phases,
         "alone": alone,
+        "untried": packer.untried,
         "cores": cores,
         "work": round(seconds, 1),
         "seconds": round(SECONDS_TO_START + (seconds + SECONDS_A_RECORD * plan.planned) / cores, 1),

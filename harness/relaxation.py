@@ -65,7 +65,7 @@ class MixedCell(nn.Module):
                 for start in range(space.nodes - 1)
             }
         )
-        self.register_buffer("near", pooling(MAP))
+        self.register_buffer("near", pooling(MAP).clone())
 
     def forward(self, z: Tensor, weights: Tensor) -> Tensor:
         brought: list[list[Tensor]] = [[] for _ in range(self.nodes)]

@@ -383,18 +383,33 @@ def vouched(
 ) -> Vouched:  # fmt: skip
     """`vouch`, once for each structure, objective, data set (`about`) and version of all code: what
     was found is kept on this machine."""
+    found = vouched_before(structure, model, objective, about, examples, size)
+    if found is None:
+        found = vouch(model, objective, examples(), size)
+        _remember(_file((structure, objective, about, size), model), found)
+        _FOUND[structure, objective, about, size] = found
+    return found
+
+
+def vouched_before(
+    structure: tuple[Any, ...], model: Builder, objective: Objective, about: Hashable,
+    examples: Callable[[], tuple[Tensor, ...]], size: int,
+) -> Vouched | None:  # fmt: skip
+    """What `vouched` has found before, if it has."""
     key = (structure, objective, about, size)
     if key not in _FOUND:
         while len(_FOUND) >= KEEP:
             _FOUND.pop(next(iter(_FOUND)))
-        text = repr((key, authored(build(model, 0)), _engine()))
-        file = _folder() / f"{hashlib.sha256(text.encode()).hexdigest()[:32]}.json"
-        found = _remembered(file)
+        found = _remembered(_file(key, model))
         if found is None:
-            found = vouch(model, objective, examples(), size)
-            _remember(file, found)
+            return None
         _FOUND[key] = found
     return _FOUND[key]
+
+
+def _file(key: tuple[Any, ...], model: Builder) -> Path:
+    text = repr((key, authored(build(model, 0)), _engine()))
+    return _folder() / f"{hashlib.sha256(text.encode()).hexdigest()[:32]}.json"
 
 
 def _folder() -> Path:

@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from harness import catalog, listing
+from harness import catalog, listing, vouching
+from harness import plan as harness_plan
 from harness.study import BadInput, Source
 from tests.conftest import harness
 
@@ -49,7 +50,7 @@ def test_the_same_words_with_and_without(
     commands = [("list",), *(("show", name) for name in (*STUDIES, "tiny"))]
     commands += [(*words, "--json") for words in commands]
     with monkeypatch.context() as without:
-        without.setattr(listing, "_path", lambda source: None)
+        without.setattr(listing, "_path", lambda source, which: None)
         plain = [printed(*words) for words in commands]
     assert kept(project) == []
     assert [printed(*words) for words in commands] == plain
@@ -58,12 +59,40 @@ def test_the_same_words_with_and_without(
     assert [printed(*words) for words in commands] == plain
 
 
+def test_a_plan_is_kept_until_another_kind_of_model_has_been_tried(
+    project: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, unread: Any
+) -> None:
+    tried = tmp_path / "vouched"
+    monkeypatch.setattr(vouching, "_folder", lambda: tried)
+    monkeypatch.setattr(vouching, "_FOUND", {})
+    monkeypatch.setattr(harness_plan, "MOST_TRIED", 0)
+
+    def sketch() -> dict[str, Any]:
+        return json.loads(printed("plan", "tiny", "--scale", "smoke", "--json"))
+
+    plain = sketch()
+    assert plain["untried"] == 2  # of one model, by two rules
+    source = catalog.find("tiny")
+    study = catalog.load(source)
+    trial = harness_plan.Plan(study, source, "smoke").ready()[0]
+    assert study.trial(trial).why_alone() == ""
+    assert len([*tried.glob("*.json")]) == 1
+    monkeypatch.setattr(vouching, "_FOUND", {})
+    assert sketch() == {**plain, "untried": 0}
+    unread()
+    assert sketch() == {**plain, "untried": 0}
+    assert printed("plan", "tiny", "--scale", "smoke") == printed(
+        "plan", "tiny", "--scale", "smoke"
+    )
+
+
 def test_what_is_kept_needs_no_library_that_trains(project: Path) -> None:
     printed("list")
+    printed("plan", "tiny")
     code = """
 import sys
 from harness.cli import main
-for words in (["list"], ["show", "tiny", "--json"]):
+for words in (["list"], ["show", "tiny", "--json"], ["plan", "tiny", "--json"]):
     sys.argv = ["harness", *words]
     try:
         main()

@@ -146,9 +146,18 @@ def held_as(level: Any, levels: Iterable[Any]) -> Any:
     Columns hold values of one kind. Where None or values of several kinds are among the levels, each
     is held as text: "None", "3", "auto".
     """
+    return level if isinstance(level, str) or not _as_text(levels) else repr(level)
+
+
+def all_held(levels: Iterable[Any]) -> list[Any]:
+    """`held_as` of each of the levels."""
+    text = _as_text(levels)
+    return [repr(one) if text and not isinstance(one, str) else one for one in levels]
+
+
+def _as_text(levels: Iterable[Any]) -> bool:
     kinds = {type(one) for one in levels}
-    plain = kinds in ({str}, {bool}) or kinds <= {int, float}
-    return level if plain or isinstance(level, str) else repr(level)
+    return not (kinds in ({str}, {bool}) or kinds <= {int, float})
 
 
 def is_level(value: Any, level: Any) -> bool:

@@ -22,6 +22,7 @@ from harness.study.parts import (
     Sampler,
     Setting,
     Trial,
+    all_held,
     at_level,
     frozen,
     held_as,
@@ -147,7 +148,7 @@ class Study:
                 self._check_held(f"nuisance[{name!r}]", getattr(one, "choices", ()))
 
     def _check_held(self, what: str, levels: Sequence[Any]) -> None:
-        held = [held_as(level, levels) for level in levels]
+        held = all_held(levels)
         want(len(set(held)) == len(held), what, levels,
              "levels that differ as text, where None or several types are among them")  # fmt: skip
 
