@@ -1,4 +1,4 @@
-"""How often the intervals of `harness.stats` and the verdicts of `harness.claims` are right.
+"""How often the intervals of `harness.claims.stats` and the verdicts of `harness.claims` are right.
 
 Run as ``python -m benchmarks.calibration`` (or ``make calibration``): prints the tables and writes
 ``benchmarks/calibration.json``. Each row simulates studies whose truth is known: arms that are
@@ -27,11 +27,11 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
-from harness import Budget, Claim, Float, Metric, Study, stats
-from harness.claims import Evidence, Verdict, higher, judge, rows_for
+from harness import Budget, Claim, Float, Metric, Study
+from harness.claims import Evidence, Verdict, higher, judge, rows_for, stats
 from harness.claims.checks import difference_of
+from harness.claims.importance import fanova
 from harness.claims.verdicts import Direction
-from harness.importance import fanova
 
 FILE = Path(__file__).resolve().parent / "calibration.json"
 LEVEL = 0.05
@@ -73,7 +73,7 @@ class Case:
     """One estimate of one kind of study.
 
     Args:
-        name: The function of `harness.stats`.
+        name: The function of `harness.claims.stats`.
         study: What is simulated.
         estimate: From a generator, a drawing function and n: one estimate.
         truth: What it estimates, by outcome.

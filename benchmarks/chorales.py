@@ -9,13 +9,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from harness import random
-from harness.buckets import Buckets, lengths
-from harness.cells import Recurrent
-from harness.data import Data, load
-from harness.objectives import Bernoulli
-from harness.optimizers import Optimizer
-from harness.packs import Training
+from harness.engine.buckets import Buckets, lengths
+from harness.engine.packs import Training
+from harness.parts import keyed
+from harness.parts.data import Data, load
+from harness.parts.models import Recurrent
+from harness.parts.objectives import Bernoulli
+from harness.parts.optimizers import Optimizer
 
 BUCKETS = 4
 GOLDEN = 0.6180339887  # multiples of it fill the unit interval evenly
@@ -50,7 +50,7 @@ def rows(
     steps = lengths(x)
     assert steps is not None
     buckets, ends = Buckets(steps.cpu(), 1, training.buckets), steps.tolist()
-    key = random.keys([seed], "batches", device)
+    key = keyed.keys([seed], "batches", device)
     losses: list[Tensor] = []
 
     def row(recent: list[Tensor]) -> dict[str, float]:
@@ -63,7 +63,7 @@ def rows(
 
     for step in range(training.updates):
         if step % training.epoch == 0:
-            order = random.permutation(random.mix(key, step // training.epoch), len(x))
+            order = keyed.permutation(keyed.mix(key, step // training.epoch), len(x))
             chosen = buckets.batches(order, step // training.epoch).flatten().tolist()
         one = chosen[step % training.epoch]
         inputs, target = x[one : one + 1, : ends[one]], y[one : one + 1, : ends[one], :-1]

@@ -28,7 +28,7 @@ import torch
 
 from benchmarks import table
 from benchmarks.workers import device
-from harness import provenance
+from harness.ledger import provenance
 
 ROOT = Path(__file__).resolve().parent.parent
 ROWS = (
@@ -100,7 +100,15 @@ class Call:
 
 def tests(call: Call) -> None:
     """The tests of devices: a real one where there is one, else the simulated."""
-    words = [sys.executable, "-m", "pytest", "tests/test_device.py", "-q", "-p", "no:cacheprovider"]
+    words = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "tests/engine/test_device.py",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+    ]
     # settings of the project that name packages which are not needed here
     words += ["-o", "addopts=", "-o", "filterwarnings=ignore", "-k"]
     words += ["cuda" if device() == "cuda" else "simulated"]

@@ -23,7 +23,7 @@ from harness import (
 )
 from harness.claims import above, higher
 from harness.figures import intervals
-from harness.models import MLP
+from harness.parts.models import MLP
 
 
 def trial(t: Trial) -> Training:

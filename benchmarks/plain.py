@@ -14,10 +14,10 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks import chorales
-from harness import random
-from harness.data import load
-from harness.objectives import Bernoulli
-from harness.packs import Outcome, Training
+from harness.engine.packs import Outcome, Training
+from harness.parts import keyed
+from harness.parts.data import load
+from harness.parts.objectives import Bernoulli
 
 Numbers = dict[str, float]
 
@@ -50,7 +50,7 @@ def variants(rule: str) -> dict[str, dict[str, bool]]:
 
 def build(training: Training, seed: int, device: str) -> nn.Module:
     """The model with the weights that our side starts from."""
-    torch.manual_seed(random.torch_seed(seed, "init"))
+    torch.manual_seed(keyed.torch_seed(seed, "init"))
     return training.model().to(device)
 
 
@@ -137,7 +137,7 @@ def _classify(
     assert training.data is not None and training.batch_size is not None
     splits = load(training.data, device)
     x, y = splits.train
-    key = random.keys([seed], "batches", device)
+    key = keyed.keys([seed], "batches", device)
     every = training.every or training.epoch
     criterion = nn.CrossEntropyLoss()
     losses: list[Tensor] = []
@@ -156,7 +156,7 @@ def _classify(
     batches: tuple[Tensor, ...] = ()
     for step in range(training.updates):
         if step % training.epoch == 0:
-            order = random.permutation(random.mix(key, step // training.epoch), len(x))[0]
+            order = keyed.permutation(keyed.mix(key, step // training.epoch), len(x))[0]
             batches = torch.split(order, training.batch_size)
         batch = batches[step % training.epoch]
         peer.zero_grad()

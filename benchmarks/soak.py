@@ -22,7 +22,7 @@ STUDY = '''
 from functools import partial
 
 from harness import Budget, Float, Metric, Optimizer, Study, Training, Trial
-from harness.models import Descent
+from harness.parts.models import Descent
 
 
 def trial(t: Trial) -> Training:
@@ -70,8 +70,9 @@ def measure(trials: int, pack_size: int | None) -> tuple[list[tuple[int, float]]
     Returns:
         Memory as trials ended; wall and processor seconds from the first trial to the last record.
     """
-    from harness import catalog, run
-    from harness.progress import Meter
+    from harness import execution
+    from harness.execution.progress import Meter
+    from harness.study import catalog
 
     root = Path.cwd()
     for name in ("studies", "reports"):
@@ -92,8 +93,8 @@ def measure(trials: int, pack_size: int | None) -> tuple[list[tuple[int, float]]
     Meter.__enter__, Meter.add = entered, counted  # type: ignore[method-assign]
     source = catalog.find("soak")
     console = Console()
-    with run.Stop() as stop:
-        results, recorder = run.execute(
+    with execution.Stop() as stop:
+        results, recorder = execution.execute(
             catalog.load(source), source, "default", root, console, stop, pack_size=pack_size
         )
     wall, work = (now - then for now, then in zip((time.perf_counter(), time.process_time()), began[0], strict=True))  # fmt: skip

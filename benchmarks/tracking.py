@@ -38,7 +38,7 @@ STUDY = '''
 from functools import partial
 
 from harness import Budget, Float, Metric, Optimizer, Study, Training, Trial
-from harness.models import Descent
+from harness.parts.models import Descent
 
 METRICS = ("loss", "x", "y", "gap", "steps_to_target")
 
@@ -93,10 +93,10 @@ def project(trials: int) -> Iterator[Path]:
 
 def feed(uri: str, trials: int) -> Fed:
     """Record so many trials into a store, "" for a SQLite file, and see that all are there."""
-    from harness import catalog
-    from harness.ledger import Ledger
-    from harness.packs import Outcome
-    from harness.plan import Plan
+    from harness.engine.packs import Outcome
+    from harness.ledger import Ledger, Recorder
+    from harness.plan.plan import Plan
+    from harness.study import catalog
 
     rng = random.Random(0)
     with project(trials) as root:
@@ -110,7 +110,7 @@ def feed(uri: str, trials: int) -> Fed:
         ]
         ledger = Ledger(root, uri or f"sqlite:///{root / 'mlflow.db'}")
         info = {"commit": "none", "plan": str(rng), "provenance": {}}
-        recorder = ledger.start(study, source, "default", info, True, print)
+        recorder = Recorder(ledger, study, source, "default", info, True, print)
         wall, work = time.perf_counter(), time.process_time()
         for start in range(0, trials, PACK):
             part = slice(start, start + PACK)

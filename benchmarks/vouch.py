@@ -18,11 +18,12 @@ from torch.nn import functional as F
 
 import harness
 from benchmarks.kinds import KINDS
-from harness import Data, Optimizer, Training, random
-from harness.buckets import parts
-from harness.data import Splits, load
-from harness.fusing import Dropout, begin, build, drawing, sow
-from harness.packs import EVAL_ROWS
+from harness import Data, Optimizer, Training
+from harness.engine.buckets import parts
+from harness.engine.fusing import Dropout, begin, build, drawing, sow
+from harness.engine.packs import EVAL_ROWS
+from harness.parts import keyed
+from harness.parts.data import Splits, load
 
 DATA, SIZE, EPOCHS = Data("digits", 120), 20, 3
 RATES = (0.02, 0.05, 0.1)
@@ -49,16 +50,16 @@ def losses(model: Callable[[], nn.Module], rate: float, seed: int, why: str) -> 
         peer = torch.optim.SGD(trained, lr=rate, momentum=MOMENTUM, weight_decay=DECAY)
         splits, found = load(DATA), []
         x, y = splits.train
-        keys = {stream: random.keys([seed], stream) for stream in ("batches", "mask")}
+        keys = {stream: keyed.keys([seed], stream) for stream in ("batches", "mask")}
         step, epoch = 0, len(x) // SIZE
         for number in range(EPOCHS):
-            order = random.permutation(random.mix(keys["batches"], number), len(x))[0]
+            order = keyed.permutation(keyed.mix(keys["batches"], number), len(x))[0]
             for batch in order.split(SIZE)[:epoch]:
                 for child in module.modules():
                     if isinstance(child, Dropout):
-                        child.key.copy_(random.mix(keys["mask"], step)[0])
+                        child.key.copy_(keyed.mix(keys["mask"], step)[0])
                 peer.zero_grad()
-                sow(random.torch_seed(seed, "mask") ^ (2 * step))
+                sow(keyed.torch_seed(seed, "mask") ^ (2 * step))
                 out = begin(module.train())(x[batch])
                 F.cross_entropy(out.float(), y[batch]).backward()
                 if step % epoch == 0:  # a row is measured between an update's two halves
@@ -76,7 +77,7 @@ def _scored(module: nn.Module, splits: Splits, seed: int, step: int, why: str) -
         for x, y in (splits.valid, splits.test):
             total = 0.0
             for rows, _ in parts(x, EVAL_ROWS["alone" if why else "cpu"]):
-                sow(random.torch_seed(seed, "mask") ^ (2 * step + 1))
+                sow(keyed.torch_seed(seed, "mask") ^ (2 * step + 1))
                 out = begin(module)(x[rows].clone()).float()
                 total += float(F.cross_entropy(out, y[rows])) * (len(out) / len(x))
             found.append(total)

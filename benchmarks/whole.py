@@ -28,7 +28,7 @@ import torch
 from benchmarks import plain
 from benchmarks.workers import count, device
 from benchmarks.works import mlp_at
-from harness.run.cluster import packs_a_gpu
+from harness.execution.cluster import packs_a_gpu
 
 TRIALS = 256
 SIDES = ("ours", "ray", "optuna-threads", "optuna-processes")
@@ -103,7 +103,11 @@ def _check(uri: str, experiment: str, trials: int, parents: int) -> None:
     client = MlflowClient(tracking_uri=uri)
     found = client.get_experiment_by_name(experiment)
     runs = list(client.search_runs([found.experiment_id], max_results=2000))
-    whole = [run for run in runs if {"lr"} <= set(run.data.params) and _has(run.data.metrics)]
+    whole = [
+        execution
+        for execution in runs
+        if {"lr"} <= set(execution.data.params) and _has(execution.data.metrics)
+    ]
     if len(whole) != trials or len(runs) != trials + parents:
         raise RuntimeError(f"{len(whole)} whole runs of {len(runs)}; expected {trials}")
 
@@ -114,10 +118,10 @@ def _has(metrics: dict[str, float]) -> bool:
 
 def _anew() -> None:
     """Start Ray as `harness run` does, and wait until its processes, workers too, have begun."""
-    from harness import run
+    from harness import execution
 
-    run.stop_ray()
-    run.start_ray()
+    execution.stop_ray()
+    execution.start_ray()
     me, spent, rests = psutil.Process(), 0.0, 0
     while rests < RESTS:
         time.sleep(0.5)
@@ -132,8 +136,9 @@ def _anew() -> None:
 def ours(trials: int, repeats: int, best: str) -> tuple[list[float], str]:
     from rich.console import Console
 
-    from harness import catalog, run
-    from harness.run import whole as running
+    from harness import execution
+    from harness.execution import run as running
+    from harness.study import catalog
 
     root = Path.cwd()
     for name in ("studies", "reports"):
@@ -147,14 +152,16 @@ def ours(trials: int, repeats: int, best: str) -> tuple[list[float], str]:
         _anew()
         study = catalog.load(source)
         started = time.perf_counter()
-        with run.Stop() as ending:
-            results, recorder = run.execute(study, source, scale, root, quiet, ending, fresh=True)
+        with execution.Stop() as ending:
+            results, recorder = execution.execute(
+                study, source, scale, root, quiet, ending, fresh=True
+            )
         recorder.end("FINISHED")
         seconds.append(time.perf_counter() - started)
         frame, planned = results.frame, study.budget(scale).draws
         if set(frame["status"]) != {"finished"} or frame["trial"].nunique() != planned:
             raise RuntimeError("some trials did not finish")
-    run.stop_ray()
+    execution.stop_ray()
     _check(f"sqlite:///{root / 'mlflow.db'}", "bench", repeats * trials + 2, repeats + 1)
     return seconds[1:], "Ray and MLflow's SQLite store as `harness run` uses them, a fresh run"
 
@@ -163,8 +170,8 @@ def ours(trials: int, repeats: int, best: str) -> tuple[list[float], str]:
 
 
 def ray(trials: int, repeats: int, best: str) -> tuple[list[float], str]:
-    from harness.run import start_ray, stop_ray
-    from harness.run.cluster import one_environment
+    from harness.execution import start_ray, stop_ray
+    from harness.execution.cluster import one_environment
 
     start_ray()
     one_environment()  # its actors, too, take the workers that are ready
@@ -275,8 +282,8 @@ def _parent(uri: str) -> str:
 
     mlflow.set_tracking_uri(uri)
     mlflow.set_experiment("bench")
-    with mlflow.start_run(run_name="bench") as run:
-        return str(run.info.run_id)
+    with mlflow.start_run(run_name="bench") as execution:
+        return str(execution.info.run_id)
 
 
 def optuna_threads(trials: int, repeats: int, best: str) -> tuple[list[float], str]:
@@ -325,8 +332,8 @@ def optuna_processes(trials: int, repeats: int, best: str) -> tuple[list[float],
 
 def main() -> None:
     side, trials, repeats, best = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
-    run = dict(zip(SIDES, (ours, ray, optuna_threads, optuna_processes), strict=True))[side]
-    seconds, settings = run(trials, repeats, best)
+    execution = dict(zip(SIDES, (ours, ray, optuna_threads, optuna_processes), strict=True))[side]
+    seconds, settings = execution(trials, repeats, best)
     print(json.dumps({"seconds": seconds, "trials": trials, "settings": settings}))
 
 

@@ -13,9 +13,9 @@ import torch
 
 from benchmarks import plain
 from benchmarks.works import Work, works
-from harness.data import load
-from harness.machine import settle
-from harness.packs import CAPTURED, Outcome, train
+from harness.engine.packs import CAPTURED, Outcome, train
+from harness.engine.process import settle
+from harness.parts.data import load
 
 _here: dict[str, Any] = {}  # what a worker process was told when it started
 

@@ -11,12 +11,11 @@ from torch import nn
 from benchmarks.chorales import search
 from benchmarks.kinds import Kernel
 from benchmarks.models import CNN, Encoder, PeepholeLSTM, Signals
-from harness.data import Data, at_hand
-from harness.models import MLP, Descent
-from harness.optimizers import Optimizer
-from harness.packs import Training
-from harness.probes import Position
-from harness.surfaces import SURFACES
+from harness.engine.packs import Training
+from harness.parts.data import Data, at_hand
+from harness.parts.models import MLP, SURFACES, Descent
+from harness.parts.optimizers import Optimizer
+from harness.parts.probes import Position
 
 RULES = (
     "sgd", "momentum", "nesterov", "adagrad", "adadelta", "rmsprop", "adam", "adamw", "adamax",

@@ -23,18 +23,18 @@ EXPORTS = {
     "Published": "harness.study",
     "Study": "harness.study",
     "Trial": "harness.study",
-    "Data": "harness.data",
-    "at_hand": "harness.data",
-    "Optimizer": "harness.optimizers",
-    "Stop": "harness.packs",
-    "Training": "harness.packs",
-    "train": "harness.packs",
+    "Data": "harness.parts.data",
+    "at_hand": "harness.parts.data",
+    "Optimizer": "harness.parts.optimizers",
+    "Stop": "harness.engine.packs",
+    "Training": "harness.engine.packs",
+    "train": "harness.engine.packs",
 }
 
 if TYPE_CHECKING:
-    from harness.data import Data, at_hand
-    from harness.optimizers import Optimizer
-    from harness.packs import Stop, Training, train
+    from harness.engine.packs import Stop, Training, train
+    from harness.parts.data import Data, at_hand
+    from harness.parts.optimizers import Optimizer
     from harness.study import (
         Arm,
         Budget,

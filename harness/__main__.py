@@ -1,4 +1,4 @@
-"""The command as a process of its own: `harness`, or `python -m harness`. Layer 6."""
+"""The command as a process of its own: `harness`, or `python -m harness`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def console() -> None:
     without what was to be done then.
     """
     try:
-        from harness.cli import INTERRUPTED, main
+        from harness.app.cli import INTERRUPTED, main
     except KeyboardInterrupt:
         print("interrupted; the same command continues", file=sys.stderr, flush=True)
         os._exit(130)

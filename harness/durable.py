@@ -1,4 +1,4 @@
-"""Files that are whole or not there, and on the disk when a call returns. Layer 2."""
+"""Files that are whole or not there, and on the disk when a call returns."""
 
 from __future__ import annotations
 

@@ -42,12 +42,11 @@ from harness import (
     Study,
     Training,
     Trial,
-    stats,
 )
-from harness.claims import above, below, equivalent, everywhere, higher
+from harness.claims import above, below, equivalent, everywhere, higher, stats
 from harness.figures import across, curves, custom, final, heat, layers, panels, sensitivity
-from harness.models import MLP
-from harness.probes import (
+from harness.parts.models import MLP
+from harness.parts.probes import (
     Activations,
     Backpropagated,
     Every,
@@ -55,7 +54,7 @@ from harness.probes import (
     Jacobians,
     RecordTo,
 )
-from harness.schedules import Constant, Cosine, WarmUp
+from harness.parts.schedules import Constant, Cosine, WarmUp
 from harness.study import Published
 
 READ = "read in the paper"

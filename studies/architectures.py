@@ -25,12 +25,12 @@ import pandas as pd
 from scipy.stats import rankdata
 
 from harness import Budget, Claim, Data, Metric, Optimizer, Study, Training, Trial
-from harness.architectures import HYPERPARAMETERS, SPACES, Architecture
 from harness.claims import rows_for, statistic
-from harness.convnets import ConvNet
-from harness.data import train_size
 from harness.figures import COLOURS, cells, custom, final, panels, space, words
-from harness.probes import Kept
+from harness.nas.network import ConvNet
+from harness.nas.space import HYPERPARAMETERS, SPACES, Architecture
+from harness.parts.data import train_size
+from harness.parts.probes import Kept
 
 REFERENCE = "reference"
 NAMES = {scale: tuple(a.name for a in space.architectures) for scale, space in SPACES.items()}

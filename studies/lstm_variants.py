@@ -56,7 +56,6 @@ from harness import (
     Trial,
     at_hand,
 )
-from harness.cells import CELLS, VARIANTS, Recurrent
 from harness.claims import (
     best_draws_equivalent,
     best_draws_higher,
@@ -74,7 +73,8 @@ from harness.claims import (
     slower,
 )
 from harness.figures import boxes, marginals, scatter, sensitivity, shares
-from harness.objectives import Bernoulli
+from harness.parts.models import CELLS, VARIANTS, Recurrent
+from harness.parts.objectives import Bernoulli
 
 # Trials of a range of widths share a program that is as wide as the widest of them.
 PROGRAMS = (40, 64, 96, 128, 160, 200)

@@ -6,7 +6,7 @@ test accuracy between the best network of the space and the one that a search ha
 the table's seeds. A search sees the validation accuracy of one training, drawn at random from them.
 
 - The `whole` space, every architecture at the reference training setting: Optuna's samplers and ten
-  lines each of the rest (`harness/strategies/`). Those that learn from scores begin with the same
+  lines each of the rest (`harness/nas/strategies/`). Those that learn from scores begin with the same
   number of random trainings, counted as all others are.
 - The `subset` that was trained at every setting, architectures alone, and `joint`, with learning
   rate, weight decay and batch size (AutoCTS+). Both are judged against the best of all pairs.
@@ -20,7 +20,7 @@ the table's seeds. A search sees the validation accuracy of one training, drawn 
 Departures from the sources: a space of small networks on digits at the default scale, where half a
 point is about two test images. Populations of 20, as there are 150 trainings. The comparator is made
 small: two graph convolutions, 32 wide, ranked against 32 random opponents in place of a tournament.
-What differs of the differentiable search is said in `harness/relaxation.py`.
+What differs of the differentiable search is said in `harness/nas/darts.py`.
 
 Margins were fixed before the table was trained.
 
@@ -47,15 +47,15 @@ from harness import (
     Training,
     Trial,
 )
-from harness.architectures import HYPERPARAMETERS, SPACES
 from harness.claims import above, below, every, higher, lower
-from harness.convnets import ConvNet
-from harness.data import at_hand
 from harness.figures import blank, curves, custom, intervals, panels
-from harness.relaxation import cost, relaxed
-from harness.strategies import STRATEGIES, regressor
-from harness.strategies.regression import codes
-from harness.tabular import METRICS, REFERENCE, JointSpace, Scores, joint, read, search
+from harness.nas.darts import cost, relaxed
+from harness.nas.network import ConvNet
+from harness.nas.space import HYPERPARAMETERS, SPACES
+from harness.nas.strategies import STRATEGIES, regressor
+from harness.nas.strategies.regression import codes
+from harness.nas.table import METRICS, REFERENCE, JointSpace, Scores, joint, read, search
+from harness.parts.data import at_hand
 
 TOP = 10
 

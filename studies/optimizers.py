@@ -5,7 +5,7 @@ the surfaces as animations with hand-picked learning rates; here every optimizer
 same number of draws on every task before it is compared, over seeds that jitter the start.
 
 Departures from the sources: the decks' figures name neither surfaces, starts nor rates, so starts
-and minima are those of public galleries of test functions (see harness/surfaces.py); RMSProp's
+and minima are those of public galleries of test functions (see harness/parts/models/surfaces.py); RMSProp's
 decay is Hinton's 0.9. At the paper scale the digits are MNIST and the network is Adam's 2x1000.
 """
 
@@ -14,7 +14,18 @@ from functools import partial
 import numpy as np
 import pandas as pd
 
-from harness import Arm, Budget, Claim, Data, Float, Metric, Optimizer, Study, Training, Trial
+from harness import (
+    Arm,
+    Budget,
+    Claim,
+    Data,
+    Float,
+    Metric,
+    Optimizer,
+    Study,
+    Training,
+    Trial,
+)
 from harness.claims import (
     above,
     below,
@@ -27,9 +38,8 @@ from harness.claims import (
     statistic,
 )
 from harness.figures import curves, intervals, sensitivity, trajectories
-from harness.models import MLP, Descent
-from harness.probes import EffectiveRate, Gap, Position, RecordTo, StepsTo
-from harness.surfaces import SURFACES
+from harness.parts.models import MLP, SURFACES, Descent
+from harness.parts.probes import EffectiveRate, Gap, Position, RecordTo, StepsTo
 
 TASKS = (*SURFACES, "digits")
 ADAPTIVE = ("adagrad", "rmsprop", "adam", "adamax", "nadam", "adamw")

@@ -53,7 +53,6 @@ from harness import (
     Training,
     Trial,
 )
-from harness.augment import Augment
 from harness.claims import (
     below,
     equivalent,
@@ -65,9 +64,10 @@ from harness.claims import (
     statistic,
 )
 from harness.figures import across, curves, heat, intervals, scatter, sensitivity
-from harness.generalization import Calibration, Errors, MaskAverage, Weights
-from harness.objectives import CrossEntropy
-from harness.schedules import Cosine
+from harness.parts.augment import Augment
+from harness.parts.objectives import CrossEntropy
+from harness.parts.probes.generalization import Calibration, Errors, MaskAverage, Weights
+from harness.parts.schedules import Cosine
 
 MIDDLE = {"size": 500, "width": 1}  # the one size of figure 10 that digits can double, too
 TUNED_ON = 1_000_000  # the number of the training set that every draw of the tune phase shares

@@ -18,7 +18,7 @@ import hypothesis
 import pytest
 import torch
 
-from harness import data
+from harness.parts import data
 
 hypothesis.settings.register_profile("long", deadline=None)
 
@@ -34,8 +34,8 @@ from functools import partial
 from harness import Arm, Budget, Claim, Float, Metric, Optimizer, Study, Training, Trial
 from harness.claims import ratio_below
 from harness.figures import intervals
-from harness.models import Descent
-from harness.probes import StepsTo
+from harness.parts.models import Descent
+from harness.parts.probes import StepsTo
 
 
 def trial(t: Trial) -> Training:
@@ -87,7 +87,7 @@ def apart(*words: str, **env: str) -> subprocess.CompletedProcess[str]:
 
 def harness(*words: str, **env: str) -> subprocess.CompletedProcess[str]:
     """The same in this process, which saves seconds of imports; not for Ray."""
-    from harness.cli import main
+    from harness.app.cli import main
 
     out, err = io.StringIO(), io.StringIO()
     with (

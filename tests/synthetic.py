@@ -21,7 +21,7 @@ from harness.claims import (
     ratio_above,
     ratio_below,
 )
-from harness.results import Results
+from harness.ledger.results import Results
 from harness.study import Arm, Budget, Claim, Float, Metric, Published, Study
 
 TUNED = (

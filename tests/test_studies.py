@@ -11,11 +11,13 @@ import pandas as pd
 import pytest
 import torch
 
-from harness import catalog, data, figures, rows
+from harness import figures
 from harness.claims import LEVEL, compound, draws, judge
-from harness.plan import Packer, Plan
-from harness.study import FINAL_SEEDS, Source, Study
-from harness.work import run_pack
+from harness.engine.work import run_pack
+from harness.ledger import rows
+from harness.parts import data
+from harness.plan.plan import Packer, Plan
+from harness.study import FINAL_SEEDS, Source, Study, catalog
 
 matplotlib.use("Agg")
 

@@ -1,4 +1,4 @@
-"""Checks that turn a claim and a frame of rows into a verdict. Layer 4.
+"""Checks that turn a claim and a frame of rows into a verdict.
 
 A check is a frozen value: which metric, of which arm, where, against what margin. `judge` applies
 all checks of a study to its frame, corrects over them (Holm) and returns one `Verdict` a claim.
@@ -14,6 +14,8 @@ unit), gives a diverged trial its metric's worst score, and leaves out failed tr
     times         a check of how long trials of the search took
     judge         from a study and its frame to verdicts
     registration  what was claimed, and when, relative to the rows
+
+May import `ledger` and what lies before it.
 """
 
 from harness.claims.checks import Check, Difference, Level, Ratio

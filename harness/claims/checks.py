@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from harness import stats
+from harness.claims import stats
 from harness.claims.reading import enough, place, rows_for, values
 from harness.claims.verdicts import At, Direction, Evidence
 from harness.study import InvalidStudy, Study

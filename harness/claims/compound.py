@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from harness import stats
+from harness.claims import stats
 from harness.claims.checks import Check, Place, alike
 from harness.claims.reading import final_values
 from harness.claims.verdicts import MIN_SEEDS, Evidence, Missing

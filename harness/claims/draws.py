@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from harness import stats
+from harness.claims import stats
 from harness.claims.checks import Check, Difference, Place, unbounded
 from harness.claims.reading import place, rows_of, values
 from harness.claims.verdicts import MIN_SEEDS, Evidence, Missing
 from harness.study import InvalidStudy, Study
 
 if TYPE_CHECKING:
-    from harness.importance import Importance
+    from harness.claims.importance import Importance
 
 RESAMPLES = 99  # of trials, for the uncertainty of shares and marginals
 FEW_TRIALS = 20  # fewer say nothing about a correlation or a share
@@ -380,7 +380,7 @@ def _fanova(
     columns: tuple[tuple[Any, ...], ...],
     objective: tuple[float, ...],
 ) -> Importance:
-    from harness import importance  # it takes a second to import
+    from harness.claims import importance  # it takes a second to import
 
     drawn = dict(space)
     trials = pd.DataFrame(dict(zip(drawn, columns, strict=True)))

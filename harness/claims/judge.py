@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from harness import stats
+from harness.claims import stats
 from harness.claims.compound import shown
 from harness.claims.verdicts import LEVEL, Evidence, Missing, Outcome, Verdict
 from harness.study import Claim, Study, is_level

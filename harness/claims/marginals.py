@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from harness import stats
-from harness.claims import draws
+from harness.claims import draws, stats
 from harness.claims.checks import Check
 from harness.claims.draws import FEW_TRIALS, drawn, planted_draws
 from harness.claims.reading import place, rows_of, values
@@ -19,7 +18,7 @@ from harness.claims.verdicts import Evidence, Missing
 from harness.study import InvalidStudy, Study
 
 if TYPE_CHECKING:
-    from harness.importance import Marginal
+    from harness.claims.importance import Marginal
 
 Wanted = tuple[tuple[str, tuple[tuple[str, tuple[float, float]], ...]], ...]
 
@@ -69,7 +68,7 @@ def _marginals(
     objective: tuple[float, ...],
     wanted: Wanted,
 ) -> list[Marginal]:
-    from harness import importance  # it takes a second to import
+    from harness.claims import importance  # it takes a second to import
 
     trials = pd.DataFrame(dict(zip(dict(space), columns, strict=True)))
     generator = np.random.default_rng(0)

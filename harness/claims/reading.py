@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from harness.claims.verdicts import MIN_SEEDS, At, Missing
-from harness.results import at as at_
+from harness.ledger.results import at as at_
 from harness.study import Study
 
 

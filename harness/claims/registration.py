@@ -14,9 +14,8 @@ from collections.abc import Mapping, Sequence
 from types import CodeType
 from typing import Any
 
-from harness import fingerprint
 from harness.claims.verdicts import LEVEL
-from harness.study import Claim, Source, Study
+from harness.study import Claim, Source, Study, fingerprint
 
 Entry = Mapping[str, Any]
 

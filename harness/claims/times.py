@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from harness import stats
+from harness.claims import stats
 from harness.claims.checks import Check, Place
 from harness.claims.draws import drawn, planted_draws
 from harness.claims.reading import rows_of

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from harness import stats
+from harness.claims import stats
 from harness.study import Published
 
 LEVEL = 0.05  # family-wise, over a study's claims and over the looks taken at them

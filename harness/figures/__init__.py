@@ -1,4 +1,4 @@
-"""Figures of a study: frozen specs that draw a frame. Layer 4, the only importer of seaborn.
+"""Figures of a study: frozen specs that draw a frame.
 
 A study lists specs; the report calls ``spec.draw(study, frame)`` and `svg`.
 
@@ -24,18 +24,19 @@ draws an empty frame too, and shows what is not a number (diverged, never reache
 edge instead of leaving it out.
 
 matplotlib and seaborn are imported where they are used, so that study files stay light.
+
+May import `claims` and what lies before it.
 """
 
 from harness.figures.axes import words
 from harness.figures.base import Figure_, custom
-from harness.figures.cells import cells, space
 from harness.figures.depth import layers
 from harness.figures.dots import intervals
 from harness.figures.export import standalone, svg
 from harness.figures.factors import across, heat
+from harness.figures.networks import cells, space
 from harness.figures.nuisances import sensitivity
 from harness.figures.paths import trajectories
-from harness.figures.rows import final
 from harness.figures.searches import marginals, shares
 from harness.figures.steps import curves
 from harness.figures.theme import (
@@ -51,6 +52,7 @@ from harness.figures.theme import (
     style,
 )
 from harness.figures.trials import boxes, scatter
+from harness.figures.values import final
 
 __all__ = [
     "COLOURS", "INK", "PAPER", "Figure_", "across", "blank", "boxes", "cells", "curves", "custom", "dashes",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from harness.figures.theme import blank, palette, style
-from harness.results import at
+from harness.ledger.results import at
 from harness.study import PHASES, InvalidStudy, Study
 
 if TYPE_CHECKING:

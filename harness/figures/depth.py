@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from harness import stats
+from harness.claims import stats
 from harness.figures.axes import Label, edge, end_labels, legend, limits, numbers, outer, words
 from harness.figures.base import Figure_, as_tuple, pairs
 from harness.figures.theme import INK, At, blank, dashes, palette, panels

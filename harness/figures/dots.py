@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from harness import stats
+from harness.claims import stats
 from harness.figures.axes import edge, limits, numbers, within, words
 from harness.figures.base import Figure_, as_tuple, pairs
-from harness.figures.rows import final
 from harness.figures.theme import PAPER, blank, palette, panels
+from harness.figures.values import final
 from harness.study import Study
 
 if TYPE_CHECKING:

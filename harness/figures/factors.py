@@ -23,9 +23,9 @@ from harness.figures.axes import (
     words,
 )
 from harness.figures.base import Figure_, as_tuple, as_word, pairs
-from harness.figures.rows import centres, final
 from harness.figures.theme import INK, PAPER, WIDTH, At, blank, dashes, palette, panels
-from harness.results import at
+from harness.figures.values import centres, final
+from harness.ledger.results import at
 from harness.study import InvalidStudy, Metric, Study
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ import pandas as pd
 
 from harness.figures.axes import floor_of, limits, numbers, outer, words
 from harness.figures.base import Figure_, as_tuple, pairs
-from harness.figures.rows import final
 from harness.figures.theme import INK, blank, palette, panels
+from harness.figures.values import final
 from harness.study import Metric, Study
 
 if TYPE_CHECKING:

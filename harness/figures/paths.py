@@ -12,7 +12,7 @@ import pandas as pd
 from harness.figures.axes import legend
 from harness.figures.base import Figure_, as_tuple, pairs
 from harness.figures.theme import INK, PAPER, blank, dashes, palette, panels
-from harness.results import at
+from harness.ledger.results import at
 from harness.study import InvalidStudy, Study
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ class Trajectories(Figure_):
         return ("x", "y")
 
     def validate(self, study: Study) -> None:
-        from harness.surfaces import SURFACES
+        from harness.parts.models.surfaces import SURFACES
 
         super().validate(study)
         self._allow("metric", ("x", "y"), study.metrics)
@@ -41,7 +41,7 @@ class Trajectories(Figure_):
             )
 
     def _draw(self, study: Study, rows: pd.DataFrame) -> Figure:
-        from harness.surfaces import SURFACES
+        from harness.parts.models.surfaces import SURFACES
 
         factor = self.facet(study)
         rows = rows[(rows["phase"] == "confirm") & rows["x"].notna() & rows["y"].notna()]

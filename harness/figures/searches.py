@@ -11,8 +11,8 @@ import pandas as pd
 
 from harness.figures.axes import limits, numbers, outer, words
 from harness.figures.base import Figure_, pairs
-from harness.figures.rows import final
 from harness.figures.theme import COLOURS, INK, PAPER, blank, palette, panels
+from harness.figures.values import final
 from harness.study import BadInput, InvalidStudy, Metric, Study
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class Marginals(_Search):
     """Predicted performance along each hyperparameter (Greff et al. 2015, figure 4)."""
 
     def _draw(self, study: Study, rows: pd.DataFrame) -> Figure:
-        from harness import importance  # it takes a second to import
+        from harness.claims import importance  # it takes a second to import
 
         trials, objective = self._trials(study, rows)
         space = self._space(study)
@@ -95,7 +95,7 @@ class Shares(_Search):
     """What the outcome owes to each hyperparameter and each pair, by two methods."""
 
     def _draw(self, study: Study, rows: pd.DataFrame) -> Figure:
-        from harness import importance
+        from harness.claims import importance
 
         trials, objective = self._trials(study, rows)
         space, better = self._space(study), study.metrics[self.metric].better or "low"

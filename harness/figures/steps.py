@@ -11,8 +11,8 @@ import pandas as pd
 
 from harness.figures.axes import end_labels, floor_of, legend, limits, numbers, outer, words
 from harness.figures.base import Figure_, as_tuple, pairs
-from harness.figures.rows import band_of
 from harness.figures.theme import blank, dashes, palette, panels
+from harness.figures.values import band_of
 from harness.study import Metric, Study
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""Where runs and rows are kept: MLflow. Layer 4, and its only importer.
+"""What was measured: rows, results, provenance, and MLflow, where runs are kept.
 
 One experiment a study, one parent run a study run, one child run a trial. A single thread writes,
 so that training never waits for the tracking store. A pack's rows are first one parquet file in a
@@ -6,15 +6,25 @@ spool on this machine's disk, then an artifact of the parent, and then its trial
 what a later run continues from are those files, and a child that is missing beside them is written
 then.
 
-`store` opens a tracking store and reads it, `recorder` writes one run, `children` makes the child
-runs, `permanent` tells errors that no waiting mends from outages, `lease` keeps a server to one run
-of a study.
+    rows        from outcomes to the tidy frame, and back
+    results     one value that holds everything a report is made from
+    provenance  what a run was made with: code, packages, machine
+    store       opens a tracking store and reads it
+    recorder    writes one run
+    children    makes the child runs, over `wire` where a server keeps them
+    permanent   tells errors that no waiting mends from outages
+    lease       keeps a server to one run of a study
+    names       what a parent run keeps
+
+May import `plan` and what lies before it.
 """
 
 from __future__ import annotations
 
+import importlib
 import logging
 import os
+from typing import TYPE_CHECKING, Any
 
 # Before MLflow is imported: it reads these once.
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
@@ -25,9 +35,19 @@ os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
 
-from harness.ledger.children import HISTORY
-from harness.ledger.recorder import Recorder
-from harness.ledger.store import Ledger, default_artifacts, default_uri
+if TYPE_CHECKING:
+    from harness.ledger.children import HISTORY
+    from harness.ledger.recorder import Recorder
+    from harness.ledger.store import Ledger, default_artifacts, default_uri
+
+# The module that each name lives in: MLflow takes seconds to import, and frames need none of it.
+HOMES = {
+    "HISTORY": "children",
+    "Ledger": "store",
+    "Recorder": "recorder",
+    "default_artifacts": "store",
+    "default_uri": "store",
+}
 
 for _name in ("mlflow", "alembic"):
     logging.getLogger(_name).setLevel(logging.WARNING)
@@ -36,3 +56,9 @@ logging.getLogger("mlflow.store.db.utils").setLevel(
 )  # a locked store is told by us
 
 __all__ = ["HISTORY", "Ledger", "Recorder", "default_artifacts", "default_uri"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in HOMES:
+        return getattr(importlib.import_module(f"harness.ledger.{HOMES[name]}"), name)
+    raise AttributeError(f"module 'harness.ledger' has no attribute {name!r}")

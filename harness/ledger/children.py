@@ -27,9 +27,9 @@ from mlflow.tracking import MlflowClient
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
-from harness import rows
+from harness.engine.packs import Outcome
+from harness.ledger import rows
 from harness.ledger.wire import AT_ONCE, Wire
-from harness.packs import Outcome
 from harness.study import Trial
 
 # Points a metric of a child run (the contract allows 100); a tuning draw is rarely looked at.

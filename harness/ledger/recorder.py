@@ -15,26 +15,22 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 from mlflow.entities import Metric, RunTag
 from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
-from harness import durable, rows
+from harness import durable
+from harness.engine.packs import Outcome
+from harness.ledger import rows
 from harness.ledger.children import Child, insert, send
+from harness.ledger.names import CLAIMS, INFO, one_line
 from harness.ledger.permanent import permanent
-from harness.packs import Outcome
-from harness.study import Study, Trial, Unfinished
+from harness.ledger.store import Ledger
+from harness.study import Source, Study, Trial, Unfinished
 
-if TYPE_CHECKING:
-    from harness.ledger.store import Ledger
-
-CLAIMS = "claims.json"  # artifact of a parent run: what was claimed before its trials
-INFO = "info.json"  # what the run knows of itself
-SOURCE = "study.py"  # the study file that was run
-BESIDE = "beside.json"  # the modules beside it that it imports: paths and texts
 NOTE_LENGTH = 8000
 
 # What a store meets us with that is away, locked or full, or that refuses what it is given (see
@@ -42,17 +38,6 @@ NOTE_LENGTH = 8000
 AWAY = (OSError, MlflowException, SQLAlchemyError, sqlite3.Error)
 TOGETHER = 256  # trials of several small packs that are recorded together
 FIRST_DELAY, LONGEST_DELAY = 0.5, 10.0  # seconds between attempts
-
-
-def one_line(error: BaseException) -> str:
-    """An error's first line, or its kind where it says nothing.
-
-    MLflow repeats address and retries of a server that cannot be reached, over half a page.
-    """
-    if isinstance(error, MlflowException) and isinstance(error.__context__, OSError):
-        return f"no answer ({type(error.__context__).__name__})"
-    lines = str(error).strip().splitlines()
-    return lines[0][:300] if lines else type(error).__name__
 
 
 class Refused(Unfinished):
@@ -84,28 +69,37 @@ class Recorder:
 
     Args:
         ledger: The store.
-        study: Whose run it is.
+        study, source, scale: What is run; the text is kept as an artifact.
+        info: What is known of the run, `plan` above all.
+        fresh: Begin a new run, even where there is one of the same plan.
+        say: Where to tell a user that the store is away, or is back.
+
+    Attributes:
         experiment, run_id: MLflow's ids.
         continued: Whether the run was there before.
-        say: Where to tell a user that the store is away, or is back.
+
+    Raises:
+        BadInput: another process runs the study into the same server.
     """
 
     patience = 60.0  # seconds without progress after which a finished study ends without the store
 
     def __init__(
-        self, ledger: Ledger, study: Study, experiment: str, run_id: str, continued: bool,
-        say: Callable[[str], object],
+        self, ledger: Ledger, study: Study, source: Source, scale: str, info: Mapping[str, Any],
+        fresh: bool, say: Callable[[str], object] = lambda text: None,
     ) -> None:  # fmt: skip
         self.ledger, self.study, self.say = ledger, study, say
-        self.experiment, self.run_id = experiment, run_id
-        self.continued = continued
-        self.spool = ledger.spool(study.name) / run_id
+        self.experiment, self.run_id, self.continued = ledger.open_run(
+            study, source, scale, info, fresh
+        )
+        self.spool = ledger.spool(study.name) / self.run_id
         self.frames: list[pd.DataFrame] = []
         self.run_ids: dict[str, str] = {}
         self.packs: set[str] = set()  # names of the pack files that `frame` covers
-        if continued:
-            self.run_ids = ledger.children(experiment, run_id, remove=("RUNNING", "FAILED"))
-            self.packs = {name.rpartition("/")[2] for name in ledger.packs_of(run_id)}
+        if self.continued:
+            cut = ("RUNNING", "FAILED")
+            self.run_ids = ledger.children(self.experiment, self.run_id, remove=cut)
+            self.packs = {name.rpartition("/")[2] for name in ledger.packs_of(self.run_id)}
         self.error: Exception | None = None  # a fault of ours, or `Refused`
         self._trouble = ""  # why the store did not take the last record, if it did not
         self._given_up = False

@@ -10,7 +10,7 @@ import socket
 import sqlite3
 import tempfile
 import urllib.parse
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,9 +25,10 @@ from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 from mlflow.tracking import MlflowClient
 from sqlalchemy.engine import Engine
 
-from harness import durable, rows
+from harness import durable
+from harness.ledger import rows
 from harness.ledger.lease import Lease
-from harness.ledger.recorder import BESIDE, CLAIMS, INFO, SOURCE, Recorder, one_line
+from harness.ledger.names import BESIDE, CLAIMS, INFO, PROVENANCE, SOURCE, one_line
 from harness.ledger.wire import Wire
 from harness.study import BadInput, Source, Study
 
@@ -36,7 +37,6 @@ DATABASES = {
     "postgresql": (5432, "postgres", "postgresql"),
     "mysql": (3306, "mysql", "mysql+pymysql"),
 }
-PROVENANCE = "provenance."  # before the names of a parent run's parameters
 
 
 def default_uri(root: Path) -> str:
@@ -324,17 +324,18 @@ class Ledger:
         except ValueError:
             return []
 
-    def start(
-        self, study: Study, source: Source, scale: str, info: Mapping[str, Any], fresh: bool,
-        say: Callable[[str], object] = lambda text: None,
-    ) -> Recorder:  # fmt: skip
-        """A recorder on the latest parent run of the same plan, or on a new one.
+    def open_run(
+        self, study: Study, source: Source, scale: str, info: Mapping[str, Any], fresh: bool
+    ) -> tuple[str, str, bool]:
+        """The latest parent run of the same plan, or a new one.
 
         Args:
             study, source, scale: What is run; the text is kept as an artifact.
             info: What is known of the run, `plan` above all.
             fresh: Begin a new run in any case.
-            say: Tells a user that the store is away, or is back.
+
+        Returns:
+            The experiment's id, the run's, and whether it has been begun before.
 
         Raises:
             BadInput: another process runs the study into the same server.
@@ -367,7 +368,7 @@ class Ledger:
         self.write(run_id, SOURCE, source.text)
         if source.beside or same:
             self.write(run_id, BESIDE, json.dumps(dict(source.beside), indent=2))
-        return Recorder(self, study, experiment, run_id, bool(same) and not fresh, say)
+        return experiment, run_id, bool(same) and not fresh
 
     def children(
         self, experiment: str, parent: str, remove: Collection[str] = ()

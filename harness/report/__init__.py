@@ -1,6 +1,6 @@
 """Results and verdicts as one self-contained page, its PDF, its data files, and a board of all.
 
-Layer 5: the only importer of jinja2 and of the PDF engine. Every sentence, table, bar and moving
+Every sentence, table, bar and moving
 picture is written from the same `Results` and `Verdict` values, so that prose and plots cannot
 disagree, and building twice from the same values gives the same bytes.
 
@@ -14,6 +14,8 @@ Within the package, imports point down this list:
     bars        an interval drawn against its margin
     words       sentences about verdicts
     numbers     numbers, times and settings in words
+
+May import `figures` and what lies before it.
 """
 
 from harness.report.board import write_index

@@ -13,7 +13,7 @@ import pandas as pd
 
 from harness import figures
 from harness.figures.paths import Trajectories
-from harness.results import Results, at
+from harness.ledger.results import Results, at
 
 GRID = 72  # heights along each side of a map
 MOST = 160  # points of a path
@@ -51,7 +51,7 @@ def _player(results: Results, places: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _places(results: Results, figure: Any) -> list[dict[str, Any]]:
-    from harness.surfaces import SURFACES
+    from harness.parts.models.surfaces import SURFACES
 
     study, rows = results.study, results.frame
     factor = figure.facet(study)

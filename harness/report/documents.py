@@ -6,8 +6,8 @@ import math
 from typing import Any
 
 from harness.claims import Verdict
+from harness.ledger.results import Results
 from harness.report import numbers, words
-from harness.results import Results
 
 
 def verdicts_json(results: Results, verdicts: list[Verdict]) -> dict[str, Any]:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from harness import figures
 from harness.claims import Verdict
+from harness.ledger.results import Results
 from harness.report import documents, page, printing, words
-from harness.results import Results
 
 
 def write(results: Results, verdicts: list[Verdict], folder: Path) -> dict[str, Path]:

@@ -12,8 +12,8 @@ from typing import Any
 import pandas as pd
 
 from harness import figures
+from harness.ledger.results import Results
 from harness.report.numbers import plain, setting
-from harness.results import Results
 from harness.study import PHASES, Metric, Study
 
 MOST = 20_000  # trials in the page; more are in trials.csv

@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from harness import provenance
 from harness.claims import Verdict
+from harness.ledger import provenance
+from harness.ledger.results import Results
 from harness.report import bars, descent, islands, numbers, tables, words
-from harness.results import Results
 from harness.study import FINAL_SEEDS
 
 TEMPLATES = Path(__file__).parent / "templates"

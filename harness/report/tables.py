@@ -5,9 +5,9 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
+from harness.ledger.results import STATUSES, Results
 from harness.report import numbers, words
 from harness.report.numbers import plain, setting
-from harness.results import STATUSES, Results
 
 WIDE_CELLS = 8  # more cells than this turn the table of tuned settings on its side
 

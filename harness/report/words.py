@@ -8,9 +8,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from harness.claims import Check, Difference, Everywhere, Ratio, Verdict, shown
+from harness.ledger.results import Results
 from harness.report import numbers
 from harness.report.numbers import Scale
-from harness.results import Results
 from harness.study import Claim, Study
 
 OUTCOMES = ("supported", "refuted", "inconclusive")

@@ -1,4 +1,4 @@
-"""The nouns of the project: what a study file declares, frozen and validated. Layer 1.
+"""The nouns of the project: what a study file declares, frozen and validated.
 
 Nothing here trains, tracks or draws; every value can be compared, printed and sent to a worker.
 
@@ -7,14 +7,15 @@ Nothing here trains, tracks or draws; every value can be compared, printed and s
     errors   what a user can get wrong, and how it is said
 
 Distributions are Optuna's, which is loaded when the first is declared.
+
+May import nothing of ours.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from harness.study.errors import BadInput, DataError, InvalidStudy, Unfinished, few
-from harness.study.parts import (
+from harness.study.declared import (
     COLUMNS,
     FINAL_SEEDS,
     PHASES,
@@ -34,6 +35,7 @@ from harness.study.parts import (
     is_level,
     module_of,
 )
+from harness.study.errors import BadInput, DataError, InvalidStudy, Unfinished, few
 from harness.study.study import Study, make_trial
 
 if TYPE_CHECKING:

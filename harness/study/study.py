@@ -8,8 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, get_args
 
-from harness.study.errors import InvalidStudy, listed, want, want_mapping, want_setting, want_text
-from harness.study.parts import (
+from harness.study.declared import (
     COLUMNS,
     DISTRIBUTION,
     FINAL_SEEDS,
@@ -27,6 +26,7 @@ from harness.study.parts import (
     frozen,
     held_as,
 )
+from harness.study.errors import InvalidStudy, listed, want, want_mapping, want_setting, want_text
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -51,7 +51,7 @@ class Study:
             ties go to the next. Validation metrics, never test ones.
         sampler: How draws are made: "qmc" (scrambled Sobol), "random" or "tpe".
         reads: Names of studies whose rows at the same scale the trials read, by
-            `harness.data.table`. A run of this one runs those first, or takes them from the ledger.
+            `harness.parts.data.table`. A run of this one runs those first, or takes them from the ledger.
         sources: Tags used by claims and what they stand for.
         claims, figures: See `harness.claims` and `harness.figures`.
     """

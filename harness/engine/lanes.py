@@ -1,0 +1,39 @@
+"""What a pack holds of each of its trials, in one place."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+from torch.utils._pytree import tree_map
+
+
+class Lanes:
+    """Values of K trials by name: tensors (K, ...), lists of K, and dictionaries and tuples of
+    such tensors. Whatever is set here is cut when lanes are left out, and cannot be forgotten."""
+
+    def __init__(self, **values: Any) -> None:
+        vars(self).update(values)
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(f"a pack holds no {name!r} of its trials; it has {sorted(vars(self))}")
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        vars(self)[name] = value
+
+    def keep(self, alive: Tensor) -> None:
+        """Go on with only these lanes (k,), in this order; what was one tensor stays one."""
+        numbers, made = alive.tolist(), {}
+
+        def cut(value: Any) -> Any:
+            if not isinstance(value, Tensor):
+                return value
+            if id(value) not in made:
+                made[id(value)] = value[alive].contiguous()
+            return made[id(value)]
+
+        for name, value in vars(self).items():
+            of_lanes = isinstance(value, list) and not any(isinstance(v, tuple) for v in value)
+            vars(self)[name] = (
+                [value[i] for i in numbers] if of_lanes and value else tree_map(cut, value)
+            )

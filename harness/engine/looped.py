@@ -1,0 +1,169 @@
+"""K trials one after the other, each its author's module in plain PyTorch.
+
+For what cannot be fused, and as what fused programs are held to: modules are called as they are,
+`backward` fills `grad`, and whatever they keep in Python is their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from harness.engine.fusing import Computation, Tensors, begin
+from harness.parts.objectives import Objective
+
+
+class Looped(Computation):
+    """Trials computed one by one.
+
+    Args:
+        modules: Each trial's own, on the device; their tensors become windows into the pack's.
+        objective, precision: As of every `Computation`.
+        sow: Seeds what a trial's module may draw from; called before each forward pass with its
+            lane and whether it is in training.
+        around: What a lane's forward pass runs in.
+
+    Attributes:
+        skipped: The lanes and parameters that the latest gradients have left out, as a module may
+            that decides in Python what it computes; a plain optimizer does not move them.
+    """
+
+    fused = False
+
+    def __init__(
+        self, modules: Sequence[nn.Module], objective: Objective, precision: str,
+        sow: Callable[[int, bool], None] = lambda lane, training: None,
+        around: Callable[[int], AbstractContextManager[Any]] = lambda lane: nullcontext(),
+    ) -> None:  # fmt: skip
+        super().__init__(objective, precision)
+        self.modules, self.sow, self.around = list(modules), sow, around
+        self.module = self.modules[0]
+        self.skipped: list[tuple[int, str]] = []
+        self._given: tuple[Tensors, Tensors] | None = None
+        self._buffers: list[list[tuple[nn.Module, str, Tensor]]] = []
+        self._trained: list[dict[str, nn.Parameter]] = []  # of each lane, by name
+
+    def keep(self, lanes: Sequence[int]) -> None:
+        """Go on with only these trials."""
+        self.modules = [self.modules[lane] for lane in lanes]
+        self.module, self._given, self.skipped = self.modules[0], None, []
+
+    def lane(self, number: int) -> None:
+        self.module = self.modules[number]
+
+    def _bind(self, params: Tensors, buffers: Tensors) -> None:
+        """Let the modules' tensors be windows into the pack's."""
+        if self._given and self._given[0] is params and self._given[1] is buffers:
+            return
+        self._given, self._buffers, self._trained = (params, buffers), [], []
+        for lane, module in enumerate(self.modules):
+            for name, w in module.named_parameters():
+                window = (params if name in params else buffers)[name][lane]
+                if type(w) is nn.Parameter:
+                    w.data = window
+                else:  # a tensor of another class
+                    _replace(module, w, nn.Parameter(window, w.requires_grad))
+            bound = []
+            for path, child in module.named_modules():
+                for name, b in child._buffers.items():
+                    full = f"{path}.{name}".lstrip(".")
+                    if b is not None and full in buffers:
+                        window = buffers[full][lane]
+                        # a GPU's kernels may want memory that begins at a line: a copy does
+                        own = window if b.device.type == "cpu" else window.clone()
+                        child._buffers[name] = own
+                        bound.append((child, name, window))
+            self._buffers.append(bound)
+            self._trained.append({n: w for n, w in module.named_parameters() if n in params})
+
+    def _settle(self, lane: int) -> None:
+        """Take in buffers that the module has put in the place of its own."""
+        for child, name, window in self._buffers[lane]:
+            new = child._buffers[name]
+            if new is not window:
+                if new is None or new.shape != window.shape:
+                    raise ValueError(
+                        f"buffer {name!r} of {type(child).__name__} became "
+                        f"{None if new is None else tuple(new.shape)}; allowed: its own shape, "
+                        f"{tuple(window.shape)}"
+                    )
+                with torch.no_grad():
+                    window.copy_(new)
+                if window.device.type == "cpu":
+                    child._buffers[name] = window
+
+    def _call(self, lane: int, x: tuple[Tensor, ...]) -> Tensor:
+        module = begin(self.modules[lane])
+        for child, name, window in self._buffers[lane]:
+            own = child._buffers[name]
+            if own is not window and own is not None:
+                child._buffers[name] = own.detach().copy_(window)
+        self.sow(lane, module.training)
+        with self.autocast([*x, *self._trained[lane].values()]), self.around(lane):
+            out: Tensor = module(*x)
+        return out.float()
+
+    def gradients(
+        self, params: Tensors, buffers: Tensors, batch: tuple[Tensor, ...], numbers: Tensors,
+        into: Tensors,
+    ) -> Callable[[tuple[Tensor, ...]], Tensor]:  # fmt: skip
+        """As `Program.gradients`."""
+
+        def gradient(batch: tuple[Tensor, ...]) -> Tensor:
+            self._bind(params, buffers)
+            self.skipped = []
+            losses = []
+            for lane, module in enumerate(self.modules):
+                module.train()
+                own = {name: t[lane] for name, t in numbers.items()}
+
+                def said(x: tuple[Tensor, ...], lane: int = lane) -> Tensor:
+                    return self._call(lane, x)
+
+                loss = self.loss_of(said, tuple(part[lane] for part in batch), own)
+                loss.backward()  # type: ignore[no-untyped-call]
+                for name, w in self._trained[lane].items():
+                    if w.grad is None:
+                        into[name][lane] = 0
+                        self.skipped.append((lane, name))
+                    else:
+                        into[name][lane] = w.grad
+                        w.grad = None
+                self._settle(lane)
+                losses.append(loss.detach())
+            return torch.stack(losses)
+
+        return gradient
+
+    def _scored(self, lane: int, x: Tensor, y: Tensor) -> Tensors:
+        self.modules[lane].eval()
+        # a module may write to what it is given
+        found = self.objective.scores(self._call(lane, (x.clone(),)), y)
+        self._settle(lane)
+        return found
+
+    @torch.no_grad()
+    def score(self, params: Tensors, buffers: Tensors, x: Tensor, y: Tensor) -> Tensors:
+        """As of every `Computation`."""
+        self._bind(params, buffers)
+        each = [self._scored(lane, x, y) for lane in range(len(self.modules))]
+        return {name: torch.stack([one[name] for one in each]) for name in each[0]}
+
+    @torch.no_grad()
+    def score_own(self, params: Tensors, buffers: Tensors, x: Tensor, y: Tensor) -> Tensors:
+        """As of every `Computation`."""
+        self._bind(params, buffers)
+        each = [self._scored(lane, x[lane], y[lane]) for lane in range(len(self.modules))]
+        return {name: torch.stack([one[name] for one in each]) for name in each[0]}
+
+
+def _replace(module: nn.Module, old: nn.Parameter, new: nn.Parameter) -> None:
+    """Put a parameter in another's place, by each of its names."""
+    for child in module.modules():
+        for name, w in child._parameters.items():
+            if w is old:
+                child._parameters[name] = new

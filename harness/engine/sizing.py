@@ -1,0 +1,109 @@
+"""How long training takes and how many trials a pack should hold, by forecast.
+
+A larger pack spreads the fixed cost of an update over more trials, until arithmetic or memory is
+what it waits for. No clock is asked: a trial's last bits may depend on the size of its pack, and
+the same command on the same kind of machine gives the same rows.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from dataclasses import dataclass
+
+import torch
+
+from harness.engine.fusing import numbers_of, structure, work_of
+from harness.engine.packs import Training
+
+SIZES = (8, 16, 32, 64, 128, 256, 512)
+GAIN = 1.2  # a size that doubles the pack must raise the throughput by this to be worth it
+MEMORY_SHARE = 0.5  # of the memory that packs may fill
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What a device takes, by measurements on one.
+
+    Args:
+        pack: Seconds to begin and end a pack: building modules, tracing code, going to a worker.
+        update: Seconds of an update of a fused pack, whatever it holds.
+        operation: Seconds of each of the model's operations in it.
+        flops: Multiplications and additions a second.
+        copies: Of a trial's parameters that are held: gradients, slots, what rules make.
+    """
+
+    pack: float
+    update: float
+    operation: float
+    flops: float
+    copies: int
+
+
+# One core of a 2-core cloud machine, torch 2.13; one NVIDIA H100, torch 2.11, in replays of graphs.
+KINDS = {"cpu": Kind(0.2, 6e-4, 3e-6, 4e10, 8), "cuda": Kind(2.0, 1e-4, 4e-6, 4e12, 20)}
+
+
+def kind(device: str) -> Kind:
+    """Of a device's name."""
+    return KINDS.get(device.split(":")[0], KINDS["cuda"])
+
+
+def seconds(training: Training, device: str = "cpu") -> tuple[float, float]:
+    """Estimated seconds of a pack on one worker: in any case, and for each trial in it.
+
+    Forward and backward take three times the forward pass; a split is scored at every record.
+    """
+    here, updates, sample = kind(device), training.updates, training.sample()
+    model = training.pad_to or training.model
+    if sample is None:  # the output is itself the loss
+        arithmetic = 6 * numbers_of(structure(model)) / here.flops
+        return here.pack + updates * here.update, updates * (arithmetic + 2e-6)
+    work = work_of(model, sample)
+    every = training.every or training.epoch
+    records = len(every) if isinstance(every, tuple) else updates // every + 1
+    scored = records * training.scored()
+    passes = 3 * updates
+    flops = work.flops * (passes * (training.batch_size or 1) + scored)
+    flops += work.flops_once * (passes + records)
+    base = here.pack + updates * (here.update + work.operations * here.operation)
+    return base, flops / here.flops + updates * 2e-6
+
+
+def held(training: Training, device: str = "cpu") -> int:
+    """Estimated bytes that each trial of a pack holds."""
+    model, sample = training.pad_to or training.model, training.sample()
+    own = 4 * numbers_of(structure(model)) * kind(device).copies
+    if sample is None:
+        return own
+    graphs = training.buckets if device != "cpu" else 1  # one for each length
+    work = work_of(model, sample)
+    return own + 2 * graphs * (work.size * (training.batch_size or 1) + work.size_once)
+
+
+def pack_size(training: Training, device: str = "cpu", workers: int = 1) -> int:
+    """How many trials like this one a pack should hold: as many as still make it faster by the
+    forecast, and as fit in their share of the machine's memory.
+
+    Args:
+        training: One of the trainings.
+        device: "cpu" or "cuda".
+        workers: Packs that will share the memory.
+    """
+    base, each = seconds(training, device)
+    most = MEMORY_SHARE * memory(device) / workers / held(training, device)
+    best = SIZES[0]
+    for size in SIZES[1:]:
+        gain = size / (base + each * size) / (best / (base + each * best))
+        if size > most or gain < GAIN:
+            break
+        best = size
+    return best
+
+
+@functools.cache
+def memory(device: str) -> int:
+    """Bytes of the device or the machine, of which others may have taken some."""
+    if device != "cpu":
+        return int(torch.cuda.get_device_properties(0).total_memory)
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

@@ -1,0 +1,223 @@
+"""One rule at work on K trials."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from harness.engine.flat import Flat
+from harness.parts.optimizers.declared import Optimizer
+from harness.parts.optimizers.rules import COMMON, RULES, Muon, Numbers, Rows, State, Step
+
+STRETCH = 256  # steps whose scalars are worked out at once
+ROW = 4096  # parameters of a trial from which a call for each trial is faster than one for all
+
+
+@dataclass(frozen=True)
+class _Alike:
+    """Trials of equal numbers, as rows of the pack's tensors."""
+
+    lanes: list[int]
+    bind: Callable[[Rows], Step]  # to gradients
+    step: Step  # along `Stepper.grads`
+
+
+class Stepper:
+    """One rule applied to K trials: holds the slots, looks the numbers up, counts the steps.
+
+    Args:
+        optimizers: K optimizers of the same rule.
+        params: The parameters of K trials; updated in place by `step`.
+        updates: Steps in all, which schedules refer to.
+        mask: (K, P) of ones, and zeros where a parameter is padding; None without padding.
+
+    Attributes:
+        grads: (K, P), which stay until the next; `parts` are windows into it, name to (K, ...).
+    """
+
+    def __init__(
+        self, optimizers: Sequence[Optimizer], params: Flat, updates: int,
+        mask: Tensor | None = None,
+    ) -> None:  # fmt: skip
+        rules = {o.rule for o in optimizers}
+        if len(rules) != 1:
+            raise ValueError(f"a pack has one rule; received {', '.join(sorted(rules))}")
+        self.rule = RULES[rules.pop()]()
+        self.optimizers = list(optimizers)
+        self.params, self.updates, self.mask = params, updates, mask
+        self.grads = torch.zeros_like(params.all)
+        self.parts = params.cut(self.grads)
+        self._free = torch.empty_like(params.all)
+        self.slots = {name: torch.zeros_like(params.all) for name in self.rule.slots}
+        self.carry: State = {}
+        self.t = 0
+        self._numbers = {
+            # float64: 1 - beta^t loses three digits in float32 when beta is near 1
+            name: torch.tensor([o.numbers[name] for o in optimizers], dtype=torch.float64)
+            for name in {**COMMON, **self.rule.defaults}
+        }
+        # Extras that no trial uses are not computed; for a trial beside them they change nothing.
+        used = {n for n, v in COMMON.items() if bool((self._numbers[n] != v).any())}
+        self.extras = used if self.rule.coupled else used - {"weight_decay"}
+        self._start = 0
+        self._lay(torch.zeros(0))
+        self._names: list[str] = []
+        self._now: Tensor | None = None  # (S, K, 1), the row of the table that holds now
+        self.scalars: dict[str, Tensor] = {}  # name to (K, 1), windows into it
+        self._rates: list[list[float]] = []  # (T, K)
+        self._alike = self._groups()
+
+    def _groups(self) -> list[_Alike]:
+        """Trials of equal numbers together, where a kernel of torch's moves them faster."""
+        flat = self.params.all
+        # a rule that inherits `rows` may have another `update`
+        own = "rows" in vars(type(self.rule))
+        if not own or flat.device.type != "cpu" or flat.shape[1] < ROW:
+            return []
+        found: dict[tuple[object, ...], list[int]] = {}
+        for lane, o in enumerate(self.optimizers):
+            found.setdefault((o.schedule, *o.numbers.values()), []).append(lane)
+        rows = {name: slot.unbind() for name, slot in self.slots.items()}
+        w, g = flat.unbind(), self.grads.unbind()
+        alike = []
+        for lanes in found.values():
+            mine = [w[i] for i in lanes]
+            slots = {name: [row[i] for i in lanes] for name, row in rows.items()}
+            numbers = self.optimizers[lanes[0]].numbers
+            bind = functools.partial(self.rule.rows, mine, s=slots, n=numbers)
+            alike.append(_Alike(lanes, bind, bind([g[i] for i in lanes])))
+        return alike
+
+    def _lay(self, table: Tensor) -> None:
+        self._table, self._steps = table, table.unbind()
+
+    def _hold(self, now: Tensor) -> None:
+        self._now = now
+        self.scalars = dict(zip(self._names, now.unbind(0), strict=True))
+
+    def _work_out(self) -> None:
+        """The scalars of the next stretch of steps, (T, S, K, 1), in one go."""
+        self._start = self.t
+        t = np.arange(self.t, min(self.t + STRETCH, max(self.updates, self.t + 1)))
+        factors = {o.schedule: o.schedule.factor(t, self.updates) for o in self.optimizers}
+        factor = np.stack([factors[o.schedule] for o in self.optimizers], 1)  # (T, K)
+        numbers = {**self._numbers, "lr": self._numbers["lr"] * torch.from_numpy(factor)}
+        if self._alike:
+            self._rates = numbers["lr"].tolist()
+        steps = torch.from_numpy(t + 1.0).unsqueeze(1)  # (T, 1)
+        own = {name: numbers[name] for name in self.rule.defaults}
+        found = self.rule.scalars(own, steps, self.carry)
+        found |= {name: numbers[name] for name in sorted(self.extras)}
+        self._names = list(found)
+        shape = (len(t), len(self.optimizers))
+        rows = [found[name].expand(shape) for name in self._names]
+        table = torch.stack(rows, 1).float().unsqueeze(-1)  # (T, S, K, 1)
+        self._lay(table.to(self.params.all.device))
+        if self._now is None:
+            self._hold(self._table[0].clone())
+
+    def advance(self) -> None:
+        """Look up the numbers of the next step: apart from `apply`, which a CUDA graph repeats."""
+        if self.t >= self._start + len(self._table):
+            self._work_out()
+        assert self._now is not None
+        self._now.copy_(self._steps[self.t - self._start])
+        self.t += 1
+
+    def taken(self) -> None:
+        """Gradients have been written to `parts`."""
+        if self.mask is not None:
+            self.grads.mul_(self.mask)
+
+    def apply(self) -> None:
+        """Move the parameters along `grads`."""
+        w, g, c = self.params.all, self.grads, self.scalars
+        if self.extras:
+            g = self._regularized(w, g, c)  # and `grads` stays the gradient, which probes read
+        if isinstance(self.rule, Muon):
+            self._muon(self.rule, w, g)
+        elif self._alike:
+            self._by_rows(g)
+        else:
+            self.rule.update(w, g, self.slots, c, self._free)
+        if "max_norm" in self.extras:
+            self._bound(c["max_norm"])
+
+    def step(self, grads: Mapping[str, Tensor]) -> None:
+        """One update of every trial."""
+        for name, part in self.parts.items():
+            part.copy_(grads[name])
+        self.taken()
+        self.advance()
+        self.apply()
+
+    def _by_rows(self, g: Tensor) -> None:
+        rates = self._rates[self.t - 1 - self._start]
+        rows = None if g is self.grads else g.unbind()
+        t = torch.tensor(float(self.t))
+        for one in self._alike:
+            step = one.step if rows is None else one.bind([rows[i] for i in one.lanes])
+            step(rates[one.lanes[0]], t)
+
+    def _regularized(self, w: Tensor, g: Tensor, c: Numbers) -> Tensor:
+        if "clip" in self.extras:
+            norm = (g * g).sum(1, keepdim=True).sqrt()  # (K, 1)
+            g = g * (c["clip"] / (norm + 1e-6)).clamp(max=1)
+        if "weight_decay" in self.extras:
+            g = g + w * c["weight_decay"]
+        if "l1" in self.extras:
+            g = g + w.sign() * c["l1"]
+        return g
+
+    def _bound(self, most: Tensor) -> None:
+        for w in self.params.views.values():
+            if w.dim() > 2:
+                norm = (w * w).flatten(2).sum(2).sqrt()  # (K, out, ...) -> (K, out)
+                factor = (most / (norm + 1e-12)).clamp(max=1)
+                w.mul_(factor.view(*factor.shape, *(1,) * (w.dim() - 2)))
+
+    def _muon(self, rule: Muon, w: Tensor, g: Tensor) -> None:
+        s, c = self.slots, self.scalars
+        s["b"].lerp_(g, c["rest"])
+        matrix = {name: shape for name, shape in self.params.shapes.items() if len(shape) > 1}
+        pieces = {key: self.params.cut(t) for key, t in {"w": w, "g": g, **s}.items()}
+        wide = {name: number.unsqueeze(-1) for name, number in c.items()}  # (K, 1) -> (K, 1, 1)
+        for name in self.params.shapes:
+            piece = {key: cut[name] for key, cut in pieces.items()}
+            if name in matrix:
+                rule.matrices(piece["w"], piece["g"], piece["b"], wide)
+            else:
+                part = {
+                    key: p.flatten(1) if p.dim() > 1 else p.unsqueeze(1) for key, p in piece.items()
+                }
+                rule.update(part["w"], part["g"], part, c, torch.empty_like(part["w"]))
+
+    def keep(self, lanes: Tensor) -> None:
+        """Go on with only these trials; `params` keeps the same ones by itself."""
+        self.optimizers = [self.optimizers[i] for i in lanes.tolist()]
+        self.slots = {name: slot[lanes].contiguous() for name, slot in self.slots.items()}
+        self.grads = self.grads[lanes].contiguous()
+        self.parts = self.params.cut(self.grads)
+        self.mask = None if self.mask is None else self.mask[lanes].contiguous()
+        self._free = torch.empty_like(self.grads)
+        here = lanes.cpu()
+        self.carry = {name: value[here] for name, value in self.carry.items()}
+        self._numbers = {name: value[here] for name, value in self._numbers.items()}
+        self._lay(self._table[:, :, lanes].contiguous())
+        self._rates = [[rates[i] for i in here.tolist()] for rates in self._rates]
+        self._alike = self._groups()
+        self._hold(self._table[self.t - 1 - self._start].clone())
+
+    def mean_rate(self) -> Tensor:
+        """(K,) what multiplied the gradient in the latest step, averaged with weights |g|.
+
+        The weights leave out parameters that have no gradient (a pixel that is always blank),
+        whose rate is a division by epsilon and moves nothing.
+        """
+        size = self.grads.abs()
+        return (self.rule.rate(self.slots, self.scalars) * size).sum(1) / size.sum(1)

@@ -1,0 +1,96 @@
+"""What a worker does with a pack: train it, and turn every ending into outcomes.
+
+Nothing escapes but a GPU that is lost: a trial that raises is a failed outcome with its error, and costs its pack-mates
+one more training, not their results.
+"""
+
+from __future__ import annotations
+
+import gc
+import math
+import time
+import traceback
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import torch
+
+from harness.engine.packs import Outcome, Training, train_pack
+from harness.engine.process import settle
+from harness.study import Study, Trial
+
+
+def run_pack(study: Study, trials: list[Trial], device: str = "cpu") -> list[Outcome]:
+    """Train trials of one pack and return one outcome each, in order.
+
+    Raises only where an error has left the GPU unusable for this whole process (an index out of
+    bounds does): it must end, and the pack be tried in another.
+    """
+    settle()
+    try:
+        declared = [study.trial(trial) for trial in trials]
+        if all(isinstance(one, Training) for one in declared):
+            outcomes = train_pack(declared, [trial.seed for trial in trials], device)
+            return [_declared_only(study, outcome) for outcome in outcomes]
+        if len(trials) == 1:
+            return [_generated(study, declared[0])]
+    except Exception as error:
+        if not usable(device):
+            raise
+        if len(trials) == 1:
+            return [Outcome("failed", error=_text(error))]
+    if device != "cpu":
+        gc.collect()
+        torch.cuda.empty_cache()  # what failed has let go of its memory before half of it is tried
+    middle = max(1, len(trials) // 2)
+    return [
+        outcome
+        for part in (trials[:middle], trials[middle:])
+        for outcome in run_pack(study, part, device)
+    ]
+
+
+def usable(device: str) -> bool:
+    """Whether this process can still use the device."""
+    if device == "cpu":
+        return True
+    try:
+        torch.cuda.synchronize()
+    except RuntimeError:
+        return False
+    return True
+
+
+def _text(error: Exception) -> str:
+    """The error and the line of the user's code that raised it, on one line."""
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f" ({frames[-1].filename.rsplit('/', 1)[-1]}:{frames[-1].lineno})" if frames else ""
+    return f"{type(error).__name__}: {error}{where}".replace("\n", " ")[:500]
+
+
+def _declared_only(study: Study, outcome: Outcome) -> Outcome:
+    outcome.metrics = {m: v for m, v in outcome.metrics.items() if m in study.metrics}
+    return outcome
+
+
+def _generated(study: Study, rows: Iterable[Mapping[str, Any]]) -> Outcome:
+    """The outcome of a trial that is a generator of rows: ``{"step": 3, "loss": 0.1}``."""
+    started = time.perf_counter()
+    outcome = Outcome("finished")
+    for number, row in enumerate(rows):
+        unknown = set(row) - {"step"} - set(study.metrics)
+        if unknown:
+            raise ValueError(
+                f"a row reports {', '.join(sorted(unknown))}; declared: {', '.join(study.metrics)}"
+            )
+        outcome.steps.append(int(row.get("step", number)))
+        for name in {**outcome.metrics, **{k: 0 for k in row if k != "step"}}:
+            column = outcome.metrics.setdefault(name, [math.nan] * number)
+            column.append(float(row.get(name, math.nan)))
+        if any(math.isinf(v) or math.isnan(v) for k, v in row.items() if k.endswith("loss")):
+            outcome.status = "diverged"
+            break
+    if not outcome.steps:
+        raise ValueError("the trial yielded no rows; yield at least one")
+    outcome.seconds = time.perf_counter() - started
+    return outcome

@@ -1,0 +1,79 @@
+"""Study to plan to packs to execution.
+
+A `Session` holds what is being run; an executor takes packs from it and gives outcomes back. The
+executors are Ray Tune, with packs as its trials, and a plain loop in this process.
+
+Names are loaded when they are first used: a worker of Ray's needs few of them.
+
+May import `report` and what lies before it.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from harness.execution.cluster import start_ray, stop_ray, try_ray
+    from harness.execution.ending import Stop, Stopped
+    from harness.execution.lock import sole
+    from harness.execution.prepare import check_data
+    from harness.execution.recorded import find_run, recall, results_of
+    from harness.execution.replayed import replay
+    from harness.execution.rowsfile import RowsFile, execute_to_file, import_rows, read_rows
+    from harness.execution.run import execute
+    from harness.execution.session import Keeper, Session, inline
+    from harness.execution.tables import read_first
+
+# The module that each name lives in.
+HOMES = {
+    "Keeper": "session",
+    "RowsFile": "rowsfile",
+    "Session": "session",
+    "Stop": "ending",
+    "Stopped": "ending",
+    "check_data": "prepare",
+    "execute": "run",
+    "execute_to_file": "rowsfile",
+    "find_run": "recorded",
+    "import_rows": "rowsfile",
+    "inline": "session",
+    "read_first": "tables",
+    "read_rows": "rowsfile",
+    "recall": "recorded",
+    "replay": "replayed",
+    "results_of": "recorded",
+    "sole": "lock",
+    "start_ray": "cluster",
+    "stop_ray": "cluster",
+    "try_ray": "cluster",
+}
+
+__all__ = [
+    "Keeper",
+    "RowsFile",
+    "Session",
+    "Stop",
+    "Stopped",
+    "check_data",
+    "execute",
+    "execute_to_file",
+    "find_run",
+    "import_rows",
+    "inline",
+    "read_first",
+    "read_rows",
+    "recall",
+    "replay",
+    "results_of",
+    "sole",
+    "start_ray",
+    "stop_ray",
+    "try_ray",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in HOMES:
+        return getattr(importlib.import_module("harness.execution."), name)
+    raise AttributeError(f"module 'harness.execution' has no attribute {name!r}")

@@ -1,0 +1,227 @@
+"""Ray itself: joining a cluster, or starting and ending a private one."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import secrets
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from harness.study import BadInput
+
+OBJECT_STORE = 256 * 2**20  # bytes; rows are small, and Ray would take a third of the memory
+
+# The longest path of a socket that Ray makes under its temporary folder, and what systems allow.
+SOCKET = "/ray/session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store"
+LONGEST = (104 if sys.platform == "darwin" else 108) - 1  # bytes
+SHORT = ("/tmp", "/var/tmp", "/dev/shm")  # noqa: S108 (the first is where Ray would be anyway)
+
+_guard: subprocess.Popen[bytes] | None = None  # of the private cluster, while there is one
+_leaving: list[subprocess.Popen[bytes]] = []  # those of clusters that have ended, as they may be
+
+
+def start_ray(*, ahead: bool = True) -> None:
+    """Connect to `RAY_ADDRESS`, or start a private, local cluster without a dashboard.
+
+    Args:
+        ahead: Whether a private cluster's workers import at once what training needs.
+    """
+    for name, value in {
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_CHDIR_TO_TRIAL_DIR": "0",
+        "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+        "RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS": "0",
+        "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+        "TUNE_DISABLE_SIGINT_HANDLER": "1",
+        "TUNE_RESULT_DELIM": "/",
+        "RAY_AIR_NEW_OUTPUT": "0",
+        "OMP_NUM_THREADS": "1",
+    }.items():
+        os.environ.setdefault(name, value)
+    address = os.environ.get("RAY_ADDRESS")
+    if address and (Path.home() / ".ray" / "auth_token").is_file():
+        # `ray start` makes this token and asks for it; a driver that joins must say that it has it
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
+    if address:
+        _knock(address)
+    else:
+        short_folder()
+    if not address and "ray" not in sys.modules:  # it reads these when it is imported
+        # Of its own it would listen on every interface, so that other machines can join; this, its
+        # name notwithstanding, is what keeps it to loopback. And only who knows this run's token
+        # may ask it anything: others have accounts on this machine, too.
+        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+        # One worker a core begins with Ray and imports while this process plans: see
+        # `one_environment`. Not beside GPUs, where fewer packs than cores run at once.
+        ready = ahead and not torch.cuda.is_available()
+        os.environ.setdefault("RAY_prestart_worker_first_driver", str(int(ready)))
+        if ready:
+            os.environ.setdefault("RAY_preload_python_modules", "harness.execution.worker")
+            # Else Ray ends those that are idle once Tune has set their cores aside for its actors.
+            os.environ.setdefault("RAY_num_workers_soft_limit", str(os.cpu_count() or 1))
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
+        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+    import ray
+
+    if ray.is_initialized():
+        return
+    logging.getLogger("ray").setLevel(logging.ERROR)
+    forwarded = {k: os.environ[k] for k in ("HARNESS_DATA", "OMP_NUM_THREADS") if k in os.environ}
+    local: dict[str, Any] = {"include_dashboard": False, "object_store_memory": OBJECT_STORE}
+    try:
+        ray.init(
+            address=address or "local",
+            log_to_driver=False,
+            logging_level="ERROR",
+            configure_logging=False,
+            # A local cluster inherits this process's environment; an existing one does not.
+            **({"runtime_env": {"env_vars": forwarded}} if address else local),
+        )
+        _quiet()
+        if not address:
+            _watch_over(ray.get_runtime_context().get_session_name())
+    except ConnectionError:
+        raise _no_cluster(str(address)) from None
+    except ray.exceptions.AuthenticationError:
+        raise BadInput(
+            f"the Ray cluster at RAY_ADDRESS={address!r} wants its token; set RAY_AUTH_MODE=token and "
+            "RAY_AUTH_TOKEN to the one it was started with"
+        ) from None
+
+
+def short_folder() -> None:
+    """Have Ray keep its sockets in a folder whose name is short enough for them.
+
+    It takes `RAY_TMPDIR`, else `TMPDIR`, which batch systems set to long names.
+
+    Raises:
+        BadInput: `RAY_TMPDIR` is too long, or no short folder can be written.
+    """
+    room = LONGEST - len(SOCKET)
+    given = os.environ.get("RAY_TMPDIR")
+    used = given or (os.environ.get("TMPDIR") if sys.platform.startswith("linux") else None) or ""
+    if len(os.fsencode(used)) <= room:
+        return
+    name = "RAY_TMPDIR" if given else "TMPDIR"
+    for folder in () if given else SHORT:
+        ray = os.path.join(folder, "ray")
+        if os.access(ray if os.path.exists(ray) else folder, os.W_OK | os.X_OK):
+            os.environ["RAY_TMPDIR"] = folder
+            return
+    raise BadInput(
+        f"{name}={used!r} has {len(os.fsencode(used))} bytes; allowed: at most {room}, for the names "
+        "of Ray's sockets; set RAY_TMPDIR to a short folder that can be written"
+    )
+
+
+def one_environment() -> None:
+    """Let Tune's actors run in the workers that a private cluster has made ahead.
+
+    Tune gives its actors an environment of their own: variables of this process, which those
+    workers have inherited anyway. For another environment Ray starts another process, which imports
+    Ray twice. Where a version of Tune does not know these names its actors merely start later.
+    """
+    if os.environ.get("RAY_ADDRESS"):
+        return  # a cluster that others have started has not this process's variables
+    with contextlib.suppress(ImportError, AttributeError):
+        from ray.tune.execution import class_cache
+
+        class_cache.DEFAULT_ENV_VARS.clear()
+        class_cache.ENV_VARS_TO_PROPAGATE.clear()
+
+
+def _quiet() -> None:
+    """Not a paragraph of Ray's for each worker that dies: we tell what came of it."""
+    from ray._private import worker
+
+    worker.print_to_stdstream = lambda *_, **__: None
+
+
+def _watch_over(session: str) -> None:
+    """Have what is left of the private cluster ended soon after this process, however it ends."""
+    global _guard
+    _leaving[:] = [one for one in _leaving if one.poll() is None]
+    _guard = subprocess.Popen(
+        [sys.executable, "-I", str(Path(__file__).with_name("guard.py")),
+         str(os.getpid()), session],
+        stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )  # fmt: skip
+
+
+def _knock(address: str) -> None:
+    """Refuse at once an address at which nothing listens: Ray would try for minutes."""
+    host, _, port = address.rpartition("/")[2].rpartition(":")
+    if port.isdigit():
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), timeout=5).close()
+        except OSError:
+            raise _no_cluster(address) from None
+
+
+def _no_cluster(address: str) -> BadInput:
+    return BadInput(
+        f"no Ray cluster answers at RAY_ADDRESS={address!r}; start it, or unset RAY_ADDRESS to use "
+        "a private one"
+    )
+
+
+def try_ray() -> str:
+    """Start or join a cluster, call a function on it, end what was started; says what it has."""
+    start_ray(ahead=False)
+    import ray
+
+    try:
+
+        def answer() -> int:
+            return 42
+
+        assert ray.get(ray.remote(num_cpus=0)(answer).remote(), timeout=60) == 42
+        have = ray.cluster_resources()
+        kind = "cluster at RAY_ADDRESS" if os.environ.get("RAY_ADDRESS") else "private cluster"
+        cpus, gpus = have.get("CPU", 0), have.get("GPU", 0)
+        return f"{ray.__version__}, {kind}: {cpus:.0f} CPUs, {gpus:.0f} GPUs"
+    finally:
+        stop_ray()
+
+
+def stop_ray() -> None:
+    """End what `start_ray` started, if it did."""
+    global _guard
+    if "ray" in sys.modules:
+        sys.modules["ray"].shutdown()
+    if _guard and _guard.stdin:
+        _guard.stdin.close()  # it ends what is still there, and then itself: nothing waits for it
+        _leaving.append(_guard)
+        _guard = None
+
+
+def slots() -> tuple[int, dict[str, float]]:
+    """How many packs run at once, and what each asks for, from what the cluster has."""
+    import ray
+
+    have = ray.cluster_resources()
+    cores, gpus = int(have.get("CPU", 1)), int(have.get("GPU", 0))
+    if not gpus:
+        return max(1, cores), {"CPU": 1}
+    each = packs_a_gpu(cores, gpus)
+    return gpus * each, {"CPU": 1, "GPU": 1 / each}
+
+
+def device() -> str:
+    """The kind of device that workers of the cluster train on."""
+    import ray
+
+    return "cuda" if ray.cluster_resources().get("GPU", 0) else "cpu"
+
+
+def packs_a_gpu(cores: int, gpus: int) -> int:
+    """How many packs share a GPU: while one is scored or made, it would wait for that one's host."""
+    return max(1, min(4, cores // gpus))

@@ -1,0 +1,137 @@
+"""A recorded trial trained again, and compared with its record."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+import torch
+
+from harness.engine.work import run_pack
+from harness.execution.prepare import open_ledger
+from harness.execution.tables import read_first
+from harness.ledger import provenance, rows
+from harness.plan.plan import current_key
+from harness.study import BadInput, Source, Study, Trial, catalog
+
+if TYPE_CHECKING:
+    from harness.ledger import Ledger
+
+
+def replay(key: str, root: Path, file: Path | None = None) -> tuple[bool, list[str]]:
+    """Train a recorded trial again, here and alone, and compare it row by row.
+
+    The study is the one that was recorded with the trial, where the record is the project's own.
+    What a tracking server holds is not run: there the study is the project's of that name.
+
+    Args:
+        key: The trial's.
+        root: The project folder.
+        file: A study file to use instead.
+
+    Returns:
+        Whether every row is bitwise the same, and lines that say what was compared.
+
+    Raises:
+        BadInput: no ledger run holds a trial of that key, or its study is not at hand.
+    """
+    ledger = open_ledger(root)
+    found = ledger.holding(key) if re.fullmatch("[0-9a-f]{16}", key) else []
+    for run in found:
+        source, lines = _source(ledger, run, file)
+        study = catalog.load(source)
+        frame = ledger.rows_of(study, run)
+        recorded = frame[frame["trial"] == key]
+        if recorded.empty:  # its file is damaged; another run may have it whole
+            continue
+        scale = run.data.tags["harness.scale"]
+        read_first(study, scale, root)
+        trial = _trial(study, scale, recorded)
+        info = ledger.info_of(run.info.run_id)
+        device = info.get("provenance", {}).get("device", "cpu")
+        if device == "cuda" and not torch.cuda.is_available():
+            device = "cpu"  # where its last bits will differ
+        again = rows.frame_of(study, "replay", [trial], run_pack(study, [trial], device))
+        now = current_key(study, source, scale, trial)
+        then = info.get("origin")
+        if now != key and then and current_key(study, source, scale, trial, then) == key:
+            differ = provenance.differences(info.get("provenance", {}), provenance.describe())
+            lines.append(f"the trial's key is {now} here: {'; '.join(differ)}")
+        elif now != key:
+            lines.append(f"the code that trains has changed since: the trial's key is {now} now")
+        same, compared = _compare(study, info, recorded, again)
+        return same, [*compared, *lines]
+    raise BadInput(f"no trial {key!r} in {ledger.uri}; allowed: a key from trials.csv")
+
+
+def _source(ledger: Ledger, run: Any, file: Path | None) -> tuple[Source, list[str]]:
+    """The study that a trial is replayed from, and what there is to say about it."""
+    name, text = run.data.tags["harness.study"], ledger.source_of(run.info.run_id)
+    if file is not None:
+        source = catalog.find(str(file))
+        if source.name != name:
+            raise BadInput(f"--study {str(file)!r} is another study; allowed: a file {name}.py")
+    elif text is not None and ledger.own(run.info.run_id):
+        path = f"{name}.py"
+        path = catalog.find(name).path if name in catalog.names() else path
+        return Source(name, path, text, ledger.beside_of(run.info.run_id)), []
+    elif name in catalog.names():
+        source = catalog.find(name)
+    else:
+        raise BadInput(
+            f"the trial is of study {name!r}, which is not in studies/, and what a server holds is "
+            f"not run; allowed: harness replay TRIAL --study {name}.py"
+        )
+    if text is None:
+        return source, []
+    beside = dict(ledger.beside_of(run.info.run_id))
+    changed = [source.path] if text != source.text else []
+    changed += [path for path, now in source.beside if beside.get(path) != now]
+    return source, [f"{path} is not the text that was recorded" for path in changed]
+
+
+def _trial(study: Study, scale: str, recorded: pd.DataFrame) -> Trial:
+    try:
+        return rows.trial_of(study, scale, recorded)
+    except (KeyError, StopIteration, ValueError):
+        raise BadInput(
+            f"study {study.name!r} no longer has arm {recorded['arm'].iloc[0]!r} with the settings of "
+            "this trial; allowed: the study as it was recorded (--study FILE)"
+        ) from None
+
+
+def _compare(
+    study: Study, info: Mapping[str, Any], recorded: pd.DataFrame, again: pd.DataFrame
+) -> tuple[bool, list[str]]:
+    columns = ["step", "status", *study.metrics]
+    old = recorded.sort_values("step")[columns].reset_index(drop=True)
+    new = again.sort_values("step")[columns].reset_index(drop=True)
+    first = recorded.iloc[0]
+    lines = [
+        f"{first['study']} {first['arm']}, {first['phase']} seed {first['seed']}: {len(old)} rows"
+    ]
+    if len(old) == len(new):
+        differ = {name: _differing(old[name], new[name]) for name in columns}
+        if not any(differ.values()):
+            return True, [*lines, "every row is bitwise the same"]
+        lines += [f"{name}: {count} rows differ" for name, count in differ.items() if count]
+    else:
+        lines.append(f"{len(old)} rows recorded, {len(new)} rows now")
+    then, today = info.get("provenance", {}), provenance.describe()
+    lines += [
+        f"{what}: {then.get(what)} then, {value} now"
+        for what, value in today.items()
+        if what != "command" and then.get(what) != value
+    ]
+    return False, lines
+
+
+def _differing(old: pd.Series, new: pd.Series) -> int:
+    """How many values are not the same to the bit; one NaN is as good as another."""
+    if old.dtype == new.dtype == "float64":
+        bits = old.to_numpy().view("int64") != new.to_numpy().view("int64")
+        return int((bits & ~(old.isna() & new.isna()).to_numpy()).sum())
+    return int((old != new).sum())

@@ -1,0 +1,205 @@
+"""A whole run: from a study to its results in the ledger."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from rich.console import Console
+from rich.markup import escape
+
+from harness.claims import registration
+from harness.execution import origins
+from harness.execution.cluster import device, start_ray, stop_ray
+from harness.execution.ending import Stop, Stopped
+from harness.execution.prepare import check_data, info_of, now, open_ledger, work_of
+from harness.execution.progress import Meter
+from harness.execution.recorded import results_of
+from harness.execution.session import Session, inline, packer_for
+from harness.ledger import provenance, rows
+from harness.ledger.results import Results
+from harness.plan.plan import Plan
+from harness.study import Source, Study
+
+T = TypeVar("T")
+INTERRUPTED = 5.0  # seconds for the store, after Ctrl-C; what it has not taken waits on the disk
+
+
+def execute(
+    study: Study,
+    source: Source,
+    scale: str,
+    root: Path,
+    console: Console,
+    stop: Stop,
+    *,
+    use_ray: bool = True,
+    fresh: bool = False,
+    pack_size: int | None = None,
+    trial_limit: float | None = None,
+    meanwhile: Callable[[], object] = lambda: None,
+) -> tuple[Results, Any]:
+    """Run a study into the ledger.
+
+    Args:
+        stop: Entered by the caller; ends the run early.
+        trial_limit: Seconds that a trial may train, on Ray.
+        meanwhile: Called in a thread of its own while Ray's workers train.
+
+    Returns:
+        Its results and the recorder, still open: the caller attaches the report and ends it. A run
+        that was stopped gives the results so far, with `partial` and `stopped` in their info.
+
+    Raises:
+        BadInput: data, tracking store or study cannot be used; nothing has been written then.
+        Stopped: before any trial had ended.
+    """
+    joined = use_ray and bool(os.environ.get("RAY_ADDRESS"))
+    if joined:  # only the cluster knows on what its workers train
+        start_ray()
+        stop.listen()
+    try:
+        plan = Plan(study, source, scale, device=device() if joined else None)
+        declared = check_data(study, plan)
+    except BaseException:
+        if joined:
+            stop_ray()
+        raise
+    # MLflow's import, the forecast and Ray's start take seconds each, so where there is likely to be
+    # something to train they go side by side. Ray must start on the main thread: its processes end
+    # with the thread that started them.
+    opening = _in_background(lambda: (open_ledger(root), work_of(plan, source)))
+    early = use_ray and (joined or fresh or not _was_finished(root, study, scale))
+    try:
+        if early:
+            start_ray()
+            stop.listen()
+        ledger, work = opening()
+        if waited := ledger.recover(study.name):
+            console.print(
+                f"{waited} records of an earlier run were waiting; the ledger has them now"
+            )
+        info = info_of(root, plan, ledger.uri, declared)
+        past = ledger.past(study)
+        entry = registration.entry(study, source, scale, now(), past.trials(scale))
+        from harness.ledger import Recorder  # MLflow is there by now
+
+        recorder = Recorder(
+            ledger, study, source, scale, info, fresh, lambda text: console.print(escape(text))
+        )
+        recorder.register(entry)
+        registered = ledger.registrations(study.name, scale)
+        earlier = ledger.info_of(recorder.run_id) if recorder.continued else {}
+    except BaseException:
+        if early:
+            stop_ray()
+        raise
+    clock = time.monotonic()
+    stopped: Stopped | None = None
+    try:
+        known = past.known()
+        book = None if fresh or known.empty else rows.Recorded(study, known)
+        own = past.of(recorder.run_id)
+        mine = set(own.loc[own["status"] != "failed", "trial"])
+        meter = Meter(plan.planned, work, console)
+        try:
+            with meter:
+                session = Session(
+                    study, source, scale, plan, packer_for(study, pack_size, stop.limit), recorder,
+                    meter, trial_limit,
+                    lambda key: book.get(key) if book else None,
+                    lambda key: key in mine,
+                )  # fmt: skip
+                if not use_ray:
+                    inline(session)
+                elif not session.done:
+                    start_ray()
+                    from harness.execution.tune import on_ray
+
+                    _in_background(meanwhile)
+                    on_ray(session, stop)
+        except Stopped as why:
+            if recorder.frame().empty:
+                raise
+            stopped = why
+        stop.over()
+        if use_ray:
+            stop_ray()  # the recorder goes on meanwhile
+        recorder.wait(*([INTERRUPTED] if stopped else []))
+    except BaseException as error:
+        if use_ray:
+            stop_ray()
+        so_far = round(time.monotonic() - clock + earlier.get("seconds", 0.0), 1)
+        recorder.remember(info | {"seconds": so_far})
+        if isinstance(error, KeyboardInterrupt):
+            recorder.end("KILLED", patience=INTERRUPTED)
+        else:
+            recorder.end("FAILED")
+        raise
+    info["planned"] = plan.planned
+    seconds = round(time.monotonic() - clock + earlier.get("seconds", 0.0), 1)
+    if stopped:
+        info |= {"stopped": str(stopped), "seconds": seconds, "reused": meter.reused}
+    elif meter.reused == plan.planned and "finished_at" in earlier:
+        info = earlier  # nothing was trained: the run is what it was
+    else:
+        info |= {
+            "finished_at": now(),
+            "seconds": seconds,
+            "reused": meter.reused,
+        }
+    if "started_at" in earlier:
+        info["started_at"] = earlier["started_at"]
+    info |= {"experiment_id": recorder.experiment, "run_id": recorder.run_id}
+    info["partial"] = stopped is not None
+    keys = set(recorder.frame()["trial"])
+    there = (set(known["trial"]) if book else mine) & keys
+    before = origins.reused(ledger, past, there, recorder.run_id, earlier)
+    info["elsewhere"] = origins.together(
+        earlier.get("elsewhere", ()), [*before, *origins.read(study)]
+    )
+    for line, _ in provenance.elsewhere(info):
+        console.print(line, markup=False)
+    info |= registration.summary(registered, entry)
+    if stopped:
+        recorder.remember(info)
+    else:
+        recorder.consolidate(info)
+    return results_of(study, scale, recorder.frame(), recorder.run_ids, info), recorder
+
+
+def _was_finished(root: Path, study: Study, scale: str) -> bool:
+    """Whether the last report is of a whole run, after which a run may find nothing to train."""
+    path = root / "reports" / study.name / scale / "verdicts.json"
+    try:
+        return not json.loads(path.read_text())["partial"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def _in_background(fn: Callable[[], T]) -> Callable[[], T]:
+    """Start `fn` in a thread; calling the result waits for its value, or raises what it raised."""
+    box: list[T] = []
+    caught: list[BaseException] = []
+
+    def target() -> None:
+        try:
+            box.append(fn())
+        except BaseException as error:
+            caught.append(error)
+
+    thread = threading.Thread(target=target, daemon=True)
+    thread.start()
+
+    def wait() -> T:
+        thread.join()
+        if caught:
+            raise caught[0]
+        return box[0]
+
+    return wait

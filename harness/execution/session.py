@@ -1,0 +1,186 @@
+"""What is being run: packs go out, outcomes come back. Knows no executor but the plain loop."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import pandas as pd
+import torch
+
+from harness.claims import reads, undecided
+from harness.engine.packs import Outcome
+from harness.engine.work import run_pack
+from harness.execution.cluster import packs_a_gpu
+from harness.execution.progress import Meter
+from harness.plan.plan import Pack, Packer, Plan
+from harness.study import Source, Study, Trial
+
+PACKS_A_LIMIT = 3  # packs that are to end, one after the other, within a run's limit
+TRIES = 2  # worker processes that a trial alone may end before it is held to be the cause
+
+
+class Keeper(Protocol):
+    """Where a session's outcomes go: `ledger.Recorder`, or a file."""
+
+    def add(
+        self, pack: str, trials: list[Trial], outcomes: list[Outcome], stored: bool = False
+    ) -> None: ...
+    def frame(self) -> pd.DataFrame: ...
+
+
+@dataclass
+class Session:
+    """A run in flight: what is left to train, and where what has ended goes.
+
+    `known` maps keys of trials that ended in earlier runs to their outcomes; `stored` are those
+    whose rows the keeper has already.
+    """
+
+    study: Study
+    source: Source
+    scale: str
+    plan: Plan
+    packer: Packer
+    keeper: Keeper
+    meter: Meter
+    trial_limit: float | None = None  # seconds
+    known: Callable[[str], Outcome | None] = lambda key: None
+    stored: Callable[[str], bool] = lambda key: False
+
+    def __post_init__(self) -> None:
+        self._packs: deque[Pack] = deque()
+        self._running: dict[str, Pack] = {}
+        self._refill()
+
+    def _refill(self) -> None:
+        """Take trials that have become ready: from the ledger where it has them, else as packs."""
+        while (trials := self.plan.ready()) or (trials := self._more_seeds()):
+            found = {trial.key: self.known(trial.key) for trial in trials}
+            for stored in (True, False):
+                reused = [
+                    (trial, outcome)
+                    for trial in trials
+                    if self.stored(trial.key) is stored and (outcome := found[trial.key])
+                ]
+                if reused:
+                    work = sum(pack.cost for pack in self.packer.pack([t for t, _ in reused]))
+                    self._take("ledger", reused, work, stored, reused=True)
+            fresh = [trial for trial in trials if not found[trial.key]]
+            packs = [*self._packs, *self.packer.pack(fresh)]
+            self._packs = deque(sorted(packs, key=lambda pack: -pack.cost))
+
+    def _more_seeds(self) -> list[Trial]:
+        """The trials of the next look, where all is done and a claim is still open."""
+        if not self.plan.done or len(self.plan.looks) < 2:
+            return []
+        open_ = undecided(self.study, self.keeper.frame(), self.plan.looks)
+        more = self.plan.extend(lambda arm, cell: reads(self.study, open_, arm, cell))
+        trials = self.plan.ready() if more else []
+        if trials:
+            self.meter.grow(more, sum(pack.cost for pack in self.packer.pack(trials)))
+        return trials
+
+    def _take(
+        self, name: str, ended: list[tuple[Trial, Outcome]], work: float, stored: bool = False,
+        reused: bool = False,
+    ) -> None:  # fmt: skip
+        trials, outcomes = [t for t, _ in ended], [o for _, o in ended]
+        self.keeper.add(name, trials, outcomes, stored)
+        for trial, outcome in ended:
+            self.plan.tell(trial.key, outcome)
+        self.meter.add([o.status for o in outcomes], work, reused)
+
+    def next(self) -> Pack | None:
+        """A pack to train, or None when all are out."""
+        if not self._packs:
+            return None
+        pack = self._packs.popleft()
+        self._running[pack.name] = pack
+        return pack
+
+    def finish(self, name: str, outcomes: list[Outcome]) -> None:
+        """A pack came back."""
+        pack = self._running.pop(name, None)
+        if pack is None:  # told twice
+            return
+        self._take(name, list(zip(pack.trials, outcomes, strict=True)), pack.cost)
+        self._refill()
+
+    def allowance(self, pack: Pack) -> float | None:
+        """Seconds that a pack may train, or None.
+
+        A trial alone has the limit. Fused trials end together, so a pack has the limit times what
+        it is estimated to take over one of its trials alone.
+        """
+        return None if self.trial_limit is None else self.trial_limit * pack.share
+
+    def lose(self, name: str, error: str) -> None:
+        """A pack's process died: halve the pack until the culprit is alone, and fail only it.
+
+        A trial that is alone is tried `TRIES` times, for its process may have died of something
+        else: a machine that left, a neighbour that took the memory. Its next try comes last, when
+        that may be over.
+        """
+        pack = self._running.pop(name, None)
+        if pack is None:
+            return
+        pack.losses += 1
+        if len(pack.trials) == 1 and pack.losses < TRIES:
+            self._packs.append(pack)
+        else:
+            self._divide(pack, error)
+
+    def cut(self, name: str, where: str = "") -> None:
+        """A pack took longer than its allowance: halve it until the culprit is alone, and fail it."""
+        pack = self._running.pop(name, None)
+        if pack is not None:
+            self._divide(pack, f"cut: the limit of {self.trial_limit:g} s a trial is over{where}")
+
+    def put_back(self, name: str) -> None:
+        """A pack was not begun: its worker died first."""
+        if pack := self._running.pop(name, None):
+            self._packs.appendleft(pack)
+
+    def _divide(self, pack: Pack, error: str) -> None:
+        if len(pack.trials) == 1:
+            self._running[pack.name] = pack
+            self.finish(pack.name, [Outcome("failed", error=error[:500])])
+        else:
+            self._packs.extendleft(self.packer.halve(pack))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (str, ())  # Tune pickles searchers to restore them; we continue from the ledger
+
+    @property
+    def done(self) -> bool:
+        """Whether every planned trial has ended."""
+        return self.plan.done
+
+
+def packer_for(study: Study, size: int | None, limit: float | None = None) -> Packer:
+    """The packer of a run on this machine.
+
+    Args:
+        size: Most trials a pack, if it was asked for.
+        limit: Seconds that the run may take: some packs are to end within them, for what is in
+            flight when they are over is trained again.
+    """
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    workers = cores = os.cpu_count() or 1
+    if device == "cuda":
+        gpus = torch.cuda.device_count()
+        workers = gpus * packs_a_gpu(cores, gpus)
+    longest = math.inf if limit is None else limit / PACKS_A_LIMIT
+    return Packer(study, size, workers, device, longest=longest)
+
+
+def inline(session: Session) -> None:
+    """Train every pack in this process."""
+    device = session.plan.origin["device"]
+    while pack := session.next():
+        session.finish(pack.name, run_pack(session.study, pack.trials, device))

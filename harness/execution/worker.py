@@ -1,0 +1,75 @@
+"""What runs in Ray's worker processes: an actor that trains packs. Imports no more than it needs."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ray
+import torch
+from ray import tune
+
+from harness.engine.work import run_pack
+from harness.execution.ending import deadline
+from harness.parts import data
+from harness.study import Source, catalog, make_trial
+
+GPU_LOST = 70  # the pack is then halved in fresh processes, as whenever one dies
+
+
+@dataclass(frozen=True)
+class Opaque:
+    """A payload that Tune passes through unread: it copies, flattens and prints dicts and lists."""
+
+    specs: Any
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Opaque:
+        return self
+
+    def __repr__(self) -> str:
+        return "..."
+
+
+class PackWorker(tune.Trainable):  # type: ignore[misc]
+    """An actor that trains one pack a step."""
+
+    def setup(
+        self, config: dict[str, Any], source: Source | None = None, scale: str = "",
+        shared: dict[str, data.Arrays] | None = None,
+        tables: dict[str, dict[str, Any]] | None = None, device: str = "cpu",
+    ) -> None:  # fmt: skip
+        assert source is not None  # handed over by `tune.with_parameters`
+        self.study, self.scale, self.device = catalog.load(source), scale, device
+        if device == "cuda" and not torch.cuda.is_available():
+            raise RuntimeError("the cluster has GPUs, and torch finds none in a worker")
+        if torch.cuda.is_available():
+            share = ray.get_runtime_context().get_assigned_resources().get("GPU", 1.0)
+            torch.cuda.set_per_process_memory_fraction(min(1.0, 0.95 * share))
+        data.adopt(shared or {})
+        for name, columns in (tables or {}).items():
+            data.hold(name, columns)
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        return True
+
+    def step(self) -> dict[str, Any]:
+        trials = [make_trial(self.study, self.scale, *spec) for spec in self.config["trials"].specs]
+        with _writable(self.config["trace"]) as trace, deadline(self.config["seconds"], trace):
+            try:
+                outcomes = run_pack(self.study, trials, self.device)
+            except Exception:  # no CUDA call works in this process any more
+                os._exit(GPU_LOST)
+        return {"done": True, "pack": self.config["pack"], "outcomes": Opaque(outcomes)}
+
+    def save_checkpoint(self, checkpoint_dir: str) -> None:
+        return None
+
+    def load_checkpoint(self, checkpoint: Any) -> None:
+        return None
+
+
+def _writable(path: str) -> Any:
+    """The file, or nothing's on a machine that has not its folder."""
+    return open(path if Path(path).parent.is_dir() else os.devnull, "w")

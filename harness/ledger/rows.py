@@ -1,0 +1,222 @@
+"""From outcomes to the tidy frame, and back.
+
+One row is one measurement of one trial at one step. The columns are the contract's
+(`Study.columns`), with three more while rows are on their way: pack, seconds and error, which
+belong to a trial and go into the trials table.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from harness import durable
+from harness.engine.packs import Outcome
+from harness.study import Int, Study, Trial, held_as, is_level, make_trial
+
+PER_TRIAL = ("pack", "seconds", "error")
+
+
+def frame_of(
+    study: Study, pack: str, trials: Iterable[Trial], outcomes: Iterable[Outcome]
+) -> pd.DataFrame:
+    """Rows of one pack: `Study.columns` and `PER_TRIAL`. A failed trial is one row at step 0."""
+    pairs = list(zip(trials, outcomes, strict=True))
+    lengths = [max(1, len(o.steps)) for _, o in pairs]
+    settings = [*study.vary, *study.nuisance_names()]
+    per_trial = [
+        {"study": study.name, "phase": t.phase, "arm": t.arm, "seed": t.seed, "trial": t.key}
+        | {
+            name: study.held(name, drawn[name]) if name in drawn else np.nan
+            for drawn in ({**t.cell, **t.nuisance},)
+            for name in settings
+        }
+        | {"status": o.status, "pack": pack, "seconds": o.seconds, "error": o.error, "step": 0}
+        for t, o in pairs
+    ]
+    # types are told from a line a trial, of which there are far fewer than rows
+    one = typed(study, pd.DataFrame(per_trial))
+    frame = one.iloc[np.repeat(np.arange(len(pairs)), lengths)].reset_index(drop=True)
+    frame["step"] = np.concatenate([o.steps or [0] for _, o in pairs]).astype("int64")
+    for name in study.metrics:
+        parts = [
+            np.asarray(o.metrics[name], float) if name in o.metrics else np.full(n, np.nan)
+            for (_, o), n in zip(pairs, lengths, strict=True)
+        ]
+        frame[name] = np.concatenate(parts)
+    return frame[[*study.columns(), *PER_TRIAL]]
+
+
+def typed(study: Study, frame: pd.DataFrame) -> pd.DataFrame:
+    """The frame with missing columns added and plain types: text, integers, floats."""
+    frame = frame.reindex(columns=[*study.columns(), *PER_TRIAL])
+    text = dict.fromkeys(("study", "phase", "arm", "trial", "status", "pack", "error"), str)
+    whole = {"seed": "int64", "step": "int64"}
+    real = dict.fromkeys((*study.metrics, "seconds"), "float64")
+    for name, levels in study.vary.items():
+        kinds = {type(level) for level in levels}
+        if kinds == {str}:
+            text[name] = str
+        elif kinds == {int}:
+            whole[name] = "int64"
+        elif kinds <= {int, float}:
+            real[name] = "float64"
+        elif kinds != {bool}:
+            frame[name] = frame[name].map(functools.partial(_held, levels))
+            text[name] = str
+    frame["error"] = frame["error"].fillna("")
+    for name in study.nuisance_names():
+        frame[name] = (
+            pd.to_numeric(frame[name]) if _numeric(frame[name]) else frame[name].astype(object)
+        )
+    return frame.astype({**text, **whole, **real})
+
+
+def _held(levels: tuple[Any, ...], value: Any) -> Any:
+    """A level as a column holds it, from a file in which None may be NaN and 3 may be 3.0."""
+    value = None if not isinstance(value, str) and pd.isna(value) else value
+    level = next((one for one in levels if is_level(value, one)), value)
+    return held_as(level, levels)
+
+
+def empty(study: Study) -> pd.DataFrame:
+    """No rows, with all columns."""
+    return typed(study, pd.DataFrame(columns=[*study.columns(), *PER_TRIAL]))
+
+
+def once(frames: Iterable[pd.DataFrame]) -> pd.DataFrame:
+    """Rows of several frames, each trial's from one of them alone.
+
+    That is the first frame in which the trial did not fail, or else the first: a trial that failed
+    may have been trained again, and rows of two trainings must not mix.
+    """
+    frames, kept = list(frames), []
+    taken: set[str] = set()
+    for failed in (False, True):
+        for frame in frames:
+            part = frame[((frame["status"] == "failed") == failed) & ~frame["trial"].isin(taken)]
+            if len(part):
+                taken.update(part["trial"].unique())
+                kept.append(part)
+    return pd.concat(kept or frames[:1] or [pd.DataFrame()], ignore_index=True)
+
+
+def save(frame: pd.DataFrame, path: Path) -> None:
+    """Keep rows, and the frame's `attrs`, in a parquet file: whole or not at all, on the disk.
+
+    Raises:
+        OSError: the disk is full or cannot be written; a former file is as it was.
+    """
+    durable.write(path, lambda part: frame.to_parquet(part, index=False, write_page_checksum=True))
+
+
+def load(path: Path) -> pd.DataFrame:
+    """What `save` kept.
+
+    Raises:
+        OSError: there is no such file.
+        ValueError: the file was cut short or is damaged.
+    """
+    try:
+        return pd.read_parquet(path, engine="pyarrow", page_checksum_verification=True)
+    except FileNotFoundError:
+        raise
+    except Exception as error:  # Arrow has a dozen kinds, by the place of the damage
+        raise ValueError(f"{path} is damaged: {error}") from None
+
+
+def _numeric(column: pd.Series) -> bool:
+    return all(isinstance(v, int | float | np.number) for v in column)
+
+
+class Recorded:
+    """Outcomes by trial key, from rows with `PER_TRIAL`; made to be asked thousands of times.
+
+    Args:
+        study: Names the metrics.
+        frame: Rows of any number of trials.
+    """
+
+    def __init__(self, study: Study, frame: pd.DataFrame) -> None:
+        ordered = frame.sort_values(["trial", "step"], kind="stable")
+        keys, starts = np.unique(ordered["trial"].to_numpy(str), return_index=True)
+        ends = [*starts[1:], len(ordered)][: len(starts)]  # no rows: no spans
+        self._span = {str(k): slice(a, b) for k, a, b in zip(keys, starts, ends, strict=True)}
+        names = ("status", "error", "seconds", "step", *study.metrics)
+        self._columns = {name: ordered[name].to_numpy() for name in names}
+        self._metrics = tuple(study.metrics)
+
+    def get(self, key: str) -> Outcome | None:
+        """The outcome that a trial's rows came from, or None without any."""
+        span = self._span.get(key)
+        if span is None:
+            return None
+        column = {name: values[span] for name, values in self._columns.items()}
+        status, seconds = str(column["status"][0]), float(column["seconds"][0])
+        if status == "failed":
+            return Outcome("failed", error=str(column["error"][0]), seconds=seconds)
+        metrics = {
+            name: column[name].tolist()
+            for name in self._metrics
+            if not np.isnan(column[name]).all()
+        }
+        return Outcome(status, column["step"].tolist(), metrics, "", seconds)
+
+
+def trial_of(study: Study, scale: str, rows: pd.DataFrame) -> Trial:
+    """The trial that rows came from, with all its settings."""
+    first = rows.iloc[0]
+    arm = str(first["arm"])
+    cell = {
+        name: next(level for level in levels if is_level(first[name], level))
+        for name, levels in study.vary.items()
+    }
+    nuisance = {
+        name: _drawn(dist, first[name])
+        for name, dist in study.space(arm).items()
+        if not pd.isna(first[name])  # nothing was drawn, where draws are 0
+    }
+    return make_trial(
+        study,
+        scale,
+        str(first["phase"]),
+        arm,
+        cell,
+        nuisance,
+        int(first["seed"]),
+        str(first["trial"]),
+    )
+
+
+def _drawn(distribution: Any, value: Any) -> Any:
+    """A drawn value as the search gave it."""
+    if hasattr(distribution, "choices"):
+        return next(one for one in distribution.choices if is_level(value, one))
+    return int(value) if isinstance(distribution, Int) else float(value)
+
+
+def trials_of(study: Study, frame: pd.DataFrame, run_ids: dict[str, str]) -> pd.DataFrame:
+    """One line a trial: what it was, how it ended, and the last value of each metric."""
+    settings = ["trial", "phase", "arm", *study.vary, *study.nuisance_names(), "seed"]
+    columns = [*settings, "status", "error", "seconds", "pack", "run_id", *study.metrics]
+    if frame.empty:
+        return pd.DataFrame(columns=columns)
+    ordered = frame.sort_values("step", kind="stable")
+    last = ordered.groupby("trial", sort=False).last().reset_index()  # skips NaN: a metric's last
+    last["run_id"] = [run_ids.get(key, "") for key in last["trial"]]
+    return last[columns].sort_values(["phase", "arm", *study.vary, "seed"], kind="stable")
+
+
+def thin(steps: list[int], column: list[float], most: int) -> list[tuple[int, float]]:
+    """At most `most` (step, value) points, evenly spread and with the last, finite ones only."""
+    points = [(s, float(v)) for s, v in zip(steps, column, strict=True) if math.isfinite(v)]
+    if len(points) <= most:
+        return points
+    chosen = np.unique(np.linspace(0, len(points) - 1, most).round().astype(int))
+    return [points[i] for i in chosen]

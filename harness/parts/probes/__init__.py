@@ -1,0 +1,37 @@
+"""Read-only measurements of a pack while it trains.
+
+A probe is a frozen value; `read(pack)` returns ``{metric: (K,) tensor}`` and is called at every
+recorded step with the parameters as they are then, or once, where a trial ends, if `at_end` is
+true. Probes never write to what they are shown: a trial trains the same with and without them.
+
+    moment    what a probe is shown, and what a probe is
+    progress  how far a trial has come: Position, Gap, Kept, StepsTo, RecordTo, Best, EffectiveRate,
+              Every
+    layers    the network itself: GradientNorms, WeightNorms, Activations, Backpropagated,
+              Jacobians, Sharpness
+"""
+
+from harness.parts.probes.layers import (
+    Activations,
+    Backpropagated,
+    GradientNorms,
+    Jacobians,
+    Sharpness,
+    WeightNorms,
+)
+from harness.parts.probes.moment import Moment, Probe
+from harness.parts.probes.progress import (
+    Best,
+    EffectiveRate,
+    Every,
+    Gap,
+    Kept,
+    Position,
+    RecordTo,
+    StepsTo,
+)
+
+__all__ = [
+    "Activations", "Backpropagated", "Best", "EffectiveRate", "Every", "Gap", "GradientNorms",
+    "Jacobians", "Kept", "Moment", "Position", "Probe", "RecordTo", "Sharpness", "StepsTo", "WeightNorms",
+]  # fmt: skip

@@ -1,0 +1,210 @@
+"""What a probe is shown, and what a probe is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, ClassVar, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.func import grad, jacrev, vmap
+
+from harness.parts.data import Splits
+from harness.parts.objectives import Objective
+
+# Examples of a split scored at once: few, so that they stay in a core's cache; a GPU wants many.
+EVAL_ROWS = {"cpu": 192, "cuda": 2048, "alone": 2048}
+SAMPLE = 256  # training examples that activations are measured on, the same for every trial
+
+
+class Computation(Protocol):
+    """What computes K trials: see `harness.engine.fusing.Computation`."""
+
+    fused: ClassVar[bool]
+    module: nn.Module  # of one trial
+    objective: Objective
+
+    def output(
+        self, params: dict[str, Tensor], buffers: dict[str, Tensor], x: tuple[Tensor, ...]
+    ) -> Tensor:
+        """What one trial's model says, in float32."""
+
+    def lane(self, number: int) -> None:
+        """What follows is computed for this trial, where they are computed one by one."""
+
+    def score(
+        self, params: dict[str, Tensor], buffers: dict[str, Tensor], x: Tensor, y: Tensor
+    ) -> dict[str, Tensor]:
+        """Loss and scores of K trials on examples: (K,) each."""
+
+    def score_own(
+        self, params: dict[str, Tensor], buffers: dict[str, Tensor], x: Tensor, y: Tensor
+    ) -> dict[str, Tensor]:
+        """The same, on each trial's own examples: x (K, n, ...), y (K, n)."""
+
+
+@dataclass
+class Moment:
+    """What a probe is shown: a pack of K trials at one recorded step."""
+
+    step: int
+    params: dict[str, Tensor]  # (K, ...)
+    loss: Tensor  # (K,) training loss at this step
+    losses: Tensor  # (step + 1, K) training loss at every step so far
+    metrics: dict[str, Tensor]  # (K,) what this step has measured already
+    recorded: list[tuple[int, dict[str, Tensor]]]  # earlier recorded steps
+    first_rate: Tensor | None  # (K,) what multiplied the gradient in the first update
+    rate: Callable[[], Tensor]  # (K,) and in the latest
+    grads: dict[str, Tensor]  # (K, ...) of the latest batch
+    buffers: dict[str, Tensor]  # (K, ...)
+    program: Computation
+    train: tuple[Tensor, Tensor] | None  # the training split, shared by all
+    # (K, ...) ones at a trial's own numbers, zeros at padding; empty without padding
+    masks: dict[str, Tensor] = field(default_factory=dict)
+    splits: Splits | None = None
+    subset: Tensor | None = None  # (K, n) each trial's own examples of `train`; None: all of them
+
+    def examples(self, n: int = SAMPLE) -> tuple[Tensor, ...]:
+        """The first n training examples and targets, (n, ...)."""
+        return () if self.train is None else tuple(part[:n] for part in self.train)
+
+    def each(self, fn: Callable[..., Any]) -> Any:
+        """``fn(params, buffers)`` of every trial, in evaluation mode: fused where packs are."""
+        params = {name: w.detach() for name, w in self.params.items()}
+        if self.program.fused:
+            self.program.module.eval()
+            try:
+                return vmap(fn)(params, self.buffers)
+            finally:
+                self.program.module.train()
+        found = []
+        for k in range(len(self.loss)):
+            self.program.lane(k)
+            self.program.module.eval()
+            own = ({n: t[k] for n, t in group.items()} for group in (params, self.buffers))
+            found.append(fn(*own))
+            self.program.module.train()
+        return torch.utils._pytree.tree_map(lambda *parts: torch.stack(parts), *found)
+
+    def layers(self, kind: type[nn.Module] | tuple[type[nn.Module], ...]) -> list[str]:
+        """Paths of the modules of some types, in the order they were made; without the parts of
+        torch's attention, which it does not call."""
+        modules = dict(self.program.module.named_modules())
+        return [
+            path
+            for path, m in modules.items()
+            if isinstance(m, kind)
+            and not isinstance(modules[path.rpartition(".")[0]], nn.MultiheadAttention)
+        ]
+
+    def outputs(self, paths: list[str]) -> list[Tensor]:
+        """What modules put out on the examples: (K, n, ...) each."""
+        return self._seen(paths, before=False)
+
+    def inputs(self, paths: list[str]) -> list[Tensor]:
+        """What modules are given on the examples: (K, n, ...) each."""
+        return self._seen(paths, before=True)
+
+    def _seen(self, paths: list[str], before: bool, n: int = SAMPLE) -> list[Tensor]:
+        def run(params: dict[str, Tensor], buffers: dict[str, Tensor]) -> tuple[Tensor, ...]:
+            return self._tapped(params, buffers, paths, {}, before, n)[0]
+
+        return list(self.each(run))
+
+    def backpropagated(self, paths: list[str]) -> list[Tensor]:
+        """Gradients of the loss with respect to what modules put out: (K, n, ...) each."""
+        shapes = [out.shape[1:] for out in self.outputs(paths)]
+
+        def run(params: dict[str, Tensor], buffers: dict[str, Tensor]) -> tuple[Tensor, ...]:
+            taps = tuple(self.loss.new_zeros(shape) for shape in shapes)
+
+            def loss(taps: tuple[Tensor, ...]) -> Tensor:
+                given = dict(zip(paths, taps, strict=True))
+                output = self._tapped(params, buffers, paths, given)[1]
+                return self.program.objective.loss(output.float(), *self.examples()[1:])
+
+            found: tuple[Tensor, ...] = grad(loss)(taps)
+            return found
+
+        return list(self.each(run))
+
+    def jacobians(self, source: str, target: str, examples: int, among: int) -> Tensor:
+        """Derivatives of what one module is given by what an earlier one is given.
+
+        Args:
+            source, target: Paths of the modules.
+            examples: On how many examples, from the first, one by one.
+            among: The size of the batch that they are in, where layers normalise over it.
+
+        Returns:
+            (K, examples, numbers given to target, numbers given to source)
+        """
+        shape = self._seen([source], before=True, n=among)[0].shape[1:]  # (n, ...)
+
+        def run(params: dict[str, Tensor], buffers: dict[str, Tensor]) -> Tensor:
+            def move(example: int, tap: Tensor) -> Tensor:
+                seen, _ = self._tapped(
+                    params, buffers, [target], {source: tap}, before=True, n=among
+                )
+                return seen[0][example].flatten()
+
+            found = [
+                jacrev(partial(move, example))(self.loss.new_zeros(shape))[:, example].flatten(1)
+                for example in range(examples)
+            ]
+            return torch.stack(found)
+
+        out: Tensor = self.each(run)
+        return out
+
+    def _tapped(
+        self, params: dict[str, Tensor], buffers: dict[str, Tensor], paths: list[str],
+        taps: dict[str, Tensor], before: bool = False, n: int = SAMPLE,
+    ) -> tuple[tuple[Tensor, ...], Tensor]:  # fmt: skip
+        """A forward pass that adds taps to what modules put out (or, `before`, are given), what
+        it sees there, and the network's output.
+
+        Batches are normalised by their own statistics, as in training: at initialisation running
+        ones say nothing yet. The running ones are copied, so that they stay as they are.
+        """
+        seen: dict[str, Tensor] = {}
+        module = self.program.module
+
+        def keep(path: str, x: Tensor) -> Tensor:
+            seen[path] = x + taps[path] if path in taps else x
+            return seen[path]
+
+        def after_(path: str) -> Callable[[Any, Any, Tensor], Tensor]:
+            return lambda _, __, out: keep(path, out)
+
+        def before_(path: str) -> Callable[[Any, tuple[Tensor, ...]], tuple[Tensor, ...]]:
+            return lambda _, args: (keep(path, args[0]), *args[1:])
+
+        hooks = [
+            module.get_submodule(path).register_forward_pre_hook(before_(path))
+            if before
+            else module.get_submodule(path).register_forward_hook(after_(path))
+            for path in dict.fromkeys([*paths, *taps])
+        ]
+        norms = [m for m in module.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+        try:
+            for norm in norms:
+                norm.train()
+            kept = {name: b.clone() for name, b in buffers.items()}
+            output = self.program.output(params, kept, self.examples(n)[:1])
+        finally:
+            for norm in norms:
+                norm.eval()
+            for hook in hooks:
+                hook.remove()
+        return tuple(seen[path] for path in paths), output
+
+
+class Probe(Protocol):
+    """What a probe is."""
+
+    at_end: ClassVar[bool]
+
+    def read(self, pack: Moment) -> dict[str, Tensor]: ...

@@ -1,0 +1,143 @@
+"""The tracked board: `reports/README.md`, from the verdicts of published runs.
+
+`add` keeps a run's `verdicts.json` and first figure in `reports/published/` and writes the board
+anew from everything kept there, so that no number in it was typed.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+BEGIN, END = "<!-- published:begin -->", "<!-- published:end -->"
+LARGEST = 400_000  # bytes of a figure that is tracked; contour maps are larger
+MARKS = {"supported": "✓ supported", "refuted": "✕ refuted", "inconclusive": "? inconclusive"}
+
+
+def add(folder: Path, reports: Path) -> Path:
+    """Publish the run whose report is in `folder`; returns the board's path."""
+    verdicts = json.loads((folder / "verdicts.json").read_text(encoding="utf-8"))
+    home = reports / "published"
+    home.mkdir(parents=True, exist_ok=True)
+    shutil.copy(folder / "verdicts.json", home / f"{verdicts['study']}.json")
+    drawn = [folder / "figures" / f"{name}.svg" for name in verdicts["figures"]]
+    small = [path for path in drawn if path.stat().st_size < LARGEST]
+    if small:
+        shutil.copy(small[0], home / f"{verdicts['study']}.svg")
+    kept = [json.loads(path.read_text("utf-8")) for path in sorted(home.glob("*.json"))]
+    board = reports / "README.md"
+    board.write_text(markdown(kept, home), encoding="utf-8")
+    front = reports.parent / "README.md"
+    if front.is_file():
+        before, _, rest = front.read_text("utf-8").partition(BEGIN)
+        _, found, after = rest.partition(END)
+        if found:
+            front.write_text(f"{before}{BEGIN}\n{summary(kept)}{END}{after}", encoding="utf-8")
+    return board
+
+
+def summary(kept: list[dict[str, Any]]) -> str:
+    """A table of the published runs, for the project's front page."""
+    lines = [
+        "| study | supported | refuted | inconclusive | trials | time | on |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for run in kept:
+        tally = Counter(claim["verdict"] for claim in run["claims"])
+        counts = " | ".join(str(tally[outcome]) for outcome in MARKS)
+        lines.append(
+            f"| [{run['study']}](reports/README.md#{run['study']}) | {counts} "
+            f"| {run['trials']['planned']:,} | {run['seconds']:.0f} s | {run['machine']} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def markdown(kept: list[dict[str, Any]], home: Path) -> str:
+    """The board of all published runs: studies, decks and papers, then every claim by study.
+
+    Args:
+        kept: What `verdicts.json` holds of each run.
+        home: The folder of the published figures; a study without one has none.
+    """
+    claims = [claim for run in kept for claim in run["claims"]]
+    late = any(claim.get("changed_late") for claim in claims)
+    lines = [
+        "# Published verdicts",
+        "",
+        f"{_count(kept, 'study', 'studies')}, {len(claims)} claims, each written down with its margin "
+        f"and its source before any trial{', but for those marked' if late else ''}.",
+        "`harness report NAME --publish` wrote this page from the runs named below; nothing is typed.",
+        "`make study NAME=…` makes the full report: every claim with its figure, interval and source.",
+        "",
+        "A claim is supported (✓) when its whole interval lies on the claimed side of the margin,",
+        "refuted (✕) when it lies wholly on the other, else inconclusive (?).",
+        "",
+        "| study | question | ✓ | ✕ | ? |",
+        "|---|---|--:|--:|--:|",
+    ]
+    for run in kept:
+        link = f"[{run['study']}](#{run['study']})"
+        lines.append(f"| {link} | {_cell(run['question'])} | {_tally(run['claims'])} |")
+    lines += _by_source(kept)
+    for run in kept:
+        lines += _study(run, home)
+    return "\n".join(lines) + "\n"
+
+
+def _by_source(kept: list[dict[str, Any]]) -> list[str]:
+    """How the claims of each deck and paper came out, over all studies."""
+    cited: dict[str, list[dict[str, Any]]] = {}
+    for run in kept:
+        for claim in run["claims"]:
+            for source in claim.get("cites", ()):
+                cited.setdefault(source, []).append(claim)
+    if not cited:
+        return []
+    lines = ["", "| deck or paper | ✓ | ✕ | ? |", "|---|--:|--:|--:|"]
+    return lines + [f"| {_cell(name)} | {_tally(some)} |" for name, some in sorted(cited.items())]
+
+
+def _study(run: dict[str, Any], home: Path) -> list[str]:
+    trials = run["trials"]
+    cost = f" ({run['cost']})" if run.get("cost") else ""
+    lines = [
+        "",
+        f"## {run['study']}",
+        "",
+        f"{run['question']}",
+        "",
+        f"**{run['answer']}**",
+        "",
+        f"{trials['planned']:,} trials ({trials['diverged']:,} diverged, {trials['failed']:,} "
+        f"failed) in {run['seconds']:.0f} s{cost} on {run['machine']}, {run['scale']} scale, "
+        f"{run['finished_at'][:10]}, commit {run['commit'][:12]}.",
+        "",
+        "| verdict | claim, and where it is taught | effect | interval | claimed | n |",
+        "|---|---|---|---|---|--:|",
+    ]
+    for claim in run["claims"]:
+        effect, interval, claimed = map(_cell, claim["words"])
+        verdict = MARKS[claim["verdict"]].replace(" ", "&nbsp;")
+        if claim.get("changed_late"):
+            verdict += "<br>changed after trials had run"
+        what = f"{_cell(claim['statement'])}<br><sub>{_cell(claim['source'])}</sub>"
+        lines.append(f"| {verdict} | {what} | {effect} | {interval} | {claimed} | {claim['n']} |")
+    if (home / f"{run['study']}.svg").exists():
+        lines += ["", f"![{run['study']}](published/{run['study']}.svg)"]
+    return lines
+
+
+def _tally(claims: list[dict[str, Any]]) -> str:
+    count = Counter(claim["verdict"] for claim in claims)
+    return " | ".join(str(count[outcome]) for outcome in MARKS)
+
+
+def _count(things: list[Any], one: str, many: str) -> str:
+    return f"{len(things)} {one if len(things) == 1 else many}"
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ").replace("<", "&lt;")

@@ -1,0 +1,118 @@
+"""Finding and loading studies: `studies/*.py`, or a file of your own.
+
+A study's name is its file's. A file that does not import or does not declare a valid `STUDY`
+raises, naming file and line; it never vanishes from a listing.
+"""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import difflib
+import re
+import traceback
+from pathlib import Path
+
+from harness.study import beside
+from harness.study.declared import Source
+from harness.study.errors import BadInput, InvalidStudy
+from harness.study.study import Study
+
+MODULE = "harness_study_"  # and its name: the module that a study's file becomes
+
+
+def root() -> Path:
+    """The project: the nearest folder upwards with `studies/` and `reports/`, else the package's."""
+    here = Path.cwd()
+    for folder in (here, *here.parents):
+        if (folder / "studies").is_dir() and (folder / "reports").is_dir():
+            return folder
+    return Path(__file__).resolve().parent.parent
+
+
+def names() -> list[str]:
+    """Every study of the project, by file name."""
+    found = sorted(p.stem for p in (root() / "studies").glob("*.py"))
+    return [name for name in found if not name.startswith("_")]
+
+
+def find(name: str) -> Source:
+    """The source of a study by its name, or by the path of a file (ending in .py).
+
+    Raises:
+        BadInput: no such study or file, or a name that is no identifier.
+    """
+    if name.endswith(".py"):
+        path = _file(name)
+        if path is None:
+            raise BadInput(f"no study file {name!r}; allowed: a path to an existing .py file")
+        if not path.stem.isidentifier():
+            raise BadInput(
+                f"study file {name!r}: its name must be an identifier, as in my_study.py"
+            )
+    else:
+        if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+            raise BadInput(
+                f"study name {name!r}; allowed: letters, digits and underscores, one of "
+                f"{', '.join(names())}, or the path of a .py file"
+            )
+        path = _file(str(root() / "studies" / f"{name}.py"))
+        if path is None:
+            near = difflib.get_close_matches(name, names(), 1, 0.5)
+            hint = f" (did you mean {near[0]!r}?)" if near else ""
+            raise BadInput(f"no study {name!r}{hint}; allowed: {', '.join(names())}")
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInput(f"study file {path} cannot be read: {error}") from None
+    return Source(path.stem, str(path), text, beside.gather(path, text))
+
+
+def _file(name: str) -> Path | None:
+    """The file of a path that a user gives, if there is one."""
+    try:
+        path = Path(name).expanduser()
+        return path if path.is_file() else None
+    except (OSError, RuntimeError, ValueError):  # too long, an unknown ~user, a null character
+        return None
+
+
+def load(source: Source) -> Study:
+    """The `STUDY` that a source declares, with its name set.
+
+    Raises:
+        BadInput: the file does not run, or declares no valid study.
+    """
+    module = beside.module_for(source)
+    try:
+        exec(compile(source.text, source.path, "exec"), module.__dict__)  # noqa: S102 - a study is code
+    except InvalidStudy as error:
+        raise BadInput(f"study file {source.path}{_line(error, source)}: {error}") from None
+    except Exception as error:
+        line = _line(error, source)
+        raise BadInput(
+            f"study file {source.path}{line} does not import: {type(error).__name__}: {error}"
+        ) from None
+    study = getattr(module, "STUDY", None)
+    if not isinstance(study, Study):
+        raise BadInput(f"study file {source.path} has STUDY={study!r}; allowed: a harness.Study")
+    title = study.title or (module.__doc__ or source.name).strip().splitlines()[0]
+    return dataclasses.replace(study, name=source.name, title=title)
+
+
+def about(source: Source) -> str:
+    """What the file says of its study after the first line: methods, departures, what to know."""
+    text = ast.get_docstring(ast.parse(source.text)) or ""
+    return text.partition("\n")[2].strip()
+
+
+def _line(error: BaseException, source: Source) -> str:
+    """Where a study file went wrong; and where beside it, if it was there."""
+    frames = [(one.filename, one.lineno) for one in traceback.extract_tb(error.__traceback__)]
+    if isinstance(error, SyntaxError) and error.lineno:
+        frames.append((error.filename or source.path, error.lineno))
+    mine = [line for file, line in frames if file == source.path]
+    others = beside.files(source)
+    theirs = [f"{others[file]}, line {line}" for file, line in frames if file in others]
+    found = [f"line {mine[-1]}"] if mine else []
+    return "".join(f", {one}" for one in [*found, *theirs[-1:]])

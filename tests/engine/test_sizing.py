@@ -1,0 +1,84 @@
+"""Pack sizes are forecast, the same each time, and bounded by memory."""
+
+from __future__ import annotations
+
+import dataclasses
+from functools import partial
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.engine import sizing
+from harness.engine.packs import Training
+from harness.parts.data import Data
+from harness.parts.models import MLP, Descent
+from harness.parts.optimizers import Optimizer
+from harness.plan.plan import Packer, Plan
+from harness.study import catalog
+
+POINT = Training(partial(Descent, "valley"), Optimizer("sgd"), steps=400)
+
+
+def mlp(width: int, batch: int = 64) -> Training:
+    model = partial(MLP, (64, width, 10))
+    return Training(model, Optimizer("adam"), data=Data("digits"), batch_size=batch, epochs=2)
+
+
+@given(
+    base=st.floats(1e-6, 1e3), each=st.floats(1e-6, 1e3), held=st.integers(1, 10**12),
+    workers=st.integers(1, 64),
+)  # fmt: skip
+def test_a_size_that_is_worth_it_and_fits(
+    base: float, each: float, held: int, workers: int
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sizing, "seconds", lambda *_: (base, each))
+        patch.setattr(sizing, "held", lambda *_: held)
+        patch.setattr(sizing, "memory", lambda _: 2**34)
+        size = sizing.pack_size(POINT, "cpu", workers)
+    assert size in sizing.SIZES
+    if size > sizing.SIZES[0]:
+        assert size * held * workers <= 2**33
+
+        def rate(n: int) -> float:
+            return n / (base + each * n)
+
+        assert rate(size) >= sizing.GAIN * rate(size // 2) * (1 - 1e-9)
+
+
+def test_what_is_light_comes_in_large_packs() -> None:
+    sizes = [sizing.pack_size(one) for one in (POINT, mlp(16), mlp(64), mlp(512))]
+    assert sizes == sorted(sizes, reverse=True)
+    assert sizes[0] > sizes[-1]
+    assert sizing.pack_size(mlp(64, 512)) <= sizing.pack_size(mlp(64, 8))
+
+
+def test_memory_bounds_it(monkeypatch) -> None:
+    fits = sizing.pack_size(mlp(64))
+    monkeypatch.setattr(sizing, "memory", lambda _: 2 * sizing.held(mlp(64)) * fits // 4)
+    assert sizing.pack_size(mlp(64)) == fits // 4
+    assert sizing.pack_size(mlp(64), workers=2) == max(8, fits // 8)
+    monkeypatch.setattr(sizing, "memory", lambda _: 1)
+    assert sizing.pack_size(mlp(64)) == sizing.SIZES[0]
+
+
+def test_more_work_takes_longer() -> None:
+    base, each = sizing.seconds(mlp(64))
+    longer = sizing.seconds(dataclasses.replace(mlp(64), epochs=4))
+    assert longer[0] > base
+    assert longer[1] > 1.5 * each
+    assert sizing.seconds(mlp(256))[1] > 2 * each
+    assert sizing.held(mlp(256)) > 2 * sizing.held(mlp(64))
+
+
+def test_the_packer_gives_every_worker_some(project: Path, monkeypatch) -> None:
+    source = catalog.find("tiny")
+    study = catalog.load(source)
+    trials = [t for t in Plan(study, source, "smoke").ready() if t.arm == "gd"] * 8  # 32 trials
+    monkeypatch.setattr(sizing, "pack_size", lambda *a: 64)
+    assert [len(p.trials) for p in Packer(study, None, 4).pack(trials)] == [8, 8, 8, 8]
+    monkeypatch.setattr(sizing, "pack_size", lambda *a: 16)
+    assert [len(p.trials) for p in Packer(study, None, 1).pack(trials)] == [16, 16]
+    assert [len(p.trials) for p in Packer(study, 5).pack(trials)] == [5, 5, 5, 5, 5, 5, 2]

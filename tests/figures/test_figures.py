@@ -1,0 +1,234 @@
+"""Figures: drawn from any frame, the same bytes each time, readable on light and dark pages."""
+
+from __future__ import annotations
+
+import math
+import re
+import subprocess
+import sys
+import xml.etree.ElementTree as ElementTree
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from harness import figures
+from harness.claims import stats
+from harness.figures.values import band_of
+from harness.study import Arm, InvalidStudy, Metric, Study
+from tests import synthetic
+
+pytestmark = pytest.mark.filterwarnings("error")
+STUDY = synthetic.study()
+
+
+def texts(svg: str) -> list[str]:
+    root = ElementTree.fromstring(svg)
+    return ["".join(node.itertext()).strip() for node in root.iter() if node.tag.endswith("}text")]
+
+
+def tiny(values: dict[str, list[float]], **changes: Any) -> tuple[Study, pd.DataFrame]:
+    """A study of one metric, m, and its confirm rows: the final value of each seed, by arm."""
+    one = Study(
+        **{
+            "name": "tiny",
+            "question": "?",
+            "trial": print,
+            "arms": {arm: Arm() for arm in values},
+            "metrics": {"m": Metric("steps", better="low")},
+            "budgets": {"smoke": synthetic.Budget(0, 2)},
+            **changes,
+        }
+    )
+    records = [
+        {"study": "tiny", "phase": "confirm", "arm": arm, "seed": seed, "step": 1, "m": value}
+        | {"trial": f"{arm}{seed}", "status": "diverged" if math.isnan(value) else "finished"}
+        for arm, column in values.items()
+        for seed, value in enumerate(column)
+    ]
+    return one, pd.DataFrame(records).reindex(columns=one.columns())
+
+
+def test_a_study_file_that_lists_figures_loads_no_drawing_library() -> None:
+    code = (
+        "import sys, harness.figures as f\n"
+        "f.curves('a', 'b', 'loss')\n"
+        "print([m for m in ('matplotlib', 'seaborn', 'torch') if m in sys.modules])"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("spec", STUDY.figures, ids=lambda f: f.name)
+def test_every_kind_draws_full_and_empty_frames(spec: figures.Figure_) -> None:
+    results, _ = synthetic.small()
+    spec.validate(STUDY)
+    full = texts(figures.svg(spec.draw(STUDY, results.frame), spec.name, spec.caption))
+    assert "no rows yet" not in full
+    assert "gradient descent" in full
+    empty = texts(figures.svg(spec.draw(STUDY, results.frame.iloc[:0])))
+    assert empty == ["no rows yet"]
+
+
+@pytest.mark.parametrize("spec", STUDY.figures, ids=lambda f: f.name)
+def test_every_kind_draws_a_frame_in_which_all_diverged_or_failed(spec: figures.Figure_) -> None:
+    results, _ = synthetic.small()
+    last = results.frame.drop_duplicates("trial")
+    for status in ("diverged", "failed"):
+        gone = last.assign(status=status, **dict.fromkeys(STUDY.metrics, math.nan))
+        assert texts(figures.svg(spec.draw(STUDY, gone))) == ["no rows yet"]
+
+
+@pytest.mark.parametrize("spec", STUDY.figures, ids=lambda f: f.name)
+def test_a_single_seed_is_enough_to_draw(spec: figures.Figure_) -> None:
+    frame = synthetic.small()[0].frame
+    one = frame[(frame["seed"] == 1000) | (frame["seed"] == 0) | (frame["seed"] == 1)]
+    assert "no rows yet" not in texts(figures.svg(spec.draw(STUDY, one)))
+
+
+@pytest.mark.parametrize("spec", STUDY.figures, ids=lambda f: f.name)
+def test_the_same_rows_give_the_same_bytes(spec: figures.Figure_) -> None:
+    frame = synthetic.small()[0].frame
+    first = figures.svg(spec.draw(STUDY, frame), spec.name, spec.caption)
+    assert first == figures.svg(spec.draw(STUDY, frame.copy()), spec.name, spec.caption)
+
+
+def test_svg_takes_the_inks_of_the_page_and_keeps_text() -> None:
+    spec = STUDY.figures[4]
+    text = figures.svg(spec.draw(STUDY, synthetic.small()[0].frame), "steps", 'Say "<hi>" & go')
+    root = ElementTree.fromstring(text)
+    assert root.get("role") == "img"
+    assert root.get("aria-label") == 'Say "<hi>" & go'
+    assert figures.INK not in text
+    assert "currentColor" in text
+    assert not re.search(r"(fill|stroke): #(000000|ffffff)", text)
+    ids = re.findall(r' id="([^"]*)"', text)
+    assert ids
+    assert len(ids) == len(set(ids))
+    assert all(i.startswith("steps-") for i in ids)
+    assert set(re.findall(r"(?:href=\"|url\()#([\w.-]+)", text)) <= set(ids)
+
+
+def test_a_standalone_svg_is_a_document_with_its_own_inks() -> None:
+    spec = STUDY.figures[5]
+    inline = figures.svg(spec.draw(STUDY, synthetic.small()[0].frame))
+    text = figures.standalone(inline)
+    ElementTree.fromstring(text.encode())
+    assert "prefers-color-scheme:dark" in text
+
+
+def test_text_in_labels_is_neither_markup_nor_mathematics() -> None:
+    arms = {"a": Arm(label="<script>$\\bad{$ & co"), "b": Arm()}
+    one, frame = tiny({"a": [1.0, 2.0], "b": [2.0, 3.0]}, arms=arms)
+    drawn = figures.intervals("f", "c", "m").draw(one, frame)
+    text = figures.svg(drawn)
+    assert "<script>" not in text
+    assert "<script>$\\bad{$ & co" in texts(text)
+
+
+def test_never_and_diverged_have_a_labelled_edge() -> None:
+    one, frame = tiny({"a": [10.0, 20.0], "b": [30.0, math.inf]})
+    assert "never" in texts(figures.svg(figures.intervals("f", "c", "m").draw(one, frame)))
+    one, frame = tiny({"a": [10.0, 20.0], "b": [30.0, math.nan]})
+    drawn = texts(figures.svg(figures.intervals("f", "c", "m").draw(one, frame)))
+    assert "diverged" in drawn
+    assert "never" not in drawn
+
+
+def test_intervals_put_the_best_arm_first() -> None:
+    spec = figures.intervals("f", "c", "m")
+    values = {"slow": [30.0, 31.0], "fast": [10.0, 11.0], "never": [math.inf, math.inf]}
+    for better, order in (("low", ["fast", "slow", "never"]), ("high", ["never", "slow", "fast"])):
+        one, frame = tiny(values, metrics={"m": Metric("steps", better=better)})
+        labels = [t.get_text() for t in spec.draw(one, frame).axes[0].get_yticklabels()]
+        assert labels == order
+
+
+def test_a_figure_reads_the_phase_it_names() -> None:
+    one, frame = tiny({"a": [10.0, 20.0]})
+    searched = frame.assign(phase="tune")
+    assert texts(figures.svg(figures.intervals("f", "c", "m").draw(one, searched))) == [
+        "no rows yet"
+    ]
+    drawn = figures.intervals("f", "c", "m", phase="tune").draw(one, searched)
+    assert "a" in texts(figures.svg(drawn))
+
+
+def test_a_diverged_trial_counts_with_its_worst_score() -> None:
+    one, frame = tiny({"a": [0.9, math.nan]}, metrics={"m": Metric("fraction", "high", worst=0.1)})
+    values = figures.final(one, frame, "m").set_index("seed")["value"]
+    assert values.to_dict() == {0: 0.9, 1: 0.1}
+
+
+def test_curves_do_not_improve_because_a_bad_seed_has_left() -> None:
+    metric = Metric("nats", better="low", worst=9.0)
+    rows = pd.DataFrame(
+        {
+            "step": [0, 1, 2, 0],
+            "trial": ["a", "a", "a", "b"],
+            "status": ["finished"] * 3 + ["diverged"],
+            "m": [3.0, 2.0, 1.0, 5.0],
+        }
+    )
+    band = band_of(rows, metric, "m")
+    assert band["centre"].tolist() == [4.0, 5.5, 5.0]
+
+
+def test_bands_are_the_intervals_of_the_statistics() -> None:
+    generator = np.random.default_rng(0)
+    values = generator.normal(size=(4, 6))
+    rows = pd.DataFrame(
+        [
+            {"step": s, "trial": f"t{t}", "status": "finished", "m": values[s, t]}
+            for s in range(4)
+            for t in range(6)
+        ]
+    )
+    band = band_of(rows, Metric("nats"), "m")
+    for s in range(4):
+        wanted = stats.interval_for_display(values[s])
+        assert band[["centre", "low", "high"]].iloc[s].tolist() == pytest.approx(list(wanted))
+
+
+def test_colours_belong_to_arms_and_differ() -> None:
+    colours, dash = figures.palette(STUDY), figures.dashes(STUDY)
+    assert list(colours) == list(STUDY.arms)
+    looks = {(colours[arm], dash[arm]) for arm in STUDY.arms}
+    assert len(looks) == len(STUDY.arms) == 14
+
+
+def test_a_custom_figure_gets_study_frame_and_palette() -> None:
+    def draw(study: Study, frame: pd.DataFrame, colours: dict[str, str]) -> Any:
+        figure, (ax,) = figures.panels(1)
+        ax.plot([0, 1], [0, len(frame)], color=colours["a"], label=study.name)
+        ax.legend()
+        return figure
+
+    one, frame = tiny({"a": [1.0, 2.0]})
+    spec = figures.custom("mine", "c", draw)
+    spec.validate(one)
+    text = figures.svg(spec.draw(one, frame))
+    assert "tiny" in texts(text)
+    assert figures.COLOURS[0] in text
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda: figures.curves("f", "c", "speed"), "metric 'speed'; allowed: loss, x, y"),
+        (lambda: figures.curves("f", "c", "loss", arms=("sgd",)), "arm 'sgd'; allowed: gd"),
+        (lambda: figures.curves("f", "c", "loss", factor="depth"), "'depth'; allowed: task"),
+        (lambda: figures.intervals("f", "c", "loss", levels=("mnist",)), "'mnist'; allowed: beale"),
+        (lambda: figures.curves("f", "c", "loss", where={"task": "x"}), "'x'; allowed: beale"),
+        (lambda: figures.sensitivity("f", "c", "loss"), "would mix cells of task"),
+        (lambda: figures.sensitivity("f", "c", "loss", "decay", where={"task": "digits"}),
+         "nuisance 'decay'; allowed: lr, momentum"),
+        (lambda: figures.trajectories("f", "c", levels=("digits",)), "at least one of beale"),
+        (lambda: figures.custom("f", "c", None), "fn=None; allowed: a function"),  # type: ignore
+        (lambda: figures.curves("../f", "c", "loss"), "figure name '../f'; allowed: lower-case"),
+    ],
+)  # fmt: skip
+def test_what_a_study_does_not_have_is_refused(make: Any, says: str) -> None:
+    with pytest.raises(InvalidStudy, match=re.escape(says)):
+        make().validate(STUDY)
