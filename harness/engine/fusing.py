@@ -30,7 +30,7 @@ from harness.engine.structure import described
 from harness.engine.tracing import Untraceable, trace
 from harness.engine.tracing.operations import Mode
 from harness.parts import keyed
-from harness.parts.augment import moved
+from harness.parts.data.augment import moved
 from harness.parts.models.layers import USES, BatchNorm, Dropout, Head
 from harness.parts.objectives import Objective, having
 

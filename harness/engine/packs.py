@@ -32,7 +32,7 @@ from harness.engine.structure import kept, layout
 from harness.engine.vouching import UPDATES, Vouched, vouched, vouched_before
 from harness.parts import data as data_
 from harness.parts import keyed
-from harness.parts.augment import Augment
+from harness.parts.data.augment import Augment
 from harness.parts.models.layers import Dropout
 from harness.parts.objectives import CrossEntropy, Objective, Output, having
 from harness.parts.optimizers import Optimizer

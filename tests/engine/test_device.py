@@ -22,8 +22,8 @@ from torch import Tensor
 
 from harness.engine import packs, work
 from harness.engine.packs import Outcome, PackInFlight, Repeated, Stop, Training
-from harness.parts.augment import Augment
 from harness.parts.data import Data, Splits
+from harness.parts.data.augment import Augment
 from harness.parts.models import Descent, Recurrent
 from harness.parts.objectives import Bernoulli, CrossEntropy
 from harness.parts.optimizers import RULES, Optimizer

@@ -16,8 +16,8 @@ from harness.engine import packs
 from harness.engine.fusing import Program
 from harness.engine.packs import Moment, Outcome, Stop, Training, train
 from harness.parts import keyed
-from harness.parts.augment import Augment
 from harness.parts.data import Data, load
+from harness.parts.data.augment import Augment
 from harness.parts.models import MLP, Descent
 from harness.parts.objectives import CrossEntropy
 from harness.parts.optimizers import Optimizer

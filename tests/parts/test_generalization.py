@@ -17,8 +17,8 @@ from torch import nn
 from harness.engine import fusing, packs
 from harness.engine.packs import PackInFlight, Stop, Training, train
 from harness.parts import keyed
-from harness.parts.augment import Augment, moved, warp
 from harness.parts.data import Data, load
+from harness.parts.data.augment import Augment, moved, warp
 from harness.parts.models import MLP
 from harness.parts.optimizers import Optimizer
 from harness.parts.probes.generalization import Calibration, Errors, MaskAverage, Weights
