@@ -22,10 +22,8 @@ on others (five of ten seeds of ELU at 16 layers). So did six seeds, and up to 2
 open, in place of ten; the choice of cells; and that a diverged trial's units count as dead. Two
 later runs, which differed in last bits, chose rates at which a 16-layer ReLU network is 93.2 % and
 87.9 % accurate; since then the three best draws are judged on three further seeds each. No margin
-has been moved.
-
-What the default run refutes: most of a trained ReLU network's activations are not zero; the
-published sparsity was reached with the L1 penalty that is missing here.
+has been moved. What the default run refutes: most of a trained ReLU network's activations are not
+zero; the published sparsity was reached with the L1 penalty that is missing here.
 """
 
 from dataclasses import replace
@@ -81,29 +79,19 @@ NINE = (*SIGMOIDAL, *RECTIFIERS)
 LABELS = {"relu": "ReLU", "leaky_relu": "leaky ReLU", "elu": "ELU", "gelu": "GELU", "silu": "SiLU",
           "sigmoid_tanh": "2σ(2x) − 1"}  # fmt: skip
 ARMS = {
-    name: Arm(
-        {"activation": name, "suited": "he" if name in RECTIFIERS else "xavier"},
-        label=LABELS.get(name),
-    )
+    name: Arm({"activation": name, "suited": "he" if name in RECTIFIERS else "xavier"}, label=LABELS.get(name))
     for name in (*NINE, "sigmoid_tanh")
-}
+}  # fmt: skip
 
 # Which depths of which arms run: three layers as in Glorot, Bordes & Bengio 2011, five as in Glorot
 # & Bengio 2010.
 DEPTHS = (1, 2, 4, 8, 16, 32)
 RUNS = {
-    ("suited", "plain"): dict.fromkeys(NINE, DEPTHS)
-    | {
-        "sigmoid": (*DEPTHS, 5),
-        "tanh": (*DEPTHS, 3, 5),
-        "softsign": (*DEPTHS, 5),
-        "softplus": (*DEPTHS, 3),
-        "relu": (*DEPTHS, 3),
-        "sigmoid_tanh": (4,),
+    ("suited", "plain"): dict.fromkeys(NINE, DEPTHS) | {
+        "sigmoid": (*DEPTHS, 5), "tanh": (*DEPTHS, 3, 5), "softsign": (*DEPTHS, 5),
+        "softplus": (*DEPTHS, 3), "relu": (*DEPTHS, 3), "sigmoid_tanh": (4,),
     },
-    ("standard", "plain"): {
-        "sigmoid": (5, 16), "tanh": (4, 5, 16), "softsign": (5,), "relu": (16,),
-    },
+    ("standard", "plain"): {"sigmoid": (5, 16), "tanh": (4, 5, 16), "softsign": (5,), "relu": (16,)},
     ("xavier", "plain"): {"relu": (4, 16)},
     ("he", "plain"): {"tanh": (4, 16)},
     ("scaled", "plain"): {"sigmoid": (4, 16)},
@@ -119,12 +107,9 @@ def runs(arm, cell) -> bool:
 METRICS = {
     **classification(),
     "epochs_to_90": Metric("epochs", better="low", log=True, label="epochs to 90 % validation accuracy"),
-    "shrink_per_layer": Metric(
-        "ratio", log=True, label="back-propagated gradient, a layer's over the layer above's"),
-    "signal_change": Metric(
-        "factors of two", label="change of the back-propagated gradient over the hidden layers"),
-    "grad_spread": Metric(
-        "ratio", log=True, label="weight gradients, largest norm of a layer over the smallest"),
+    "shrink_per_layer": Metric("ratio", log=True, label="back-propagated gradient, a layer's over the layer above's"),
+    "signal_change": Metric("factors of two", label="change of the back-propagated gradient over the hidden layers"),
+    "grad_spread": Metric("ratio", log=True, label="weight gradients, largest norm of a layer over the smallest"),
 }  # fmt: skip
 MEASURES = {  # of one layer each, and their mean
     "act_slope": Metric("derivative", label="mean local derivative"),
@@ -184,81 +169,63 @@ deep = place(depth=16, init="suited", wiring="plain")
 five, standard = deep(depth=5), {"init": "standard", "wiring": "plain"}
 READ = "read in the paper"
 CLAIMS = {
-    "sigmoid-shrinks": Claim(
-        "In a 16-layer sigmoid network the back-propagated gradient shrinks at least fourfold a layer at initialisation.",
+    "sigmoid-shrinks": Claim("In a 16-layer sigmoid network the back-propagated gradient shrinks at least fourfold a layer at initialisation.",
         "[Overview], “Vanishing Gradient and Exploding Gradient Problem (2)”",
         deep.below("shrink_per_layer", 1 / 4, arm="sigmoid", at="start"), "signal"),
-    "relu-keeps": Claim(
-        "In a 16-layer ReLU network with He initialisation it stays within a factor of two from the last hidden layer to the first.",
+    "relu-keeps": Claim("In a 16-layer ReLU network with He initialisation it stays within a factor of two from the last hidden layer to the first.",
         "[He], section 2.2; [UIUC], “Responsive Activation Function”",
         deep.below("signal_change", 1.0, arm="relu", at="start"), "signal"),
-    "standard-shrinks": Claim(
-        "With the standard initialisation a tanh network's back-propagated gradient shrinks to at most two thirds a layer (1/√3 in theory).",
+    "standard-shrinks": Claim("With the standard initialisation a tanh network's back-propagated gradient shrinks to at most two thirds a layer (1/√3 in theory).",
         "[Glorot10], section 4.2",
         five(init="standard").below("shrink_per_layer", 2 / 3, arm="tanh", at="start"), "signal-inits"),
-    "trap": Claim(
-        "Even so the norms of its weight gradients stay within a factor of two of each other across layers.",
+    "trap": Claim("Even so the norms of its weight gradients stay within a factor of two of each other across layers.",
         "[Glorot10], equation 14 and Figure 8",
         five(init="standard").below("grad_spread", 2.0, arm="tanh", at="start"), "weight-gradients"),
-    "jacobians": Claim(
-        "The mean singular value of layer Jacobians is at least 0.2 higher with Xavier initialisation than with the standard one.",
+    "jacobians": Claim("The mean singular value of layer Jacobians is at least 0.2 higher with Xavier initialisation than with the standard one.",
         "[Glorot10], section 4.2",
         five.higher("jacobian_mean", arm="tanh", than="tanh", by=0.2, at="start", against=standard), "jacobians",
         Published("about 0.8 against 0.5 (tanh, 5x1000)", READ, 0.3)),
-    "sigmoid-fails": Claim(
-        "At 16 layers a tuned sigmoid network stays below 30 % test accuracy.",
+    "sigmoid-fails": Claim("At 16 layers a tuned sigmoid network stays below 30 % test accuracy.",
         "[UIUC], “Responsive Activation Function”; [ECNU], “Vanishing Gradient”",
         deep.below("test_accuracy", 0.3, arm="sigmoid"), "accuracy"),
-    "relu-trains": Claim(
-        "At 16 layers a tuned ReLU network exceeds 90 % test accuracy.",
+    "relu-trains": Claim("At 16 layers a tuned ReLU network exceeds 90 % test accuracy.",
         "[UIUC], “Responsive Activation Function”; [SNU], “Modern deep learning (2012 –)”",
         deep.above("test_accuracy", 0.9, arm="relu"), "accuracy"),
-    "shallow": Claim(
-        "With one hidden layer sigmoid and ReLU are within one point of test accuracy of each other.",
+    "shallow": Claim("With one hidden layer sigmoid and ReLU are within one point of test accuracy of each other.",
         "[Overview], “Vanishing Gradient and Exploding Gradient Problem (1)” (it takes layers)",
         deep(depth=1).equivalent("test_accuracy", arm="sigmoid", to="relu", within=0.01), "accuracy"),
-    "residual": Claim(
-        "Residual connections rescue the 16-layer sigmoid network: it exceeds 90 % test accuracy.",
+    "residual": Claim("Residual connections rescue the 16-layer sigmoid network: it exceeds 90 % test accuracy.",
         "[ECNU], “Residual networks”; [Oxford], “Gradient vanish issue in really deep neural networks”",
         deep(wiring="residual").above("test_accuracy", 0.9, arm="sigmoid"), "cures"),
-    "batchnorm": Claim(
-        "Batch normalisation rescues the 16-layer sigmoid network: it exceeds 90 % test accuracy.",
+    "batchnorm": Claim("Batch normalisation rescues the 16-layer sigmoid network: it exceeds 90 % test accuracy.",
         "[ECNU], “Batch normalization”; [SNU], “Batch normalization”",
         deep(wiring="batchnorm").above("test_accuracy", 0.9, arm="sigmoid"), "cures"),
-    "explodes": Claim(
-        "With weights scaled up the sigmoid's gradient explodes instead: it grows from each layer to the one below.",
+    "explodes": Claim("With weights scaled up the sigmoid's gradient explodes instead: it grows from each layer to the one below.",
         "[Overview], “Vanishing Gradient and Exploding Gradient Problem (2)”",
         deep(init="scaled").above("shrink_per_layer", 1.0, arm="sigmoid", at="start"), "signal-inits"),
-    "xavier": Claim(
-        "At 16 layers tanh with Xavier initialisation is more than one point more accurate than with the standard one, both tuned.",
+    "xavier": Claim("At 16 layers tanh with Xavier initialisation is more than one point more accurate than with the standard one, both tuned.",
         "[Glorot10], section 5 and Table 1",
         deep.higher("test_accuracy", arm="tanh", than="tanh", by=0.01, against=standard), "inits",
         Published("test error 1.64 % against 1.76 % (5x1000, MNIST)", READ, 0.0012)),
-    "five-layers": Claim(
-        "At five layers tanh is more accurate than the sigmoid.",
+    "five-layers": Claim("At five layers tanh is more accurate than the sigmoid.",
         "[Glorot10], Table 1",
         five.higher("test_accuracy", arm="tanh", than="sigmoid"), "published",
         Published("test error 1.64 % against 2.21 % (5x1000, MNIST; the sigmoid with the standard range)", READ, 0.0057)),
-    "three-layers": Claim(
-        "At three layers ReLU is at most half a point less accurate than tanh.",
+    "three-layers": Claim("At three layers ReLU is at most half a point less accurate than tanh.",
         "[Glorot11], Table 1; [SNU], “Modern deep learning (2012 –)”",
         deep(depth=3).higher("test_accuracy", arm="relu", than="tanh", by=-0.005), "published",
         Published("test error 1.43 % against 1.57 % (3x1000, MNIST)", READ, 0.0014)),
-    "sparse": Claim(
-        "More than half of what a trained ReLU network's units put out is zero.",
+    "sparse": Claim("More than half of what a trained ReLU network's units put out is zero.",
         "[Glorot11], Table 1",
         deep(depth=3).above("act_zeros", 0.5, arm="relu"), "zeros",
         Published("83.4 % on MNIST, with an L1 penalty on activations", READ, 0.834)),
-    "no-dead-units": Claim(
-        "Trained leaky ReLU and ELU networks of 16 layers have no dead units: fewer than one in a thousand.",
+    "no-dead-units": Claim("Trained leaky ReLU and ELU networks of 16 layers have no dead units: fewer than one in a thousand.",
         "[UIUC], “Activation Functions”",
         everywhere(deep.below("act_dead", 0.001, arm="elu"), arm=("leaky_relu", "elu")), "dead"),
-    "dead-relus": Claim(
-        "A trained ReLU network of 16 layers has: more than one in a thousand.",
+    "dead-relus": Claim("A trained ReLU network of 16 layers has: more than one in a thousand.",
         "[ECNU], “Vanishing Gradient” (derivatives “exactly zero”)",
         deep.above("act_dead", 0.001, arm="relu"), "dead"),
-    "identity": Claim(
-        "tanh(x) = 2σ(2x) − 1 holds for whole networks: four layers of either end within one point of test accuracy.",
+    "identity": Claim("tanh(x) = 2σ(2x) − 1 holds for whole networks: four layers of either end within one point of test accuracy.",
         "[ECNU], “Nonlinear activation functions”",
         deep(depth=4).equivalent("test_accuracy", arm="sigmoid_tanh", to="tanh", within=0.01)),
 }  # fmt: skip

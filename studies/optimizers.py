@@ -101,76 +101,59 @@ METRICS = {
     "gap": Metric("decades", better="low", label="log₁₀ gap"),
     "steps_to_target": Metric("steps", better="low", log=True, label="steps to stay at the target"),
     **classification(),
-    "steps_to_90": Metric(
-        "steps", better="low", log=True, label="steps to 90 % validation accuracy"
-    ),
+    "steps_to_90": Metric("steps", better="low", log=True, label="steps to 90 % validation accuracy"),
     "rate_kept": Metric("share of the first step's rate", better=None, log=True),
-}
+}  # fmt: skip
 
 BUDGETS = {
-    "smoke": Budget(
-        draws=2, seeds=2, finalists=2, steps=50, epochs=2, task=("valley", "saddle", "digits")
-    ),
+    "smoke": Budget(draws=2, seeds=2, finalists=2, steps=50, epochs=2, task=("valley", "saddle", "digits")),
     "default": Budget(draws=32, seeds=20, finalists=3),
     "paper": Budget(
         draws=36, seeds=10, finalists=3, steps=500, epochs=20, batch_size=128, width=1000,
-        pixels=784, data="mnist",
-    ),
+        pixels=784, data="mnist"),
 }  # fmt: skip
 
 # A claim is a sentence with its margin, where it is taught, the check that decides it, and the name
 # of the figure that shows it.
 digits = place(task="digits")
 CLAIMS = {
-    "valley": Claim(
-        "In a long valley (condition number 100) momentum needs at most a third of plain descent's steps.",
+    "valley": Claim("In a long valley (condition number 100) momentum needs at most a third of plain descent's steps.",
         "[Overview], “Advantages and Disadvantages of Momentum Optimizer”; [SNU], “Solution: different optimization methods”",
         ratio_below("steps_to_target", 1 / 3, arm="momentum", than="gd", task="valley"), "steps"),
-    "saddle": Claim(
-        "From the same start near a saddle, every adaptive method escapes in fewer steps than plain descent.",
+    "saddle": Claim("From the same start near a saddle, every adaptive method escapes in fewer steps than plain descent.",
         "[Overview], “Optimizer Performance Comparison”",
         everywhere(ratio_below("steps_to_target", 1.0, arm="adam", than="gd", task="saddle"), arm=ADAPTIVE), "steps"),
-    "rastrigin": Claim(
-        "Momentum rolls over narrow local minima: on Rastrigin's function it ends at least 0.3 decades lower than plain descent.",
+    "rastrigin": Claim("Momentum rolls over narrow local minima: on Rastrigin's function it ends at least 0.3 decades lower than plain descent.",
         "[Overview], “Advantages and Disadvantages of Momentum Optimizer”",
         lower("gap", arm="momentum", than="gd", by=0.3, task="rastrigin"), "trajectories"),
-    "inclusion-surfaces": Claim(
-        "Tuned momentum is never worse than tuned plain descent: on no surface does it end more than half a decade higher.",
+    "inclusion-surfaces": Claim("Tuned momentum is never worse than tuned plain descent: on no surface does it end more than half a decade higher.",
         "[Choi], section 3 (an inclusion: momentum 0 is plain descent)",
         everywhere(lower("gap", arm="momentum", than="gd", by=-0.5), task=MINIMA), "steps"),
-    "inclusion-digits": Claim(
-        "Tuned momentum is never worse than tuned plain descent: on digits it is at most half a point less accurate.",
+    "inclusion-digits": Claim("Tuned momentum is never worse than tuned plain descent: on digits it is at most half a point less accurate.",
         "[Choi], section 3 (an inclusion: momentum 0 is plain descent)",
         digits.higher("test_accuracy", arm="momentum", than="gd", by=-0.005), "accuracy"),
-    "no-single-winner": Claim(
-        "No one optimizer is best on every surface: each needs at least 1.25 times the best one's steps somewhere.",
+    "no-single-winner": Claim("No one optimizer is best on every surface: each needs at least 1.25 times the best one's steps somewhere.",
         "[Schmidt], section 4; [Overview], “Optimizer Performance Comparison”",
         statistic(
             worst_slowdown_of_the_best, 1.25, metric="steps_to_target", unit="ratio",
             words="steps against the best one's, on the worst surface of the best all-rounder",
             example=a_winner_takes_all), "steps"),
-    "adagrad-stalls": Claim(
-        "AdaGrad's effective rate ends below a tenth of where it began.",
+    "adagrad-stalls": Claim("AdaGrad's effective rate ends below a tenth of where it began.",
         "[Overview], “AdaGrad Optimizer (2)”",
         digits.below("rate_kept", 0.1, arm="adagrad"), "rates"),
-    "rmsprop-keeps-going": Claim(
-        "RMSProp's effective rate does not end below a tenth of where it began.",
+    "rmsprop-keeps-going": Claim("RMSProp's effective rate does not end below a tenth of where it began.",
         "[Overview], “RMSProp Optimizer”",
         digits.above("rate_kept", 0.1, arm="rmsprop"), "rates"),
-    "adam-default": Claim(
-        "Adam at its default rate of 0.001 is within one point of tuned Adam on digits.",
+    "adam-default": Claim("Adam at its default rate of 0.001 is within one point of tuned Adam on digits.",
         "[Overview], “Adam Optimizer (2)”; [UIUC], “Adaptive Learning Rates: Adam”",
         digits.equivalent("test_accuracy", arm="adam_default", to="adam", within=0.01), "accuracy"),
-    "gd-default": Claim(
-        "Plain descent at that same rate is more than one point less accurate than tuned plain descent.",
+    "gd-default": Claim("Plain descent at that same rate is more than one point less accurate than tuned plain descent.",
         "[Overview], “Adam Optimizer (2)”",
         digits.lower("test_accuracy", arm="gd_default", than="gd", by=0.01), "training"),
-    "bias-correction": Claim(
-        "With β₂ near 1, Adam's bias correction matters: without it the tuned training loss is at least twice as high.",
+    "bias-correction": Claim("With β₂ near 1, Adam's bias correction matters: without it the tuned training loss is at least twice as high.",
         "[Overview], “Adam Optimizer (2)”; [Kingma], section 6.4",
         digits.ratio_below("train_loss", 0.5, arm="adam_slow", than="adam_biased"), "training"),
-    "adam-is-quick": Claim(
-        "Adam converges quickly: it reaches 90 % validation accuracy in at most half of plain descent's steps, both tuned.",
+    "adam-is-quick": Claim("Adam converges quickly: it reaches 90 % validation accuracy in at most half of plain descent's steps, both tuned.",
         "[Overview], “Adam Optimizer (2)”",
         digits.ratio_below("steps_to_90", 0.5, arm="adam", than="gd"), "quick"),
 }  # fmt: skip

@@ -1,17 +1,15 @@
 """The decks and papers that claims cite, by tag: authors, year and title.
 
-A claim cites by tag and heading ("[Kingma], section 6.4"). A source of one study alone may be
-declared there, in `Study.sources`, which goes before this; a line here serves all.
+A claim cites by tag and heading: "[Kingma], section 6.4". `Study.sources` adds to these, or goes
+before them.
 """
 
 SOURCES = {
-    # lectures
     "[ECNU]": "AI Foundations, Lecture 13, ECNU",
     "[Overview]": "Deep Learning Overview",
     "[Oxford]": "Deep learning, Oxford",
     "[SNU]": "Neural Networks and Deep Learning, SNU 2016",
     "[UIUC]": "CS 412 Deep Learning, UIUC 2022",
-    # papers and books
     "[AutoCTS]": "Wu et al. 2023, AutoCTS+",
     "[Bai]": "Bai, Kolter & Koltun 2018, An Empirical Evaluation of Generic Convolutional and Recurrent Networks",
     "[Bergstra]": "Bergstra et al. 2011, Algorithms for Hyper-Parameter Optimization",
