@@ -23,6 +23,7 @@ EXPORTS = {
     "Published": "harness.study",
     "Study": "harness.study",
     "Trial": "harness.study",
+    "classification": "harness.study",
     "Data": "harness.parts.data",
     "at_hand": "harness.parts.data",
     "Optimizer": "harness.parts.optimizers",
@@ -47,11 +48,13 @@ if TYPE_CHECKING:
         Published,
         Study,
         Trial,
+        classification,
     )
 
 __all__ = [
     "Arm", "Budget", "By", "Choice", "Claim", "Data", "Float", "Int", "Metric", "Optimizer", "Published",
-    "Stop", "Study", "Training", "Trial", "at_hand", "train",
+    "Stop", "Study", "Training", "Trial", "at_hand",
+    "classification", "train",
 ]  # fmt: skip
 
 

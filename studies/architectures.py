@@ -31,6 +31,7 @@ from harness.nas.network import ConvNet
 from harness.nas.space import HYPERPARAMETERS, SPACES, Architecture
 from harness.parts.data import train_size
 from harness.parts.probes import Kept
+from harness.study import classification
 
 REFERENCE = "reference"
 NAMES = {scale: tuple(a.name for a in space.architectures) for scale, space in SPACES.items()}
@@ -160,9 +161,7 @@ def ranks_agree(table) -> float:
     own = table[REFERENCE].mean()
     wide = table.mean().unstack("architecture").dropna(axis=1)
     others = [wide.loc[arm] for arm in wide.index if arm != REFERENCE]
-    return float(
-        np.mean([correlation(own[one.index].to_numpy(), one.to_numpy()) for one in others])
-    )
+    return float(np.mean([correlation(own[one.index].to_numpy(), one.to_numpy()) for one in others]))  # fmt: skip
 
 
 # --- rows in which a claim holds, or does not ------------------------------------------------------
@@ -197,13 +196,6 @@ def planted_settings(study: Study, seeds: int, hold: bool, agree: bool) -> pd.Da
     return pd.concat(parts)
 
 
-def claim(id: str, sentence: str, source: str, fn, margin: float, unit: str, words: str, example,
-          figure: str, direction="above", published=None) -> Claim:  # fmt: skip
-    check = statistic(fn, margin, metric="test_accuracy", unit=unit, words=words, example=example,
-                      direction=direction, each=True)  # fmt: skip
-    return Claim(sentence, source, check, id=id, figure=figure, published=published)
-
-
 # --- figures ---------------------------------------------------------------------------------------
 
 
@@ -217,8 +209,7 @@ def centres(study: Study, frame: pd.DataFrame) -> tuple[pd.Series, pd.DataFrame]
 def by_property(study: Study, frame: pd.DataFrame, palette):
     """The spread of accuracies at each level of four properties."""
     means, what = centres(study, frame)
-    shown = {"depth": "cells", "width": "channels", "longest": "3x3 convolutions in a row",
-             "pool": "pools"}  # fmt: skip
+    shown = {"depth": "cells", "width": "channels", "longest": "3x3 convolutions in a row", "pool": "pools"}  # fmt: skip
     figure, axes = panels(len(shown), columns=4, height=2.2, legend=0.0)
     for ax, (name, label) in zip(axes, shown.items(), strict=True):
         levels = sorted(what[name].unique())
@@ -254,10 +245,70 @@ def settings(study: Study, frame: pd.DataFrame, palette):
     return figure
 
 
-def budget(scale: str, seeds: int, data: str, train: int | None = None) -> Budget:
-    own = {"architecture": NAMES[scale], "space": scale, "data": data, "train": train}
-    return Budget(draws=0, seeds=seeds, **own)
+# --- claims ----------------------------------------------------------------------------------------
 
+
+def claim(
+    sentence: str, source: str, fn, margin: float, unit: str, words: str, example, figure: str
+) -> Claim:
+    check = statistic(
+        fn, margin, metric="test_accuracy", unit=unit, words=words, example=example, each=True
+    )
+    return Claim(sentence, source, check, figure)  # fmt: skip
+
+
+CLAIMS = {
+    "size": claim("Larger is better: over the whole space, test accuracy ranks with the weights of the convolutions by a Spearman correlation of at least 0.5.",
+        "[ECNU], “Neural architecture search”; [Dong], section 4",
+        size_ranks, 0.5, "Spearman's ρ", "rank correlation of accuracy and convolution weights",
+        partial(planted, lambda what: what["weights"]), "size"),
+    "convolutions": claim("Convolutions are needed: the median architecture without a 3x3 convolution is at least 10 points below the median with one.",
+        "[Dong], section 3.1",
+        cost_of_no_convolution, 10.0, "points", "median with a convolution less that without",
+        partial(planted, lambda what: (what["conv3"] > 0).astype(float)), "size"),
+    "depth": claim("Depth helps: with a convolution in the cell, two cells are better than one by at least a point on average.",
+        "[ECNU], “Neural architecture search”; [Tan], section 3.2",
+        partial(gain, "depth"), 1.0, "points", "two cells less one, cell and width the same",
+        partial(planted, lambda what: what["depth"]), "properties"),
+    "width": claim("Width helps: with a convolution in the cell, twice the channels are better by at least a point on average.",
+        "[ECNU], “Neural architecture search”; [Tan], section 3.2",
+        partial(gain, "width"), 1.0, "points", "most channels less fewest, cell and depth the same",
+        partial(planted, lambda what: what["width"]), "properties"),
+    "in-a-row": claim("Connectivity counts: two convolutions in a row are better than two side by side by at least a point, at the same weights.",
+        "[ECNU], “Neural architecture search”; [Ying], section 4",
+        partial(gain, "in a row"), 1.0, "points", "two in a row less two side by side",
+        partial(planted, lambda what: what["longest"]), "properties"),
+    "residual": claim("A residual path helps: cells with skips alone from input to output are better than those without, at as many convolutions and edges.",
+        "[He], section 3; [Ying], section 4",
+        partial(gain, "residual"), 0.0, "points", "with a path of skips less without",
+        partial(planted, lambda what: what["residual"].astype(float)), "properties"),
+    "skip-or-pool": claim("Beside convolutions, skips are better than pools by at least a point.",
+        "[Dong], section 4",
+        partial(gain, "skip or pool"), 1.0, "points", "other edges all skips less all pools",
+        partial(planted, lambda what: what["skip"] - what["pool"]), "properties"),
+    "settings-interact": claim("The best training setting depends on the architecture: for at least a quarter of the architectures it is another than the one that is best on average.",
+        "[Wu], section 1",
+        best_elsewhere, 0.25, "share of architectures", "those whose best setting is another",
+        partial(planted_settings, agree=False), "settings"),
+    "ranks-carry-over": claim("Architectures keep their order under another setting: a Spearman correlation with the reference of at least 0.8 on average.",
+        "[Ying], section 3.3; [Wu], section 1",
+        ranks_agree, 0.8, "Spearman's ρ", "rank correlation with the reference setting",
+        partial(planted_settings, agree=True), "settings"),
+}  # fmt: skip
+
+FIGURES = (
+    space("size", "Every architecture at the reference setting: test accuracy, the mean over seeds, against multiply-adds for one image.", "test_accuracy", arm=REFERENCE, x="madds"),
+    cells("cells", "The cells of the five architectures with the best mean test accuracy at the reference setting, and of the worst.", "test_accuracy", arm=REFERENCE),
+    custom("properties", "Test accuracy of all architectures at the reference setting, by what they have; the line is the median.", by_property),
+    custom("settings", "Test accuracy of the architectures that are trained at every setting, ordered by the reference.", settings),
+)  # fmt: skip
+
+
+BUDGETS = {
+    "smoke": Budget(draws=0, seeds=2, architecture=NAMES["smoke"], space="smoke", data="digits", train=128),
+    "default": Budget(draws=0, seeds=5, architecture=NAMES["default"], space="default", data="digits", train=None),
+    "paper": Budget(draws=0, seeds=5, architecture=NAMES["paper"], space="paper", data="fashion_mnist", train=None),
+}  # fmt: skip
 
 STUDY = Study(
     question="What makes a small convolutional network good, when every one of its space is trained?",
@@ -267,94 +318,12 @@ STUDY = Study(
     include=included,
     fixed={"data": "digits", "train": None, "space": "default"},
     metrics={
-        "train_loss": Metric("nats", better="low", log=True),
-        "valid_accuracy": Metric("fraction", better="high", worst=0.0),
-        "test_accuracy": Metric("fraction", better="high", worst=0.0),
+        **classification("train_loss", "valid_accuracy", "test_accuracy"),
         "params": Metric("numbers", better="low", log=True, label="trained parameters"),
         "madds": Metric("an image", better="low", log=True, label="multiply-adds"),
     },
-    budgets={
-        "smoke": budget("smoke", 2, "digits", train=128),
-        "default": budget("default", 5, "digits"),
-        "paper": budget("paper", 5, "fashion_mnist"),
-    },
-    sources={
-        "[ECNU]": "AI Foundations, Lecture 13, ECNU",
-        "[Ying]": "Ying et al. 2019, NAS-Bench-101",
-        "[Dong]": "Dong & Yang 2020, NAS-Bench-201",
-        "[Wu]": "Wu et al. 2023, AutoCTS+",
-        "[He]": "He et al. 2016, Deep Residual Learning",
-        "[Tan]": "Tan & Le 2019, EfficientNet",
-    },
-    claims=(
-        claim(
-            "size",
-            "Larger is better: over the whole space, test accuracy ranks with the weights of the convolutions by a Spearman correlation of at least 0.5.",
-            "[ECNU], “Neural architecture search”; [Dong], section 4",
-            size_ranks, 0.5, "Spearman's ρ", "rank correlation of accuracy and convolution weights",
-            partial(planted, lambda what: what["weights"]), "size",
-        ),
-        claim(
-            "convolutions",
-            "Convolutions are needed: the median architecture without a 3x3 convolution is at least 10 points below the median with one.",
-            "[Dong], section 3.1",
-            cost_of_no_convolution, 10.0, "points", "median with a convolution less that without",
-            partial(planted, lambda what: (what["conv3"] > 0).astype(float)), "size",
-        ),
-        claim(
-            "depth",
-            "Depth helps: with a convolution in the cell, two cells are better than one by at least a point on average.",
-            "[ECNU], “Neural architecture search”; [Tan], section 3.2",
-            partial(gain, "depth"), 1.0, "points", "two cells less one, cell and width the same",
-            partial(planted, lambda what: what["depth"]), "properties",
-        ),
-        claim(
-            "width",
-            "Width helps: with a convolution in the cell, twice the channels are better by at least a point on average.",
-            "[ECNU], “Neural architecture search”; [Tan], section 3.2",
-            partial(gain, "width"), 1.0, "points", "most channels less fewest, cell and depth the same",
-            partial(planted, lambda what: what["width"]), "properties",
-        ),
-        claim(
-            "in-a-row",
-            "Connectivity counts: two convolutions in a row are better than two side by side by at least a point, at the same weights.",
-            "[ECNU], “Neural architecture search”; [Ying], section 4",
-            partial(gain, "in a row"), 1.0, "points", "two in a row less two side by side",
-            partial(planted, lambda what: what["longest"]), "properties",
-        ),
-        claim(
-            "residual",
-            "A residual path helps: cells with skips alone from input to output are better than those without, at as many convolutions and edges.",
-            "[He], section 3; [Ying], section 4",
-            partial(gain, "residual"), 0.0, "points", "with a path of skips less without",
-            partial(planted, lambda what: what["residual"].astype(float)), "properties",
-        ),
-        claim(
-            "skip-or-pool",
-            "Beside convolutions, skips are better than pools by at least a point.",
-            "[Dong], section 4",
-            partial(gain, "skip or pool"), 1.0, "points", "other edges all skips less all pools",
-            partial(planted, lambda what: what["skip"] - what["pool"]), "properties",
-        ),
-        claim(
-            "settings-interact",
-            "The best training setting depends on the architecture: for at least a quarter of the architectures it is another than the one that is best on average.",
-            "[Wu], section 1",
-            best_elsewhere, 0.25, "share of architectures", "those whose best setting is another",
-            partial(planted_settings, agree=False), "settings",
-        ),
-        claim(
-            "ranks-carry-over",
-            "Architectures keep their order under another setting: a Spearman correlation with the reference of at least 0.8 on average.",
-            "[Ying], section 3.3; [Wu], section 1",
-            ranks_agree, 0.8, "Spearman's ρ", "rank correlation with the reference setting",
-            partial(planted_settings, agree=True), "settings",
-        ),
-    ),
-    figures=(
-        space("size", "Every architecture at the reference setting: test accuracy, the mean over seeds, against multiply-adds for one image.", "test_accuracy", arm=REFERENCE, x="madds"),
-        cells("cells", "The cells of the five architectures with the best mean test accuracy at the reference setting, and of the worst.", "test_accuracy", arm=REFERENCE),
-        custom("properties", "Test accuracy of all architectures at the reference setting, by what they have; the line is the median.", by_property),
-        custom("settings", "Test accuracy of the architectures that are trained at every setting, ordered by the reference.", settings),
-    ),
-)  # fmt: skip
+    budgets=BUDGETS,
+    sources={"[He]": "[He16]", "[Wu]": "[AutoCTS]"},
+    claims=CLAIMS,
+    figures=FIGURES,
+)

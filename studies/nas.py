@@ -14,18 +14,16 @@ the table's seeds. A search sees the validation accuracy of one training, drawn 
   the architecture that it derives is looked up; random search may spend as many multiply-adds as the
   second order does.
 - Beside them, what the table says of itself, in a fresh sample for every seed: how a short training,
-  or a full one, ranks the space, how a regression on 300 scores does; and how the architecture that
-  is best on validation data does on other images, against random ones.
+  a full one and a regression on 300 scores rank the space; and how the architecture that is best on
+  validation data does on other images, against random ones.
 
 Departures from the sources: a space of small networks on digits at the default scale, where half a
 point is about two test images. Populations of 20, as there are 150 trainings. The comparator is made
 small: two graph convolutions, 32 wide, ranked against 32 random opponents in place of a tournament.
 What differs of the differentiable search is said in `harness/nas/darts.py`.
 
-Margins were fixed before the table was trained.
-
-A strategy or a space of your own goes beside these in a file of your own: see README.md, "Is my
-search strategy better?".
+Margins were fixed before the table was trained. A strategy or a space of your own goes beside these
+in a file of your own: see README.md, "Is my search strategy better?".
 """
 
 from dataclasses import replace
@@ -34,20 +32,7 @@ from functools import partial
 import numpy as np
 from scipy.stats import spearmanr
 
-from harness import (
-    Arm,
-    Budget,
-    By,
-    Claim,
-    Data,
-    Metric,
-    Optimizer,
-    Published,
-    Study,
-    Training,
-    Trial,
-)
-from harness.claims import above, below, every, higher, lower
+from harness import Arm, Budget, By, Claim, Data, Metric, Optimizer, Study, Training, Trial, claims
 from harness.figures import blank, curves, custom, intervals, panels
 from harness.nas.darts import cost, relaxed
 from harness.nas.network import ConvNet
@@ -55,7 +40,7 @@ from harness.nas.space import HYPERPARAMETERS, SPACES
 from harness.nas.strategies import STRATEGIES, regressor
 from harness.nas.strategies.regression import codes
 from harness.nas.table import METRICS, REFERENCE, JointSpace, Scores, joint, read, search
-from harness.parts.data import at_hand
+from harness.study import Published, classification
 
 TOP = 10
 
@@ -163,65 +148,38 @@ def transferred(t: Trial) -> Training:
     )
 
 
-def _search(strategy: str, label: str, learns: bool = True) -> Arm:
-    settings = {"kind": "search", "strategy": strategy, "learns": learns}
-    return Arm(settings, label=label)
-
-
 ARMS = {
-    "random": _search("random", "random search", learns=False),
-    "evolution": _search("evolution", "regularized evolution"),
-    "regression": _search("regression", "regression-guided"),
-    "tpe": _search("tpe", "TPE"),
-    "local": _search("local", "local search", learns=False),
-    "halving": _search("halving", "successive halving", learns=False),
-    "hyperband": _search("hyperband", "Hyperband", learns=False),
-    "comparator": _search("comparator", "comparator, noisy then clean"),
-    "comparator_clean": _search("comparator_clean", "comparator, clean only"),
-    "nsga2": _search("nsga2", "NSGA-II"),
-    **{
-        f"darts_{order}": Arm({"kind": "differentiable", "order": order}, label=label)
-        for order, label in (
-            ("first", "differentiable, first order"),
-            ("second", "differentiable, second order"),
-            ("joint", "differentiable, on the same data"),
-        )
-    },
-    **{
-        f"by_{name}": Arm({"kind": "ranking", "reads": name}, label=label)
-        for name, label in (
-            ("short", "a short training"),
-            ("full", "a full training"),
-            ("regression", "a regression on 300 scores"),
-        )
-    },
-    **{
-        f"transfer_{name}": Arm({"kind": "transfer", "reads": name}, label=label)
-        for name, label in (
-            ("best", "the best architecture"),
-            ("random", "a random one"),
-            ("peer", "a random one of its depth and width"),
-        )
-    },
-}
-TABLE = ("random", "evolution", "regression", "tpe", "local", "halving", "hyperband",
-         "comparator", "comparator_clean", "nsga2")  # fmt: skip
-DARTS = ("darts_first", "darts_second", "darts_joint")
-TRANSFER = ("transfer_best", "transfer_random", "transfer_peer")
+    "random": Arm({"kind": "search", "strategy": "random", "learns": False}, label="random search"),
+    "evolution": Arm({"kind": "search", "strategy": "evolution", "learns": True}, label="regularized evolution"),
+    "regression": Arm({"kind": "search", "strategy": "regression", "learns": True}, label="regression-guided"),
+    "tpe": Arm({"kind": "search", "strategy": "tpe", "learns": True}, label="TPE"),
+    "local": Arm({"kind": "search", "strategy": "local", "learns": False}, label="local search"),
+    "halving": Arm({"kind": "search", "strategy": "halving", "learns": False}, label="successive halving"),
+    "hyperband": Arm({"kind": "search", "strategy": "hyperband", "learns": False}, label="Hyperband"),
+    "comparator": Arm({"kind": "search", "strategy": "comparator", "learns": True}, label="comparator, noisy then clean"),
+    "comparator_clean": Arm({"kind": "search", "strategy": "comparator_clean", "learns": True}, label="comparator, clean only"),
+    "nsga2": Arm({"kind": "search", "strategy": "nsga2", "learns": True}, label="NSGA-II"),
+    "darts_first": Arm({"kind": "differentiable", "order": "first"}, label="differentiable, first order"),
+    "darts_second": Arm({"kind": "differentiable", "order": "second"}, label="differentiable, second order"),
+    "darts_joint": Arm({"kind": "differentiable", "order": "joint"}, label="differentiable, on the same data"),
+    "by_short": Arm({"kind": "ranking", "reads": "short"}, label="a short training"),
+    "by_full": Arm({"kind": "ranking", "reads": "full"}, label="a full training"),
+    "by_regression": Arm({"kind": "ranking", "reads": "regression"}, label="a regression on 300 scores"),
+    "transfer_best": Arm({"kind": "transfer", "reads": "best"}, label="the best architecture"),
+    "transfer_random": Arm({"kind": "transfer", "reads": "random"}, label="a random one"),
+    "transfer_peer": Arm({"kind": "transfer", "reads": "peer"}, label="a random one of its depth and width"),
+}  # fmt: skip
+TABLE, DARTS, TRANSFER = tuple(ARMS)[:10], tuple(ARMS)[10:13], tuple(ARMS)[16:]
 
 
 def included(arm, cell) -> bool:
     """Two strategies in the subset and joint; random and differentiable search in one cell; all
-    else in the whole space, what needs other images only where they are at hand."""
+    else in the whole space."""
     if cell["space"] in ("subset", "joint"):
         return arm in ("random", "evolution")
     if cell["space"] == "cell":
         return arm == "random" or arm in DARTS
-    return arm not in DARTS and (arm not in TRANSFER or at_hand(Data("fashion_mnist")))
-
-
-WHOLE, CELL = {"space": "whole"}, {"space": "cell"}
-HALF = 0.5  # a percentage point: about two test images of digits
+    return arm not in DARTS
 
 
 def fronts(study, frame, colours):
@@ -236,9 +194,8 @@ def fronts(study, frame, colours):
     figure, (ax,) = panels(1, height=3.2)
     sizes = np.unique(rows["front_params"])
     for arm in rows["arm"].unique():
-        some = rows[rows["arm"] == arm].pivot_table(
-            index="front_params", columns="seed", values="front_accuracy"
-        )
+        own = rows[rows["arm"] == arm]
+        some = own.pivot_table(index="front_params", columns="seed", values="front_accuracy")
         if len(some):
             best = 100 * some.reindex(sizes).cummax().ffill()  # (sizes, seeds)
             best = best[best.notna().mean(axis=1) > 0.5]  # where most searches have a network
@@ -269,267 +226,120 @@ def told_and_true(study, frame, colours):
     return figure
 
 
+whole, cell = claims.place(space="whole"), claims.place(space="cell")
+HALF = 0.5  # a percentage point: about two test images of digits
+ECNU, OURS = "[ECNU], “Neural architecture search”", "[ECNU], “Our research on NAS”"
+
+
 def below_random(arm: str, name: str, source: str) -> Claim:
     """A strategy's regret under random search's, at equal cost."""
-    return Claim(
-        f"{name} leaves less regret than random search of equal cost.",
-        source,
-        lower("regret", arm=arm, than="random", **WHOLE),
-        id=f"{arm}-random",
-        figure="regret",
-    )
+    statement = f"{name} leaves less regret than random search of equal cost."
+    return Claim(statement, source, whole.lower("regret", arm=arm, than="random"), "regret")
 
+
+CLAIMS = {
+    "evolution-random": below_random("evolution", "Regularized evolution", f"{ECNU}; [Real], section 5; [Ying], figure 7"),
+    "tpe-random": below_random("tpe", "TPE", f"{ECNU}; [Bergstra], section 6"),
+    "local-random": below_random("local", "Local search", "[White], section 5"),
+    "hyperband-random": below_random("hyperband", "Hyperband", "[Hyperband], section 4; [Ying], section 5"),
+    "regression-evolution": Claim("Search guided by a regression leaves less regret than regularized evolution.",
+        ECNU,
+        whole.lower("regret", arm="regression", than="evolution"), "regret"),
+    "regression-ranks": Claim("A regression on 300 architectures with their scores ranks those that it has not seen with a Spearman correlation of at least 0.6.",
+        ECNU,
+        whole.above("spearman", 0.6, arm="by_regression"), "told"),
+    "joint": Claim("At equal cost, joint search of architecture and training settings leaves less regret than search of the architecture alone.",
+        f"{OURS}; [AutoCTS]",
+        claims.lower("regret", arm="evolution", than="evolution", space="joint", against={"space": "subset"}), "joint"),
+    "noisy-clean": Claim("A comparator that learns from noisy short trainings first and clean ones then leaves less regret after 50 trainings than one that learns from as costly clean ones only.",
+        f"{OURS}; [AutoCTS]",
+        whole.lower("regret", arm="comparator", than="comparator_clean", at=50), "comparators"),
+    "random-differentiable": Claim("Random search is within half a point of second-order differentiable search of equal cost.",
+        f"[LiTalwalkar], section 5; {OURS}",
+        cell.lower("regret", arm="random", than="darts_second", by=-HALF), "cell",
+        Published("CIFAR-10 test error: random search with weight sharing 2.85 %, DARTS 2.78 % in their rerun", "read in the paper", 0.07)),
+    "same-data": Claim("Differentiable search on the same data for weights and architecture leaves more regret than on two halves in turn.",
+        "[DARTS], section 3.3",
+        cell.higher("regret", arm="darts_joint", than="darts_first"), "cell",
+        Published("CIFAR-10 test error: 4.16 % on the same data, 3.00 % in turn", "read in the paper", 1.16)),
+    "second-order": Claim("The second order leaves less regret than the first.",
+        "[DARTS], table 1",
+        cell.lower("regret", arm="darts_second", than="darts_first"), "cell",
+        Published("CIFAR-10 test error: 2.76 % with the second order, 3.00 % with the first", "read in the paper", -0.24)),
+    "short-ranks": Claim("A ninth of a training ranks architectures well: a Spearman correlation with full trainings of at least 0.6.",
+        f"{ECNU}; [LiTalwalkar]",
+        whole.above("spearman", 0.6, arm="by_short"), "told"),
+    "short-top": Claim("But its ten best are not the ten best: they share fewer than half, and fewer than those of a full training.",
+        f"{ECNU}; [LiTalwalkar]",
+        claims.every(whole.below("overlap", 0.5, arm="by_short"),
+                     whole.lower("overlap", arm="by_short", than="by_full")), "overlap"),
+    "nsga2-front": Claim("The front of accuracy against size that NSGA-II finds covers more than that of random search of equal cost.",
+        f"[Deb]; {ECNU}",
+        whole.higher("hypervolume", arm="nsga2", than="random"), "fronts"),
+    "transfer": Claim("The architecture that is best on the images of the table is better than a random one on others: on Fashion-MNIST, after digits.",
+        ECNU,
+        whole.higher("test_accuracy", arm="transfer_best", than="transfer_random"), "transfer"),
+    "transfer-peer": Claim("It is better there than a random one of its own depth and width, too.",
+        ECNU,
+        whole.higher("test_accuracy", arm="transfer_best", than="transfer_peer"), "transfer"),
+}  # fmt: skip
+
+SPENT = {"step": "full trainings"}
+FIGURES = (
+    curves("regret", "Regret against full trainings spent, over the whole space.",
+           "regret", where=whole, arms=TABLE[:7], **SPENT),
+    curves("comparators", "Regret of searches that are guided by a model, over the whole space.",
+           "regret", where=whole, arms=("random", "regression", "comparator", "comparator_clean"), **SPENT),
+    curves("joint", "Regret against full trainings spent: architectures alone, and with training settings, from the best of all pairs.",
+           "regret", levels=("subset", "joint"), arms=("random", "evolution"), **SPENT),
+    intervals("cell", "Regret of differentiable search, and of random search of equal cost, with depth and width held.",
+              "regret", where=cell),
+    custom("told", "What a short training, a full one and a regression say of an architecture, against the mean test accuracy of full trainings.", told_and_true),
+    intervals("spearman", "How each ranks what it was not fitted to.", "spearman", where=whole),
+    intervals("overlap", "The share of the true ten best among the ten that each puts highest.", "overlap", where=whole),
+    custom("fronts", "The fronts of accuracy against size that are found.", fronts),
+    intervals("transfer", "Test accuracy on other images.", "test_accuracy", where=whole),
+)  # fmt: skip
+
+
+def trainings(whole: int, some: int) -> By:
+    """What a search may spend; in one cell what differentiable search costs."""
+    return By("space", {"whole": whole, "subset": some, "joint": some, "cell": 0})
+
+
+BUDGETS = {
+    "smoke": Budget(
+        draws=0, seeds=2, table="smoke", first=4, epochs=1, pairs=15, other_data="digits",
+        other_side=8, other_size=100, every=1, trainings=trainings(12, 6)),
+    "default": Budget(draws=0, seeds=50, trainings=trainings(150, 50)),
+    "paper": Budget(
+        draws=0, seeds=100, table="paper", width=8, data="fashion_mnist", epochs=25,
+        other_data="mnist", other_size=10_000, trainings=trainings(300, 100)),
+}  # fmt: skip
 
 STUDY = Study(
     question="Which search finds the best architecture, judged by exact regret, and how soon?",
     trial=trial,
     reads=("architectures",),
+    needs=dict.fromkeys(TRANSFER, "other_data"),
     arms=ARMS,
     vary={"space": ("whole", "subset", "joint", "cell")},
     include=included,
     fixed={
-        "table": "default",
-        "trainings": 150,
-        "every": 2,
-        "first": 20,
-        "depth": 1,
-        "width": 4,
-        "data": "digits",
-        "epochs": 9,
-        "full": 9,  # epochs of a training of the table
-        "pairs": 300,
-        "shown": 20,
-        "other_data": "fashion_mnist",
-        "other_side": 28,
-        "other_size": 500,
+        "table": "default", "trainings": 150, "every": 2, "first": 20, "depth": 1, "width": 4,
+        "data": "digits", "epochs": 9, "full": 9,  # epochs of a training of the table
+        "pairs": 300, "shown": 20, "other_data": "fashion_mnist", "other_side": 28, "other_size": 500,
     },
     metrics={
         **METRICS,
         "supernet_loss": Metric("nats", better="low", log=True),
         "spearman": Metric("rank correlation", better="high", worst=-1.0, label="Spearman's ρ"),
-        "overlap": Metric(
-            "fraction", better="high", worst=0.0, label="share of the true top ten among its own"
-        ),
+        "overlap": Metric("fraction", better="high", worst=0.0, label="share of the true top ten among its own"),
         "told_accuracy": Metric("fraction", better="high"),
         "true_accuracy": Metric("fraction", better="high"),
-        "train_loss": Metric("nats", better="low", log=True),
-        "valid_accuracy": Metric("fraction", better="high", worst=0.0),
-        "test_accuracy": Metric("fraction", better="high", worst=0.0),
+        **classification("train_loss", "valid_accuracy", "test_accuracy"),
     },
-    budgets={
-        "smoke": Budget(
-            draws=0,
-            seeds=2,
-            table="smoke",
-            first=4,
-            epochs=1,
-            pairs=15,
-            other_data="digits",
-            other_side=8,
-            other_size=100,
-            every=1,
-            trainings=By("space", {"whole": 12, "subset": 6, "joint": 6, "cell": 0}),
-        ),
-        "default": Budget(
-            draws=0,
-            seeds=50,
-            trainings=By("space", {"whole": 150, "subset": 50, "joint": 50, "cell": 0}),
-        ),
-        "paper": Budget(
-            draws=0,
-            seeds=100,
-            table="paper",
-            width=8,
-            data="fashion_mnist",
-            epochs=25,
-            other_data="mnist",
-            other_size=10_000,
-            trainings=By("space", {"whole": 300, "subset": 100, "joint": 100, "cell": 0}),
-        ),
-    },
-    sources={
-        "[ECNU]": "AI Foundations, Lecture 13, ECNU",
-        "[AutoCTS]": "Wu et al. 2023, AutoCTS+",
-        "[Real]": "Real et al. 2019, Regularized Evolution",
-        "[Ying]": "Ying et al. 2019, NAS-Bench-101",
-        "[DARTS]": "Liu et al. 2019, DARTS",
-        "[LiTalwalkar]": "Li & Talwalkar 2019, Random Search and Reproducibility for NAS",
-        "[Bergstra]": "Bergstra et al. 2011, Algorithms for Hyper-Parameter Optimization",
-        "[White]": "White et al. 2021, Exploring the Loss Landscape in NAS",
-        "[Hyperband]": "Li et al. 2018, Hyperband",
-        "[Deb]": "Deb et al. 2002, NSGA-II",
-    },
-    claims=(
-        below_random(
-            "evolution",
-            "Regularized evolution",
-            "[ECNU], “Neural architecture search”; [Real], section 5; [Ying], figure 7",
-        ),
-        below_random("tpe", "TPE", "[ECNU], “Neural architecture search”; [Bergstra], section 6"),
-        below_random("local", "Local search", "[White], section 5"),
-        below_random("hyperband", "Hyperband", "[Hyperband], section 4; [Ying], section 5"),
-        Claim(
-            "Search guided by a regression leaves less regret than regularized evolution.",
-            "[ECNU], “Neural architecture search”",
-            lower("regret", arm="regression", than="evolution", **WHOLE),
-            id="regression-evolution",
-            figure="regret",
-        ),
-        Claim(
-            "A regression on 300 architectures with their scores ranks those that it has not seen with a Spearman correlation of at least 0.6.",
-            "[ECNU], “Neural architecture search”",
-            above("spearman", 0.6, arm="by_regression", **WHOLE),
-            id="regression-ranks",
-            figure="told",
-        ),
-        Claim(
-            "At equal cost, joint search of architecture and training settings leaves less regret than search of the architecture alone.",
-            "[ECNU], “Our research on NAS”; [AutoCTS]",
-            lower(
-                "regret",
-                arm="evolution",
-                than="evolution",
-                space="joint",
-                against={"space": "subset"},
-            ),
-            id="joint",
-            figure="joint",
-        ),
-        Claim(
-            "A comparator that learns from noisy short trainings first and clean ones then leaves less regret after 50 trainings than one that learns from as costly clean ones only.",
-            "[ECNU], “Our research on NAS”; [AutoCTS]",
-            lower("regret", arm="comparator", than="comparator_clean", at=50, **WHOLE),
-            id="noisy-clean",
-            figure="comparators",
-        ),
-        Claim(
-            "Random search is within half a point of second-order differentiable search of equal cost.",
-            "[LiTalwalkar], section 5; [ECNU], “Our research on NAS”",
-            lower("regret", arm="random", than="darts_second", by=-HALF, **CELL),
-            id="random-differentiable",
-            figure="cell",
-            published=Published(
-                "CIFAR-10 test error: random search with weight sharing 2.85 %, DARTS 2.78 % in "
-                "their rerun",
-                "read in the paper",
-                0.07,
-            ),
-        ),
-        Claim(
-            "Differentiable search on the same data for weights and architecture leaves more regret than on two halves in turn.",
-            "[DARTS], section 3.3",
-            higher("regret", arm="darts_joint", than="darts_first", **CELL),
-            id="same-data",
-            figure="cell",
-            published=Published(
-                "CIFAR-10 test error: 4.16 % on the same data, 3.00 % in turn",
-                "read in the paper",
-                1.16,
-            ),
-        ),
-        Claim(
-            "The second order leaves less regret than the first.",
-            "[DARTS], table 1",
-            lower("regret", arm="darts_second", than="darts_first", **CELL),
-            id="second-order",
-            figure="cell",
-            published=Published(
-                "CIFAR-10 test error: 2.76 % with the second order, 3.00 % with the first",
-                "read in the paper",
-                -0.24,
-            ),
-        ),
-        Claim(
-            "A ninth of a training ranks architectures well: a Spearman correlation with full trainings of at least 0.6.",
-            "[ECNU], “Neural architecture search”; [LiTalwalkar]",
-            above("spearman", 0.6, arm="by_short", **WHOLE),
-            id="short-ranks",
-            figure="told",
-        ),
-        Claim(
-            "But its ten best are not the ten best: they share fewer than half, and fewer than those of a full training.",
-            "[ECNU], “Neural architecture search”; [LiTalwalkar]",
-            every(
-                below("overlap", 0.5, arm="by_short", **WHOLE),
-                lower("overlap", arm="by_short", than="by_full", **WHOLE),
-            ),
-            id="short-top",
-            figure="overlap",
-        ),
-        Claim(
-            "The front of accuracy against size that NSGA-II finds covers more than that of random search of equal cost.",
-            "[Deb]; [ECNU], “Neural architecture search”",
-            higher("hypervolume", arm="nsga2", than="random", **WHOLE),
-            id="nsga2-front",
-            figure="fronts",
-        ),
-        Claim(
-            "The architecture that is best on the images of the table is better than a random one on others: on Fashion-MNIST, after digits.",
-            "[ECNU], “Neural architecture search”",
-            higher("test_accuracy", arm="transfer_best", than="transfer_random", **WHOLE),
-            id="transfer",
-            figure="transfer",
-        ),
-        Claim(
-            "It is better there than a random one of its own depth and width, too.",
-            "[ECNU], “Neural architecture search”",
-            higher("test_accuracy", arm="transfer_best", than="transfer_peer", **WHOLE),
-            id="transfer-peer",
-            figure="transfer",
-        ),
-    ),
-    figures=(
-        curves(
-            "regret",
-            "Regret against full trainings spent, over the whole space.",
-            "regret",
-            where=WHOLE,
-            arms=TABLE[:7],
-            step="full trainings",
-        ),
-        curves(
-            "comparators",
-            "Regret of searches that are guided by a model, over the whole space.",
-            "regret",
-            where=WHOLE,
-            arms=("random", "regression", "comparator", "comparator_clean"),
-            step="full trainings",
-        ),
-        curves(
-            "joint",
-            "Regret against full trainings spent: architectures alone, and with training settings, "
-            "from the best of all pairs.",
-            "regret",
-            levels=("subset", "joint"),
-            arms=("random", "evolution"),
-            step="full trainings",
-        ),
-        intervals(
-            "cell",
-            "Regret of differentiable search, and of random search of equal cost, with depth and "
-            "width held.",
-            "regret",
-            where=CELL,
-        ),
-        custom(
-            "told",
-            "What a short training, a full one and a regression say of an architecture, against "
-            "the mean test accuracy of full trainings.",
-            told_and_true,
-        ),
-        intervals("spearman", "How each ranks what it was not fitted to.", "spearman", where=WHOLE),
-        intervals(
-            "overlap",
-            "The share of the true ten best among the ten that each puts highest.",
-            "overlap",
-            where=WHOLE,
-        ),
-        custom("fronts", "The fronts of accuracy against size that are found.", fronts),
-        intervals(
-            "transfer",
-            "Test accuracy on other images.",
-            "test_accuracy",
-            where=WHOLE,
-        ),
-    ),
-)
+    budgets=BUDGETS,
+    claims=CLAIMS,
+    figures=FIGURES,
+)  # fmt: skip

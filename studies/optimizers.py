@@ -5,8 +5,9 @@ the surfaces as animations with hand-picked learning rates; here every optimizer
 same number of draws on every task before it is compared, over seeds that jitter the start.
 
 Departures from the sources: the decks' figures name neither surfaces, starts nor rates, so starts
-and minima are those of public galleries of test functions (see harness/parts/models/surfaces.py); RMSProp's
-decay is Hinton's 0.9. At the paper scale the digits are MNIST and the network is Adam's 2x1000.
+and minima are those of public galleries of test functions (see harness/parts/models/surfaces.py);
+RMSProp's decay is Hinton's 0.9. At the paper scale the digits are MNIST and the network is Adam's
+2x1000.
 """
 
 from functools import partial
@@ -14,32 +15,12 @@ from functools import partial
 import numpy as np
 import pandas as pd
 
-from harness import (
-    Arm,
-    Budget,
-    Claim,
-    Data,
-    Float,
-    Metric,
-    Optimizer,
-    Study,
-    Training,
-    Trial,
-)
-from harness.claims import (
-    above,
-    below,
-    equivalent,
-    everywhere,
-    higher,
-    lower,
-    ratio_below,
-    rows_for,
-    statistic,
-)
+from harness import Arm, Budget, Claim, Data, Float, Metric, Optimizer, Study, Training, Trial
+from harness.claims import everywhere, lower, place, ratio_below, rows_for, statistic
 from harness.figures import curves, intervals, sensitivity, trajectories
 from harness.parts.models import MLP, SURFACES, Descent
 from harness.parts.probes import EffectiveRate, Gap, Position, RecordTo, StepsTo
+from harness.study import classification
 
 TASKS = (*SURFACES, "digits")
 ADAPTIVE = ("adagrad", "rmsprop", "adam", "adamax", "nadam", "adamw")
@@ -113,6 +94,82 @@ def a_winner_takes_all(study: Study, seeds: int, hold: bool):
     return pd.concat(frames)
 
 
+METRICS = {
+    "loss": Metric("height", better="low", log=True),
+    "x": Metric("position"),
+    "y": Metric("position"),
+    "gap": Metric("decades", better="low", label="log₁₀ gap"),
+    "steps_to_target": Metric("steps", better="low", log=True, label="steps to stay at the target"),
+    **classification(),
+    "steps_to_90": Metric("steps", better="low", log=True, label="steps to 90 % validation accuracy"),
+    "rate_kept": Metric("share of the first step's rate", better=None, log=True),
+}  # fmt: skip
+
+BUDGETS = {
+    "smoke": Budget(draws=2, seeds=2, finalists=2, steps=50, epochs=2, task=("valley", "saddle", "digits")),
+    "default": Budget(draws=32, seeds=20, finalists=3),
+    "paper": Budget(
+        draws=36, seeds=10, finalists=3, steps=500, epochs=20, batch_size=128, width=1000,
+        pixels=784, data="mnist"),
+}  # fmt: skip
+
+# A claim is a sentence with its margin, where it is taught, the check that decides it, and the name
+# of the figure that shows it.
+digits = place(task="digits")
+CLAIMS = {
+    "valley": Claim("In a long valley (condition number 100) momentum needs at most a third of plain descent's steps.",
+        "[Overview], “Advantages and Disadvantages of Momentum Optimizer”; [SNU], “Solution: different optimization methods”",
+        ratio_below("steps_to_target", 1 / 3, arm="momentum", than="gd", task="valley"), "steps"),
+    "saddle": Claim("From the same start near a saddle, every adaptive method escapes in fewer steps than plain descent.",
+        "[Overview], “Optimizer Performance Comparison”",
+        everywhere(ratio_below("steps_to_target", 1.0, arm="adam", than="gd", task="saddle"), arm=ADAPTIVE), "steps"),
+    "rastrigin": Claim("Momentum rolls over narrow local minima: on Rastrigin's function it ends at least 0.3 decades lower than plain descent.",
+        "[Overview], “Advantages and Disadvantages of Momentum Optimizer”",
+        lower("gap", arm="momentum", than="gd", by=0.3, task="rastrigin"), "trajectories"),
+    "inclusion-surfaces": Claim("Tuned momentum is never worse than tuned plain descent: on no surface does it end more than half a decade higher.",
+        "[Choi], section 3 (an inclusion: momentum 0 is plain descent)",
+        everywhere(lower("gap", arm="momentum", than="gd", by=-0.5), task=MINIMA), "steps"),
+    "inclusion-digits": Claim("Tuned momentum is never worse than tuned plain descent: on digits it is at most half a point less accurate.",
+        "[Choi], section 3 (an inclusion: momentum 0 is plain descent)",
+        digits.higher("test_accuracy", arm="momentum", than="gd", by=-0.005), "accuracy"),
+    "no-single-winner": Claim("No one optimizer is best on every surface: each needs at least 1.25 times the best one's steps somewhere.",
+        "[Schmidt], section 4; [Overview], “Optimizer Performance Comparison”",
+        statistic(
+            worst_slowdown_of_the_best, 1.25, metric="steps_to_target", unit="ratio",
+            words="steps against the best one's, on the worst surface of the best all-rounder",
+            example=a_winner_takes_all), "steps"),
+    "adagrad-stalls": Claim("AdaGrad's effective rate ends below a tenth of where it began.",
+        "[Overview], “AdaGrad Optimizer (2)”",
+        digits.below("rate_kept", 0.1, arm="adagrad"), "rates"),
+    "rmsprop-keeps-going": Claim("RMSProp's effective rate does not end below a tenth of where it began.",
+        "[Overview], “RMSProp Optimizer”",
+        digits.above("rate_kept", 0.1, arm="rmsprop"), "rates"),
+    "adam-default": Claim("Adam at its default rate of 0.001 is within one point of tuned Adam on digits.",
+        "[Overview], “Adam Optimizer (2)”; [UIUC], “Adaptive Learning Rates: Adam”",
+        digits.equivalent("test_accuracy", arm="adam_default", to="adam", within=0.01), "accuracy"),
+    "gd-default": Claim("Plain descent at that same rate is more than one point less accurate than tuned plain descent.",
+        "[Overview], “Adam Optimizer (2)”",
+        digits.lower("test_accuracy", arm="gd_default", than="gd", by=0.01), "training"),
+    "bias-correction": Claim("With β₂ near 1, Adam's bias correction matters: without it the tuned training loss is at least twice as high.",
+        "[Overview], “Adam Optimizer (2)”; [Kingma], section 6.4",
+        digits.ratio_below("train_loss", 0.5, arm="adam_slow", than="adam_biased"), "training"),
+    "adam-is-quick": Claim("Adam converges quickly: it reaches 90 % validation accuracy in at most half of plain descent's steps, both tuned.",
+        "[Overview], “Adam Optimizer (2)”",
+        digits.ratio_below("steps_to_90", 0.5, arm="adam", than="gd"), "quick"),
+}  # fmt: skip
+
+NOT_AT_CHANCE = [arm for arm in ARMS if arm != "gd_default"]  # that one's training loss says more
+FIGURES = (
+    trajectories("trajectories", "Where each tuned optimizer goes from the same start, on contours of each surface (seed 0)."),
+    intervals("steps", "Steps until the height falls to the target and stays there, each optimizer at its tuned settings: mean or median and 95 % interval over seeds.", "steps_to_target"),
+    curves("descent", "Height above the minimum, in decades, against steps: mean and 95 % band over seeds.", "gap"),
+    intervals("accuracy", "Test accuracy on digits after the last epoch, each at its tuned settings.", "test_accuracy", arms=NOT_AT_CHANCE),
+    intervals("quick", "Steps to 90 % validation accuracy on digits.", "steps_to_90"),
+    curves("training", "Training loss on digits against steps.", "train_loss"),
+    curves("rates", "What multiplies the gradient, relative to the first step, on digits.", "rate_kept"),
+    sensitivity("sensitivity", "Validation accuracy on digits against the learning rate: every draw of the tune phase.", "valid_accuracy", where=digits),
+)  # fmt: skip
+
 STUDY = Study(
     question="Which optimizer gets down fastest when each is tuned with the same budget?",
     trial=trial,
@@ -120,190 +177,10 @@ STUDY = Study(
     vary={"task": TASKS},
     include=lambda arm, cell: arm in EVERYWHERE or cell["task"] == "digits",
     nuisance={"lr": Float(1e-4, 10.0, log=True)},
-    fixed={
-        "steps": 500,
-        "epochs": 30,
-        "batch_size": 64,
-        "width": 64,
-        "pixels": 64,
-        "data": "digits",
-    },
+    fixed={"steps": 500, "epochs": 30, "batch_size": 64, "width": 64, "pixels": 64, "data": "digits"},
     select=("valid_accuracy", "valid_loss", "steps_to_target", "gap", "loss"),
-    metrics={
-        "loss": Metric("height", better="low", log=True),
-        "x": Metric("position"),
-        "y": Metric("position"),
-        "gap": Metric("decades", better="low", label="log₁₀ gap"),
-        "steps_to_target": Metric(
-            "steps", better="low", log=True, label="steps to stay at the target"
-        ),
-        "train_loss": Metric("nats", better="low", log=True),
-        "valid_loss": Metric("nats", better="low", log=True),
-        "valid_accuracy": Metric("fraction", better="high", worst=0.0),
-        "test_accuracy": Metric("fraction", better="high", worst=0.0),
-        "steps_to_90": Metric(
-            "steps", better="low", log=True, label="steps to 90 % validation accuracy"
-        ),
-        "rate_kept": Metric("share of the first step's rate", better=None, log=True),
-    },
-    budgets={
-        "smoke": Budget(
-            draws=2, seeds=2, finalists=2, steps=50, epochs=2, task=("valley", "saddle", "digits")
-        ),
-        "default": Budget(draws=32, seeds=20, finalists=3),
-        "paper": Budget(
-            draws=36,
-            seeds=10,
-            finalists=3,
-            steps=500,
-            epochs=20,
-            batch_size=128,
-            width=1000,
-            pixels=784,
-            data="mnist",
-        ),
-    },
-    sources={
-        "[Overview]": "Deep Learning Overview",
-        "[SNU]": "Neural Networks and Deep Learning, SNU 2016",
-        "[UIUC]": "CS 412 Deep Learning, UIUC 2022",
-        "[Choi]": "Choi et al. 2019, On Empirical Comparisons of Optimizers",
-        "[Schmidt]": "Schmidt et al. 2021, Descending through a Crowded Valley",
-        "[Kingma]": "Kingma & Ba 2015, Adam",
-    },
-    claims=(
-        Claim(
-            "In a long valley (condition number 100) momentum needs at most a third of plain descent's steps.",
-            "[Overview], “Advantages and Disadvantages of Momentum Optimizer”; [SNU], “Solution: different optimization methods”",
-            ratio_below("steps_to_target", 1 / 3, arm="momentum", than="gd", task="valley"),
-            id="valley",
-            figure="steps",
-        ),
-        Claim(
-            "From the same start near a saddle, every adaptive method escapes in fewer steps than plain descent.",
-            "[Overview], “Optimizer Performance Comparison”",
-            everywhere(
-                ratio_below("steps_to_target", 1.0, arm="adam", than="gd", task="saddle"),
-                arm=ADAPTIVE,
-            ),
-            id="saddle",
-            figure="steps",
-        ),
-        Claim(
-            "Momentum rolls over narrow local minima: on Rastrigin's function it ends at least 0.3 decades lower than plain descent.",
-            "[Overview], “Advantages and Disadvantages of Momentum Optimizer”",
-            lower("gap", arm="momentum", than="gd", by=0.3, task="rastrigin"),
-            id="rastrigin",
-            figure="trajectories",
-        ),
-        Claim(
-            "Tuned momentum is never worse than tuned plain descent: on no surface does it end more than half a decade higher.",
-            "[Choi], section 3 (an inclusion: momentum 0 is plain descent)",
-            everywhere(lower("gap", arm="momentum", than="gd", by=-0.5), task=MINIMA),
-            id="inclusion-surfaces",
-            figure="steps",
-        ),
-        Claim(
-            "Tuned momentum is never worse than tuned plain descent: on digits it is at most half a point less accurate.",
-            "[Choi], section 3 (an inclusion: momentum 0 is plain descent)",
-            higher("test_accuracy", arm="momentum", than="gd", by=-0.005, task="digits"),
-            id="inclusion-digits",
-            figure="accuracy",
-        ),
-        Claim(
-            "No one optimizer is best on every surface: each needs at least 1.25 times the best one's steps somewhere.",
-            "[Schmidt], section 4; [Overview], “Optimizer Performance Comparison”",
-            statistic(
-                worst_slowdown_of_the_best,
-                1.25,
-                metric="steps_to_target",
-                unit="ratio",
-                words="steps against the best one's, on the worst surface of the best all-rounder",
-                example=a_winner_takes_all,
-            ),
-            id="no-single-winner",
-            figure="steps",
-        ),
-        Claim(
-            "AdaGrad's effective rate ends below a tenth of where it began.",
-            "[Overview], “AdaGrad Optimizer (2)”",
-            below("rate_kept", 0.1, arm="adagrad", task="digits"),
-            id="adagrad-stalls",
-            figure="rates",
-        ),
-        Claim(
-            "RMSProp's effective rate does not end below a tenth of where it began.",
-            "[Overview], “RMSProp Optimizer”",
-            above("rate_kept", 0.1, arm="rmsprop", task="digits"),
-            id="rmsprop-keeps-going",
-            figure="rates",
-        ),
-        Claim(
-            "Adam at its default rate of 0.001 is within one point of tuned Adam on digits.",
-            "[Overview], “Adam Optimizer (2)”; [UIUC], “Adaptive Learning Rates: Adam”",
-            equivalent("test_accuracy", arm="adam_default", to="adam", within=0.01, task="digits"),
-            id="adam-default",
-            figure="accuracy",
-        ),
-        Claim(
-            "Plain descent at that same rate is more than one point less accurate than tuned plain descent.",
-            "[Overview], “Adam Optimizer (2)”",
-            lower("test_accuracy", arm="gd_default", than="gd", by=0.01, task="digits"),
-            id="gd-default",
-            figure="training",
-        ),
-        Claim(
-            "With β₂ near 1, Adam's bias correction matters: without it the tuned training loss is at least twice as high.",
-            "[Overview], “Adam Optimizer (2)”; [Kingma], section 6.4",
-            ratio_below("train_loss", 0.5, arm="adam_slow", than="adam_biased", task="digits"),
-            id="bias-correction",
-            figure="training",
-        ),
-        Claim(
-            "Adam converges quickly: it reaches 90 % validation accuracy in at most half of plain descent's steps, both tuned.",
-            "[Overview], “Adam Optimizer (2)”",
-            ratio_below("steps_to_90", 0.5, arm="adam", than="gd", task="digits"),
-            id="adam-is-quick",
-            figure="quick",
-        ),
-    ),
-    figures=(
-        trajectories(
-            "trajectories",
-            "Where each tuned optimizer goes from the same start, on contours of each surface (seed 0).",
-        ),
-        intervals(
-            "steps",
-            "Steps until the height falls to the target and stays there, each optimizer at its tuned settings: mean or median and 95 % interval over seeds.",
-            metric="steps_to_target",
-        ),
-        curves(
-            "descent",
-            "Height above the minimum, in decades, against steps: mean and 95 % band over seeds.",
-            metric="gap",
-        ),
-        intervals(
-            "accuracy",
-            "Test accuracy on digits after the last epoch, each at its tuned settings.",
-            metric="test_accuracy",
-            arms=[arm for arm in ARMS if arm != "gd_default"],  # near chance; see the training loss
-        ),
-        intervals(
-            "quick",
-            "Steps to 90 % validation accuracy on digits.",
-            metric="steps_to_90",
-        ),
-        curves("training", "Training loss on digits against steps.", metric="train_loss"),
-        curves(
-            "rates",
-            "What multiplies the gradient, relative to the first step, on digits.",
-            metric="rate_kept",
-        ),
-        sensitivity(
-            "sensitivity",
-            "Validation accuracy on digits against the learning rate: every draw of the tune phase.",
-            metric="valid_accuracy",
-            where={"task": "digits"},
-        ),
-    ),
-)
+    metrics=METRICS,
+    budgets=BUDGETS,
+    claims=CLAIMS,
+    figures=FIGURES,
+)  # fmt: skip

@@ -1,7 +1,12 @@
-"""Conformance: what every study in studies/ must do. A new study is picked up by itself."""
+"""Conformance: what every study in studies/ must do. A new study is picked up by itself.
+
+A study is trained at the smoke scale once in a run of the tests, whatever the number of their
+processes: its rows lie in the folder that these share. Tests of one study follow each other.
+"""
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -10,6 +15,7 @@ import matplotlib
 import pandas as pd
 import pytest
 import torch
+from filelock import FileLock
 
 from harness import figures
 from harness.claims import LEVEL, compound, draws, judge
@@ -35,14 +41,40 @@ def loaded(name: str) -> Study:
     return catalog.load(source(name))
 
 
+@pytest.fixture(scope="module", params=STUDIES)
+def name(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(scope="session")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of this run of the tests, the same in every process of pytest-xdist."""
+    own = tmp_path_factory.getbasetemp()
+    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+
+
+@pytest.fixture
+def frame(name: str, shared: Path) -> pd.DataFrame:
+    return smoke(name, shared)
+
+
 @cache
-def smoke(name: str) -> pd.DataFrame:
-    """All rows of a smoke run, trained here, after those of the studies that it reads."""
+def smoke(name: str, shared: Path) -> pd.DataFrame:
+    """All rows of a smoke run, after those of the studies that it reads; trained by the first that
+    asks."""
     torch.set_num_threads(1)
-    study = loaded(name)
-    for other in study.reads:
-        read = smoke(other)
+    for other in loaded(name).reads:
+        read = smoke(other, shared)
         data.hold(other, {column: read[column].to_numpy() for column in read})
+    path = shared / f"smoke-{name}.pickle"
+    with FileLock(path.with_suffix(".lock")):
+        if not path.exists():
+            trained(name).to_pickle(path)
+    return pd.read_pickle(path)
+
+
+def trained(name: str) -> pd.DataFrame:
+    study = loaded(name)
     plan, packer, frames = Plan(study, source(name), "smoke"), Packer(study), []
     while trials := plan.ready():
         for pack in packer.pack(trials):
@@ -59,7 +91,6 @@ def test_the_count_of_studies() -> None:
     assert sorted(catalog.names()) == STUDIES
 
 
-@pytest.mark.parametrize("name", STUDIES)
 def test_three_scales_and_a_page(name: str) -> None:
     study = loaded(name)
     assert set(study.budgets) == {"smoke", "default", "paper"}
@@ -68,24 +99,22 @@ def test_three_scales_and_a_page(name: str) -> None:
     assert study.title
 
 
-@pytest.mark.parametrize("name", STUDIES)
-def test_a_smoke_run_reports_exactly_the_declared_metrics(name: str) -> None:
-    study, frame = loaded(name), smoke(name)
+def test_a_smoke_run_reports_exactly_the_declared_metrics(name: str, frame: pd.DataFrame) -> None:
+    study = loaded(name)
     assert list(frame.columns) == [*study.columns(), *rows.PER_TRIAL]
     assert set(frame["status"]) <= {"finished", "diverged"}, frame["error"].unique()
     silent = [metric for metric in study.metrics if frame[metric].isna().all()]
-    arms, run = zip(*study.cells("smoke"), strict=True)
-    # an arm whose data are not here does not run, and may be alone in what it reports
+    arms, run = zip(*Plan(study, source(name), "smoke").cells(), strict=True)
+    # an arm whose data are not at hand is left out, and may be alone in what it reports
     whole = set(arms) == set(study.arms)
     whole &= all({c[f] for c in run} == set(levels) for f, levels in study.vary.items())
     assert silent == [] or not whole
 
 
-@pytest.mark.parametrize("name", STUDIES)
-def test_every_arm_and_cell_runs_in_both_phases(name: str) -> None:
-    study, frame = loaded(name), smoke(name)
+def test_every_arm_and_cell_runs_in_both_phases(name: str, frame: pd.DataFrame) -> None:
+    study = loaded(name)
     budget = study.budget("smoke")
-    for arm, cell in study.cells("smoke"):
+    for arm, cell in Plan(study, source(name), "smoke").cells():
         mine = frame[frame["arm"] == arm]
         for factor, level in cell.items():
             mine = mine[mine[factor] == level]
@@ -97,9 +126,8 @@ def test_every_arm_and_cell_runs_in_both_phases(name: str) -> None:
         assert mine["trial"].nunique() == study.trials("smoke", arm, cell)
 
 
-@pytest.mark.parametrize("name", STUDIES)
-def test_the_same_seed_gives_identical_rows(name: str) -> None:
-    study, frame = loaded(name), smoke(name)
+def test_the_same_seed_gives_identical_rows(name: str, frame: pd.DataFrame) -> None:
+    study = loaded(name)
     confirm = frame[frame["phase"] == "confirm"]
     first = confirm.drop_duplicates(["arm", *study.vary])["trial"]
     for key in first:
@@ -113,16 +141,14 @@ def test_the_same_seed_gives_identical_rows(name: str) -> None:
         )
 
 
-@pytest.mark.parametrize("name", STUDIES)
-def test_every_figure_draws_rows_and_no_rows(name: str) -> None:
-    study, frame = loaded(name), smoke(name)
+def test_every_figure_draws_rows_and_no_rows(name: str, frame: pd.DataFrame) -> None:
+    study = loaded(name)
     for figure in study.figures:
         for part in (frame, frame.iloc[:0]):
             drawn = figures.svg(figure.draw(study, part), figure.name, figure.caption)
             assert drawn.lstrip().startswith("<svg")
 
 
-@pytest.mark.parametrize("name", STUDIES)
 def test_every_claim_can_be_supported_refuted_and_left_open(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -138,7 +164,6 @@ def test_every_claim_can_be_supported_refuted_and_left_open(
             assert verdict.verdict == expected, (claim.id, hold, verdict)
 
 
-@pytest.mark.parametrize("name", STUDIES)
 def test_every_claim_cites_a_deck_or_a_paper(name: str) -> None:
     study = loaded(name)
     for claim in study.claims:

@@ -94,6 +94,10 @@ def plan(sketch: dict[str, Any]) -> None:
         )
     if sketch["most_trials"] > sketch["trials"]:
         out.print(f"up to {sketch['most_trials']:,} trials, should every claim stay open")
+    for needed, count in sketch["left_out"].items():
+        out.print(
+            f"{count:,} trials are left out, as {needed} is not at hand: put it into HARNESS_DATA"
+        )
     for why, count in sketch["alone"].items():
         out.print(f"{count} trials run alone: {escape(why)}")
     if sketch["untried"]:

@@ -7,6 +7,7 @@ Every check reads *confirm* rows unless it says otherwise, takes one number a se
 unit), gives a diverged trial its metric's worst score, and leaves out failed trials, saying so.
 
     sentences     what a study file writes: above, higher, equivalent, everywhere, crosses, ...
+    places        the same of a cell that is filled in once
     checks        what they mean: levels, differences and ratios
     compound      several checks at once, and plain functions
     draws         checks of the search itself: its best draws, correlations, shares of variance
@@ -21,6 +22,7 @@ May import `ledger` and what lies before it.
 from harness.claims.checks import Check, Difference, Level, Ratio
 from harness.claims.compound import Everywhere, Statistic, shown
 from harness.claims.judge import judge, reads, undecided
+from harness.claims.places import place
 from harness.claims.reading import final_values, rows_for, values
 from harness.claims.sentences import (
     above,
@@ -80,6 +82,7 @@ __all__ = [
     "higher",
     "judge",
     "lower",
+    "place",
     "rank_correlation_above",
     "rank_correlation_below",
     "ratio_above",

@@ -66,6 +66,8 @@ def execute(
     try:
         plan = Plan(study, source, scale, device=device() if joined else None)
         declared = check_data(study, plan)
+        for needed, count in plan.left_out.items():
+            console.print(f"{count:,} trials are left out, as {needed} is not at hand")
     except BaseException:
         if joined:
             stop_ray()

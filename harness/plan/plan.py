@@ -103,6 +103,8 @@ class Plan:
     Attributes:
         origin: What decides numbers beside the code, and is part of every key: the kind of device,
             and the versions of torch and of what else the code that trains uses.
+        left_out: Trials of each data set that is not at hand (`Study.needs`). They are not trained,
+            and are part of the plan's hash, which so is the same on every machine.
     """
 
     def __init__(
@@ -120,6 +122,8 @@ class Plan:
         self.origin = dict(origin or _origin(found.libraries, device))
         self.codes = dict(codes)
         self._cells: list[_Cell] = []
+        self._whole: list[_Cell] = []  # with those that are left out
+        self.left_out: dict[str, int] = {}
         self.planned = 0
         for arm, cell, named in cells:
             words = named & found.parts
@@ -129,8 +133,13 @@ class Plan:
             draws, names = study.draws(scale, arm, cell), study.nuisance_names()
             search = Search(space, draws, study.sampler, names=names)
             finalists = study.finalists(scale, arm, cell)
-            self._cells.append(_Cell(arm, cell, search, finalists, budget.seeds, self.codes[words]))
-            self.planned += study.trials(scale, arm, cell)
+            self._whole.append(_Cell(arm, cell, search, finalists, budget.seeds, self.codes[words]))
+            needed, trials = study.needed(scale, arm, cell), study.trials(scale, arm, cell)
+            if needed and not data.at_hand(needed):
+                self.left_out[needed] = self.left_out.get(needed, 0) + trials
+            else:
+                self._cells.append(self._whole[-1])
+                self.planned += trials
         self._home: dict[str, tuple[_Cell, int]] = {}
         self.told = 0
 
@@ -151,7 +160,7 @@ class Plan:
                 self.study.select,
                 space,
             ],
-            [[c.arm, dict(c.cell), c.code, self._settings(c)] for c in self._cells],
+            [[c.arm, dict(c.cell), c.code, self._settings(c)] for c in self._whole],
             self.origin,
             *_tables(self.study),
         ]
@@ -161,7 +170,7 @@ class Plan:
         return self.study.settings(self.scale, cell.arm, cell.cell)
 
     def cells(self) -> list[tuple[str, Mapping[str, Any]]]:
-        """Every arm and cell of the plan."""
+        """Every arm and cell that is trained."""
         return [(cell.arm, cell.cell) for cell in self._cells]
 
     def ready(self) -> list[Trial]:
@@ -453,6 +462,7 @@ def dry_run(
         "trials": plan.planned,
         "most_trials": plan.planned + len(plan.cells()) * (plan.looks[-1] - plan.looks[0]),
         "packs": sum(row["packs"] for row in phases.values()),
+        "left_out": plan.left_out,
         "phases": phases,
         "alone": alone,
         "untried": packer.untried,

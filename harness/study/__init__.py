@@ -3,7 +3,8 @@
 Nothing here trains, tracks or draws; every value can be compared, printed and sent to a worker.
 
     study    a study, and its trials
-    parts    what it is made of: metrics, arms, budgets, claims
+    declared what it is made of: metrics, arms, budgets, claims
+    sources  the decks and papers that claims cite
     errors   what a user can get wrong, and how it is said
 
 Distributions are Optuna's, which is loaded when the first is declared.
@@ -31,6 +32,7 @@ from harness.study.declared import (
     Source,
     Trial,
     all_held,
+    classification,
     held_as,
     is_level,
     module_of,
@@ -67,6 +69,7 @@ __all__ = [
     "Trial",
     "Unfinished",
     "all_held",
+    "classification",
     "few",
     "held_as",
     "is_level",

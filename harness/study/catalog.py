@@ -85,6 +85,7 @@ def load(source: Source) -> Study:
     """
     module = beside.module_for(source)
     try:
+        _check_keys(source)
         exec(compile(source.text, source.path, "exec"), module.__dict__)  # noqa: S102 - a study is code
     except InvalidStudy as error:
         raise BadInput(f"study file {source.path}{_line(error, source)}: {error}") from None
@@ -98,6 +99,19 @@ def load(source: Source) -> Study:
         raise BadInput(f"study file {source.path} has STUDY={study!r}; allowed: a harness.Study")
     title = study.title or (module.__doc__ or source.name).strip().splitlines()[0]
     return dataclasses.replace(study, name=source.name, title=title)
+
+
+def _check_keys(source: Source) -> None:
+    """Raise `InvalidStudy` for a key that is written twice, of which Python would drop one: a claim,
+    an arm."""
+    for node in ast.walk(ast.parse(source.text, source.path)):
+        keys = node.keys if isinstance(node, ast.Dict) else []
+        words = [key.value for key in keys if isinstance(key, ast.Constant)]
+        for key in keys:
+            if isinstance(key, ast.Constant) and words.count(key.value) > 1:
+                raise InvalidStudy(
+                    f"{key.value!r} is a key twice, first in line {key.lineno}; allowed: each once"
+                )
 
 
 def about(source: Source) -> str:

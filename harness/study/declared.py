@@ -76,6 +76,28 @@ class Metric:
         return {"high": -math.inf, "low": math.inf, None: math.nan}[self.better]
 
 
+def classification(*names: str) -> dict[str, Metric]:
+    """The metrics of a classifier by name: ``<split>_loss`` in nats, ``<split>_accuracy`` as a
+    fraction.
+
+    Args:
+        names: Which, in order; by default the training and validation loss, and the validation and
+            test accuracy.
+    """
+    kinds = {
+        "loss": Metric("nats", better="low", log=True),
+        "accuracy": Metric("fraction", better="high", worst=0.0),
+    }
+    found = {}
+    for name in names or ("train_loss", "valid_loss", "valid_accuracy", "test_accuracy"):
+        split, _, kind = name.partition("_")
+        known = split in ("train", "valid", "test") and kind in kinds
+        want(known, "a name in classification()", name,
+             "train, valid or test, and _loss or _accuracy")  # fmt: skip
+        found[name] = kinds[kind]
+    return found
+
+
 @dataclass(frozen=True)
 class Arm:
     """One of the things compared.
@@ -264,19 +286,19 @@ class Claim:
 
     Args:
         statement: The sentence, with its margin in words.
-        source: Where it is taught: a tag of `Study.sources` ("[1]") and a heading.
+        source: Where it is taught: a tag ("[Kingma]", see `harness.study.sources`) and a heading.
         check: What decides it, from `harness.claims`.
-        id: A short stable name; by default a slug of the statement.
         figure: The name of the study's figure that shows it.
         published: What the literature reports, shown beside ours.
+        id: A short stable name: its key in `Study.claims`, else a slug of the statement.
     """
 
     statement: str
     source: str
     check: Any
-    id: str = ""
     figure: str | None = None
     published: Published | None = None
+    id: str = ""
 
     def __post_init__(self) -> None:
         want_text("Claim.statement", self.statement)

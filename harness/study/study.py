@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, get_args
 
 from harness.study.declared import (
@@ -27,6 +27,7 @@ from harness.study.declared import (
     held_as,
 )
 from harness.study.errors import InvalidStudy, listed, want, want_mapping, want_setting, want_text
+from harness.study.sources import SOURCES
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -52,8 +53,13 @@ class Study:
         sampler: How draws are made: "qmc" (scrambled Sobol), "random" or "tpe".
         reads: Names of studies whose rows at the same scale the trials read, by
             `harness.parts.data.table`. A run of this one runs those first, or takes them from the ledger.
-        sources: Tags used by claims and what they stand for.
-        claims, figures: See `harness.claims` and `harness.figures`.
+        needs: Arms that cannot run without a data set, and the setting that names it:
+            ``{"transfer": "other_data"}``. Where it is not at hand, the smoke and default scales leave
+            the cell out, and `harness plan` says so; the paper scale downloads it.
+        sources: What tags in claims stand for, where `harness.study.sources` does not have them or
+            this study means another: the source's words, or its tag there.
+        claims: A mapping from ids to claims, whose checks are of `harness.claims`; kept as a tuple.
+        figures: See `harness.figures`.
     """
 
     question: str
@@ -68,6 +74,7 @@ class Study:
     select: tuple[str, ...] = ()
     sampler: Sampler = "qmc"
     reads: tuple[str, ...] = ()
+    needs: Mapping[str, str] = field(default_factory=dict)
     sources: Mapping[str, str] = field(default_factory=dict)
     claims: tuple[Claim, ...] = ()
     figures: tuple[Any, ...] = ()
@@ -75,6 +82,11 @@ class Study:
     title: str = ""
 
     def __post_init__(self) -> None:
+        claims: Any = self.claims
+        if isinstance(claims, Mapping):
+            want_mapping("Study.claims", claims, Claim, "a Claim")
+            named = tuple(replace(claim, id=id_) for id_, claim in claims.items())
+            object.__setattr__(self, "claims", named)
         self._check_kinds()
         if not self.question.strip():
             raise InvalidStudy("Study.question is empty; say what the study asks")
@@ -84,7 +96,11 @@ class Study:
         vary = {k: tuple(v) for k, v in self.vary.items()}
         object.__setattr__(self, "arms", frozen(arms))
         object.__setattr__(self, "vary", frozen(vary))
-        for name in ("metrics", "budgets", "nuisance", "fixed", "sources"):
+        cited = {tag for claim in self.claims for tag in _tags(claim.source)}
+        shelf = {tag: words for tag, words in SOURCES.items() if tag in cited}
+        own = {tag: SOURCES.get(words, words) for tag, words in self.sources.items()}
+        object.__setattr__(self, "sources", {**shelf, **own})
+        for name in ("metrics", "budgets", "nuisance", "fixed", "needs", "sources"):
             object.__setattr__(self, name, frozen(getattr(self, name)))
         for name in ("claims", "figures", "select", "reads"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
@@ -110,6 +126,7 @@ class Study:
             "vary": ((tuple, list, range), "a tuple of levels"),
             "nuisance": (BaseDistribution, DISTRIBUTION),
             "fixed": (object, ""),
+            "needs": (str, "the name of a setting"),
             "sources": (str, "text"),
         }
         for name, (kind, words) in kinds.items():
@@ -183,6 +200,10 @@ class Study:
                     raise InvalidStudy(
                         f"arm {key!r} holds {name!r}; allowed: {listed(self.nuisance)}"
                     )
+        for key, setting in self.needs.items():
+            want(key in self.arms, "an arm in Study.needs", key, listed(self.arms))
+            known = {**self.fixed, **self.vary, **self.arms[key].settings}
+            want(setting in known, f"what arm {key!r} needs", setting, listed(known))
 
     def _check_name(self, name: str, home: str) -> None:
         if not name.isidentifier() or name in COLUMNS or name in self.metrics:
@@ -261,10 +282,11 @@ class Study:
             if claim.id in seen:
                 raise InvalidStudy(f"claim id {claim.id!r} is used twice; allowed: one claim an id")
             seen.add(claim.id)
-            for tag in re.findall(r"\[\w+\]", claim.source):
+            for tag in _tags(claim.source):
                 if tag not in self.sources:
                     raise InvalidStudy(
-                        f"claim {claim.id!r} cites {tag}; allowed: {listed(self.sources)}"
+                        f"claim {claim.id!r} cites {tag}; allowed: "
+                        f"{listed({**self.sources, **SOURCES})}, or what Study.sources adds"
                     )
             claim.check.validate(self)
             figures = [f.name for f in self.figures]
@@ -294,6 +316,11 @@ class Study:
             for cell in product
             if self.include is None or self.include(arm, cell)
         ]
+
+    def needed(self, scale: str, arm: str, cell: Mapping[str, Any]) -> str:
+        """The data set without which a cell is left out of a scale, or ""."""
+        needs = arm in self.needs and scale != "paper"
+        return str(self.settings(scale, arm, cell)[self.needs[arm]]) if needs else ""
 
     def space(self, arm: str) -> dict[str, BaseDistribution]:
         """What is drawn for an arm: the study's nuisance and its own, less what it holds."""
@@ -352,9 +379,14 @@ class Study:
 
     def cite(self, source: str) -> str:
         """A claim's source with its tags spelt out."""
-        for tag in re.findall(r"\[\w+\]", source):
+        for tag in _tags(source):
             source = source.replace(tag, self.sources[tag])
         return source
+
+
+def _tags(source: str) -> list[str]:
+    """The tags in a claim's source: "[Kingma]"."""
+    return re.findall(r"\[\w+\]", source)
 
 
 def make_trial(

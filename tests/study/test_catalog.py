@@ -47,6 +47,10 @@ def test_bad_names(project: Path, name: str, words: str) -> None:
         ("STUDY = 3", "STUDY=3; allowed: a harness.Study"),
         ("", "STUDY=None"),
         (
+            'CLAIMS = {\n    "one": 1,\n    "two": 2,\n    "one": 3,\n}',
+            "'one' is a key twice, first in line 2",
+        ),
+        (
             "from harness import *\nSTUDY = Study(question='q', trial=print, arms={}, metrics={}, budgets={})",
             "line 2: Study.arms is empty",
         ),

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from harness import Arm, Budget, By, Claim, Float, Metric, Published, Study
+from harness import Arm, Budget, By, Claim, Float, Metric, Published, Study, classification
 from harness.claims import above, higher
 from harness.figures import intervals
 from harness.study import BadInput, InvalidStudy
+from harness.study.sources import SOURCES
 
 
 def make(**changes: Any) -> Study:
@@ -95,7 +97,7 @@ MISTAKES = {
         "would mix the levels of depth; allowed: one level of each, as in depth=1",
     ),
     "claim with an unknown source": (
-        {"claims": (Claim("S.", "[2]", above("valid_loss", 1, arm="a")),)}, "cites [2]; allowed: [1]",
+        {"claims": (Claim("S.", "[2]", above("valid_loss", 1, arm="a")),)}, "cites [2]; allowed: [1], [ECNU]",
     ),
     "claim with an unknown figure": (
         {"claims": (Claim("S.", "[1]", above("valid_loss", 1, arm="a", depth=1), figure="f"),)}, "figure 'f'; allowed: (none)",
@@ -133,6 +135,58 @@ def test_claims_need_a_sentence_and_a_source() -> None:
 
 def test_citation_spells_tags_out() -> None:
     assert make().cite("[1], “Heading”") == "Deck, “Heading”"
+
+
+def test_sources_are_those_of_the_shelf_that_claims_cite_and_the_study_s_own() -> None:
+    check = above("valid_loss", 1, arm="a", depth=1)
+    claims = {"one": Claim("S.", "[Kingma], section 6; [He], section 2; [1]", check)}
+    study = make(claims=claims, sources={"[1]": "Deck", "[He]": "[He15]"})
+    assert set(study.sources) == {"[Kingma]", "[He]", "[1]"}
+    assert study.cite("[Kingma]; [He]") == f"{SOURCES['[Kingma]']}; {SOURCES['[He15]']}"
+    assert (
+        make(claims=claims, sources={"[1]": "D", "[He]": "H", "[Kingma]": "K"}).cite("[Kingma]")
+        == "K"
+    )
+    assert replace(study, name="again").sources == study.sources
+
+
+def test_claims_by_id_are_claims_of_that_id() -> None:
+    check = above("valid_loss", 1, arm="a", depth=1)
+    one = Claim("A sentence.", "[1]", check)
+    assert one.id == "a-sentence"
+    study = make(claims={"first": one, "second": one})
+    assert study.claims == (replace(one, id="first"), replace(one, id="second"))
+    assert replace(study, name="again").claims == study.claims
+    with pytest.raises(InvalidStudy, match="'not an id'"):
+        make(claims={"not an id": one})
+    with pytest.raises(InvalidStudy, match="a Claim"):
+        make(claims={"first": check})
+
+
+def test_the_usual_metrics_of_a_classifier() -> None:
+    usual = classification()
+    assert list(usual) == ["train_loss", "valid_loss", "valid_accuracy", "test_accuracy"]
+    assert usual["valid_loss"] == Metric("nats", better="low", log=True)
+    assert list(classification("test_accuracy", "test_loss")) == ["test_accuracy", "test_loss"]
+    for wrong in ("loss", "test_error", "some_loss"):
+        with pytest.raises(InvalidStudy, match=f"{wrong!r}; allowed: train, valid or test"):
+            classification(wrong)
+
+
+def test_what_an_arm_needs_is_the_data_set_that_a_setting_names() -> None:
+    study = make(
+        vary={"data": ("digits", "mnist")}, needs={"b": "data"},
+        budgets={"smoke": Budget(1, 1), "paper": Budget(1, 1)},
+    )  # fmt: skip
+    cell = {"data": "mnist"}
+    assert study.needed("smoke", "b", cell) == "mnist"
+    assert study.needed("smoke", "a", cell) == study.needed("paper", "b", cell) == ""
+    with pytest.raises(InvalidStudy, match=r"an arm in Study\.needs is 'z'; allowed: a, b"):
+        make(needs={"z": "width"})
+    with pytest.raises(
+        InvalidStudy, match="what arm 'a' needs is 'lr'; allowed: width, depth, rule"
+    ):
+        make(needs={"a": "lr"})
 
 
 def test_figures_are_validated() -> None:

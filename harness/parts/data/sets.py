@@ -90,14 +90,16 @@ def load(data: Data, device: str = "cpu") -> Splits:
     return Splits((x[: data.train], y[: data.train]), splits.valid, splits.test)
 
 
-def at_hand(data: Data) -> bool:
-    """Whether a data set can be loaded without a download: it is bundled or made here, or its files
-    are in HARNESS_DATA or the cache. Their content is checked when it is read."""
-    if data.name in sequences.FILES:
-        file = sequences.FILES[data.name]
+def at_hand(data: Data | str) -> bool:
+    """Whether a data set, or the one of a name, can be loaded without a download: it is bundled or
+    made here, or its files are in HARNESS_DATA or the cache. Their content is checked when it is
+    read."""
+    name = data if isinstance(data, str) else data.name
+    if name in sequences.FILES:
+        file = sequences.FILES[name]
         return files.at_hand(file.folder, file.name)
-    return data.name not in images.IMAGES or all(
-        files.at_hand(data.name, f"{file}.gz") for file in images.FILES
+    return name not in images.IMAGES or all(
+        files.at_hand(name, f"{file}.gz") for file in images.FILES
     )
 
 
