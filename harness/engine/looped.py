@@ -13,7 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from harness.engine.fusing import Computation, Tensors, begin
+from harness.engine.building import begin
+from harness.engine.program import Computation, Tensors
 from harness.parts.objectives import Objective
 
 

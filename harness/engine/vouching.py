@@ -31,9 +31,10 @@ from torch import Tensor, nn
 from torch.func import stack_module_state
 
 from harness import durable
-from harness.engine.fusing import Builder, Program, Tensors, begin, build, drawing, sow
+from harness.engine.building import Builder, begin, build, drawing, sow
 from harness.engine.looped import Looped
 from harness.engine.lowering import Lowered
+from harness.engine.program import Program, Tensors
 from harness.engine.structure import digest, kept, layout, told
 from harness.parts import keyed
 from harness.parts.models.layers import Dropout

@@ -204,7 +204,9 @@ import sys
 from functools import partial
 from harness.parts.data import Data
 from harness.parts.models import MLP
-from harness.engine.packs import Optimizer, Training, train
+from harness.engine.pack import train
+from harness.engine.training import Training
+from harness.parts.optimizers import Optimizer
 one = Training(partial(MLP, (64, 8, 10)), Optimizer("adam"), Data("digits"), steps=2, batch_size=4)
 one.signature(), one.why_alone(), one.sample()
 assert {outcome.status for outcome in train([one] * 16, range(16))} == {"finished"}

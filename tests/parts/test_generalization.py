@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from sklearn.metrics import zero_one_loss
 from torch import nn
 
-from harness.engine import fusing, packs
-from harness.engine.packs import PackInFlight, Stop, Training, train
+from harness.engine.building import build
+from harness.engine.pack import PackInFlight, train
+from harness.engine.training import Stop, Training
 from harness.parts import keyed
 from harness.parts.augment import Augment, moved, warp
 from harness.parts.data import Data, load
@@ -204,7 +205,7 @@ def test_running_statistics_are_restored_too(monkeypatch) -> None:
     def normed() -> nn.Module:
         return nn.Sequential(nn.Linear(64, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 10))
 
-    monkeypatch.setattr(packs, "PAYS", 0.0)  # compact wherever a trial has ended
+    monkeypatch.setattr("harness.engine.pack.PAYS", 0.0)  # compact wherever a trial has ended
     stop = Stop(patience=1, restore=True)
     trainings = [make(model=normed, lr=0.5 * (k + 1), stop=stop, draw=k) for k in range(4)]
     for one, seed in zip(train(trainings, range(4)), range(4), strict=True):
@@ -249,7 +250,7 @@ def test_training_moves_its_images_and_measuring_does_not() -> None:
     training = make(augment=Augment(shift=1, turn=10), steps=1, every=1)
     pack = PackInFlight([training, make(augment=Augment(), steps=1, every=1)], [1, 1], "cpu")
     pack.gradient(0)
-    model = fusing.build(training.model, 1)
+    model = build(training.model, 1)
     x, y = (part[0] for part in pack.batch())
     key = keyed.mix(keyed.keys([1], "augment"), 0)[0]
     there = moved(x, key, torch.tensor(1.0), torch.tensor(10.0))

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from harness import Data, Optimizer
-from harness.engine.fusing import work_of
-from harness.engine.packs import Outcome, Training
+from harness.engine.cost import work_of
+from harness.engine.outcome import Outcome
+from harness.engine.training import Training
 from harness.parts.models import Recurrent
 from harness.plan.draws import Search
 from harness.plan.plan import TUNE_SEED, Packer, Plan, dry_run

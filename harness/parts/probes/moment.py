@@ -20,7 +20,7 @@ SAMPLE = 256  # training examples that activations are measured on, the same for
 
 
 class Computation(Protocol):
-    """What computes K trials: see `harness.engine.fusing.Computation`."""
+    """What computes K trials: see `harness.engine.program.Computation`."""
 
     fused: ClassVar[bool]
     module: nn.Module  # of one trial

@@ -1,242 +1,37 @@
-"""Packs: trials that differ only in numbers, trained as one fused program.
-
-A study declares what a trial trains as a `Training`. `train` stacks the parameters and buffers of
-K such Trainings and runs every update of all of them at once (`harness.engine.fusing`), with a batched
-optimizer rule. A trial's rows are a function of its own seed: the same alone, in any pack, in any
-order (on the CPU, bitwise).
-"""
+"""Packs: trials that differ only in numbers, trained as one fused program."""
 
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.func import stack_module_state
 
-from harness.engine import fusing, process
+from harness.engine import building, padding, process, program
 from harness.engine.buckets import Buckets, lengths, parts
+from harness.engine.building import build, built, drawing, sow
 from harness.engine.flat import Flat
+from harness.engine.graph import Repeated
 from harness.engine.lanes import Lanes
 from harness.engine.looped import Looped
-from harness.engine.process import PRECISIONS, arithmetic
+from harness.engine.outcome import Outcome
+from harness.engine.process import arithmetic
 from harness.engine.stepper import Stepper
 from harness.engine.structure import kept, layout
-from harness.engine.vouching import UPDATES, Vouched, vouched, vouched_before
+from harness.engine.training import Training
 from harness.parts import data as data_
 from harness.parts import keyed
 from harness.parts.augment import Augment
 from harness.parts.models.layers import Dropout
-from harness.parts.objectives import CrossEntropy, Objective, Output, having
-from harness.parts.optimizers import Optimizer
-from harness.parts.probes import Moment, Probe
+from harness.parts.objectives import having
+from harness.parts.probes import Moment
 from harness.parts.probes.moment import EVAL_ROWS
-
-VOUCHED_ON = 16  # examples of an update, at most, on which a program is held to its module
-
-T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Stop:
-    """Early stopping: a trial ends when a metric has not improved for `patience` records.
-
-    Args:
-        metric: A recorded metric, of the validation split.
-        patience: Records without improvement that end the trial; may differ within a pack.
-        better: Which direction of the metric is an improvement.
-        restore: Whether the trial ends with the parameters and running statistics of its best
-            record, as Goodfellow et al. 2016, algorithm 7.1, do: its last row is measured on those.
-    """
-
-    metric: str = "valid_loss"
-    patience: float = math.inf
-    better: str = "low"
-    restore: bool = False
-
-    def __post_init__(self) -> None:
-        if self.metric.startswith("test"):
-            raise ValueError(
-                f"Stop.metric is {self.metric!r}; allowed: no metric of the test split"
-            )
-        if self.better not in ("high", "low"):
-            raise ValueError(f"Stop.better is {self.better!r}; allowed: 'high', 'low'")
-
-
-@dataclass(frozen=True)
-class Training:
-    """What a trial trains: declared, compared and grouped, and not run by the study.
-
-    Args:
-        model: Builds the module; called once a trial under that trial's own random seed. A number
-            of the module that differs between trials is a buffer, so that one program serves all.
-        optimizer: The rule, its numbers and schedule; numbers and schedules may differ in a pack.
-        data: The data set, or None where the model's output is itself the loss.
-        objective: The loss; by default `CrossEntropy` with data and `Output` without.
-        epochs: Passes over the training split (with data), or
-        steps: number of updates.
-        batch_size: Examples an update (with data).
-        every: Updates between recorded rows, by default an epoch with data, else all steps; or the
-            updates before which there is a row. The last row comes after the last update.
-        probes: Measurements beyond losses and scores.
-        noise: Standard deviation of Gaussian noise on the inputs in training.
-        augment: How images are moved in training; its numbers may differ in a pack.
-        stop: Early stopping.
-        pad_to: Builds the same architecture at a greater width. Trials of different widths with
-            equal `pad_to` share a pack: each is padded with zeros that stay zero. A trial's rows
-            depend on it in the last bits, so derive it from the trial's width alone.
-        precision: "float32", "tf32" (CUDA's matrix products) or "bf16" (the model, by autocast).
-        buckets: How many parts padded sequences are put in by length: an update reads one part, the
-            same in all trials, and is no longer than that part's longest (`harness.buckets`).
-    """
-
-    model: Callable[[], nn.Module]
-    optimizer: Optimizer
-    data: data_.Data | None = None
-    objective: Objective | None = None
-    epochs: int | None = None
-    steps: int | None = None
-    batch_size: int | None = None
-    every: int | tuple[int, ...] | None = None
-    probes: tuple[Probe, ...] = ()
-    noise: float = 0.0
-    augment: Augment | None = None
-    stop: Stop | None = None
-    pad_to: Callable[[], nn.Module] | None = None
-    precision: str = "float32"
-    buckets: int = 1
-
-    def __post_init__(self) -> None:
-        if (self.epochs is None) == (self.steps is None):
-            raise ValueError(
-                f"Training has epochs={self.epochs} and steps={self.steps}; allowed: one of them"
-            )
-        if self.data is None and (self.epochs is not None or self.batch_size is not None):
-            raise ValueError("Training has epochs or batch_size but no data; allowed: steps")
-        if self.data is not None and not self.batch_size:
-            raise ValueError(f"Training has batch_size={self.batch_size}; allowed: at least 1")
-        if self.updates < 1:
-            raise ValueError(f"Training has {self.updates} updates; allowed: at least 1")
-        if self.precision not in PRECISIONS:
-            raise ValueError(
-                f"Training.precision is {self.precision!r}; allowed: {', '.join(PRECISIONS)}"
-            )
-        if not self.noise >= 0 or (self.noise and self.data is None):
-            raise ValueError(f"Training.noise is {self.noise}; allowed: at least 0, with data")
-        if not 1 <= self.buckets <= self.epoch or (
-            self.buckets > 1 and (self.data is None or self.data.draw is not None)
-        ):
-            raise ValueError(
-                f"Training.buckets is {self.buckets}; allowed: 1, or with data and no random subset "
-                "up to the updates of an epoch"
-            )
-        if self.augment is not None and self.data is None:
-            raise ValueError(f"Training.augment is {self.augment}; allowed: only with data")
-
-    @property
-    def epoch(self) -> int:
-        """Updates in one pass over the training split; a last, smaller batch is left out."""
-        if self.data is None or not self.batch_size:
-            return self.updates
-        return max(1, data_.train_size(self.data) // self.batch_size)
-
-    @property
-    def updates(self) -> int:
-        """Updates in all."""
-        return self.steps if self.steps is not None else int(self.epochs or 0) * self.epoch
-
-    @property
-    def loss(self) -> Objective:
-        """The objective, or the one that goes without saying."""
-        return self.objective or (Output() if self.data is None else CrossEntropy())
-
-    def signature(self) -> tuple[Any, ...]:
-        """What must be equal for two Trainings to share a pack.
-
-        Raises:
-            ValueError: `pad_to` does not fit the model, or changes what it computes.
-        """
-        if self.pad_to is not None:
-            fusing.check_padding(self.model, self.pad_to, self._sample(2))
-        zeros = dict.fromkeys(self.loss.numbers, 0.0)
-        return (
-            fusing.structure(self.pad_to or self.model), self.optimizer.rule, self._kind_of_data(),
-            having(self.loss, zeros), self.updates, self.batch_size, self.every,
-            self.probes, self.precision, self.stop and dataclasses.replace(self.stop, patience=0),
-            self.augment is not None, self.buckets,
-        )  # fmt: skip
-
-    def _kind_of_data(self) -> data_.Data | None:
-        """The data but for the number of the random subset."""
-        if self.data is None or self.data.draw is None:
-            return self.data
-        return dataclasses.replace(self.data, draw=0)
-
-    def vouched(self) -> Vouched:
-        """Whether a program trains trials like this one as their author wrote them: it is tried."""
-        return self._vouching(vouched)
-
-    def vouched_before(self) -> Vouched | None:
-        """What was found when it was tried on this machine; None where it has not been."""
-        return self._vouching(vouched_before)
-
-    def _vouching(self, ask: Callable[..., T]) -> T:
-        zeros = dict.fromkeys(self.loss.numbers, 0.0)
-
-        def examples() -> tuple[Tensor, ...]:
-            if self.data is None:
-                return ()
-            rows = 2 * UPDATES * VOUCHED_ON
-            return tuple(part[:rows] for part in data_.load(self.data).train)
-
-        model = self.pad_to or self.model
-        return ask(
-            fusing.structure(model), model, having(self.loss, zeros), self._kind_of_data(), examples,
-            min(self.batch_size or 1, VOUCHED_ON),
-        )  # fmt: skip
-
-    def why_alone(self) -> str:
-        """Why trials like this one cannot be fused, or nothing if they can: it is tried."""
-        return self.vouched().why
-
-    def sample(self) -> Tensor | None:
-        """An example (1, ...) as an update reads it on average: in buckets, of their mean length."""
-        x = self._sample(1)
-        if x is None or self.data is None or self.buckets == 1:
-            return x
-        steps = lengths(data_.load(self.data).train[0])
-        if steps is None:
-            return x
-        longest = Buckets(steps, self.batch_size or 1, self.buckets).steps(0)
-        return x[:, : round(sum(longest) / len(longest))]
-
-    def scored(self) -> int:
-        """Examples on which a record is measured."""
-        if self.data is None:
-            return 0
-        splits = data_.load(self.data)
-        return len(splits.valid[0]) + len(splits.test[0])
-
-    def _sample(self, n: int) -> Tensor | None:
-        return None if self.data is None else data_.load(self.data).train[0][:n]
-
-
-@dataclass
-class Outcome:
-    """How one trial ended."""
-
-    status: str  # finished, diverged or failed
-    steps: list[int] = field(default_factory=list)
-    metrics: dict[str, list[float]] = field(default_factory=dict)
-    error: str = ""
-    seconds: float = 0.0  # its share of the pack's time
 
 
 def train(
@@ -277,7 +72,7 @@ def train_pack(
     with arithmetic(trainings[0].precision):
         pack = None
         try:
-            with fusing.drawing():
+            with drawing():
                 pack = PackInFlight(trainings, seeds, device)
                 pack.run()
                 outcomes = pack.outcomes()
@@ -344,13 +139,13 @@ class PackInFlight:
         self.each.buffers = {name: b.to(device) for name, b in buffers.items()}
         self.drops = [p for p, m in modules[0].named_modules() if isinstance(m, Dropout)]
         objective = having(one.loss, dict.fromkeys(one.loss.numbers, 0.0))
-        self.program: fusing.Program | Looped
+        self.program: program.Program | Looped
         if found.why:
             there = [module.to(device) for module in modules]
             self.program = Looped(there, objective, one.precision, self._sow)
         else:
-            structure = fusing.structure(one.pad_to or one.model)
-            self.program = fusing.program(structure, modules[0], objective, one.precision)
+            structure = building.structure(one.pad_to or one.model)
+            self.program = program.program(structure, modules[0], objective, one.precision)
         self.splits = None if one.data is None else data_.load(one.data, device)
         self.each.subset = self._subset(trainings)
         self.buckets = self._buckets()
@@ -387,7 +182,7 @@ class PackInFlight:
         self, trainings: Sequence[Training], seeds: Sequence[int]
     ) -> tuple[list[nn.Module], dict[str, Tensor]]:
         """Each trial's module, padded where declared, and the masks (K, ...) of its own numbers."""
-        modules = fusing.built([t.model for t in trainings], seeds)
+        modules = built([t.model for t in trainings], seeds)
         if trainings[0].pad_to is None:
             alike: dict[Any, list[int]] = {}
             for lane, module in enumerate(modules):
@@ -398,8 +193,8 @@ class PackInFlight:
         masks = []
         for lane, training in enumerate(trainings):
             assert training.pad_to is not None
-            template = fusing.build(training.pad_to, 0)
-            modules[lane], mask = fusing.pad(modules[lane], template)
+            template = build(training.pad_to, 0)
+            modules[lane], mask = padding.pad(modules[lane], template)
             masks.append(mask)
         return modules, {name: torch.stack([mask[name] for mask in masks]) for name in masks[0]}
 
@@ -536,7 +331,7 @@ class PackInFlight:
     def _sow(self, lane: int, training: bool) -> None:
         """Before a lane that cannot be fused: its module may draw random numbers of its own."""
         seed = keyed.torch_seed(self.each.seeds[lane], "mask") ^ (2 * self.step + (not training))
-        fusing.sow(seed)
+        sow(seed)
         if self.device != "cpu":
             torch.cuda.manual_seed(seed)
 
@@ -820,64 +615,5 @@ class PackInFlight:
 
 LOSSES = ("train_loss", "valid_loss", "test_loss")
 GATHERED = 256  # updates whose losses wait, at most
-CAPTURED = 4  # calls until a GPU's graph is there
 PAYS = 1.5  # compacting must save this many times what tracing anew costs
 RETRACED = 60  # which is as much as so many updates
-
-
-class Repeated:
-    """A function of no arguments that is called at every update and works on tensors in place.
-
-    On CUDA its kernels are captured in a graph at the fourth call, and launched as one from then on:
-    a small pack would otherwise wait for Python. Where capture fails, it is simply called.
-
-    Args:
-        fn: The function.
-        device: Where its tensors are; on the CPU there are no graphs.
-        pool: The memory that its graph shares with others, which never run at the same time.
-    """
-
-    _aside: Any = None  # one stream a process for the calls before a capture: each keeps memory
-
-    def __init__(self, fn: Callable[[], None], device: str, pool: Any = None) -> None:
-        self.fn, self.calls, self.pool = fn, 0, pool
-        self.capture = device != "cpu"
-        self.graph: Any = None
-
-    def __call__(self) -> None:
-        if not self.capture:
-            self.fn()
-        elif self.graph is not None:
-            self.graph.replay()
-        else:
-            self._prepare()
-
-    def _prepare(self) -> None:
-        self.calls += 1
-        if self.calls < CAPTURED:
-            if Repeated._aside is None:
-                Repeated._aside = torch.cuda.Stream()  # type: ignore[no-untyped-call]
-            side = Repeated._aside
-            side.wait_stream(torch.cuda.current_stream())
-            with torch.cuda.stream(side):
-                self.fn()
-            torch.cuda.current_stream().wait_stream(side)
-            return
-        stream, graph = torch.cuda.current_stream(), torch.cuda.CUDAGraph()
-        try:
-            with torch.cuda.graph(graph, pool=self.pool):
-                self.fn()
-        except torch.OutOfMemoryError:
-            raise  # a smaller pack may do
-        except RuntimeError:
-            self.capture = False
-        if self.capture:
-            self.graph = graph
-            graph.replay()
-        else:  # out of the handler, whose traceback holds what was made
-            del graph
-            # where a capture was broken off, its own stream is still the current one
-            torch.cuda.set_stream(stream)
-            torch.cuda.synchronize()
-            torch.cuda.empty_cache()
-            self.fn()
