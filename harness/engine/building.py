@@ -10,13 +10,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from harness.engine.structure import described
 from harness.parts import keyed
 from harness.parts.models.layers import USES, BatchNorm, Dropout, Head
 
 Builder = Callable[[], nn.Module]
+Tensors = dict[str, Tensor]
 
 
 def begin(module: nn.Module) -> nn.Module:

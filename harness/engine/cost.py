@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,8 @@ from torch import Tensor
 from torch.utils.flop_counter import flop_registry
 
 from harness.engine.building import Builder, build, structure
-from harness.engine.tracing.operations import Mode
+from harness.engine.trees import leaves
+from harness.parts.torch_private import Mode
 
 
 def numbers_of(structure: tuple[Any, ...]) -> int:
@@ -37,7 +38,7 @@ class Work:
 _WORK: dict[tuple[Any, ...], Work] = {}
 
 
-class _Counted(Mode):  # type: ignore[no-untyped-call]
+class Counted(Mode):  # type: ignore[no-untyped-call]
     """Counts what reaches the backend."""
 
     def __init__(self) -> None:
@@ -50,21 +51,14 @@ class _Counted(Mode):  # type: ignore[no-untyped-call]
         out = func(*args, **(kwargs or {}))
         self.operations += 1
         given = {t.data_ptr() for t in _tensors(args)}
-        self.size += sum(
-            t.nbytes for t in _tensors((out,)) if t.data_ptr() not in given
-        )  # no views
-        if (formula := flop_registry.get(func._overloadpacket)) is not None:
+        self.size += sum(t.nbytes for t in _tensors(out) if t.data_ptr() not in given)  # no views
+        if (formula := flop_registry.get(func.overloadpacket)) is not None:
             self.flops += formula(*args, **(kwargs or {}), out_val=out)
         return out
 
 
-def _tensors(values: Sequence[Any]) -> Iterator[Tensor]:
-    """Those among values and within them: pytree takes ten times as long."""
-    for value in values:
-        if isinstance(value, Tensor):
-            yield value
-        elif isinstance(value, list | tuple):
-            yield from _tensors(value)
+def _tensors(values: Any) -> Iterator[Tensor]:
+    return (one for one in leaves(values) if isinstance(one, Tensor))
 
 
 def work_of(model: Builder, example: Tensor) -> Work:
@@ -72,9 +66,9 @@ def work_of(model: Builder, example: Tensor) -> Work:
     key = (structure(model), example.shape)
     if key not in _WORK:
         module = build(model, 0).eval()
-        with torch.no_grad(), _Counted() as one:
+        with torch.no_grad(), Counted() as one:
             module(example)
-        with torch.no_grad(), _Counted() as two:
+        with torch.no_grad(), Counted() as two:
             module(torch.cat([example, example]))
         flops, size = max(0, two.flops - one.flops), max(0, two.size - one.size)
         once = max(0, one.flops - flops), max(0, one.size - size)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import operator
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from harness.engine.building import Builder, build, structure
-
-Tensors = dict[str, Tensor]
+from harness.engine.building import Builder, Tensors, build, structure
 
 
 def pad(module: nn.Module, template: nn.Module) -> tuple[nn.Module, Tensors]:
@@ -48,6 +47,17 @@ def pad(module: nn.Module, template: nn.Module) -> tuple[nn.Module, Tensors]:
     return template, {name: masks[name] for name, _ in template.named_parameters()}
 
 
+def padded(
+    modules: Sequence[nn.Module], wider: Sequence[Builder]
+) -> tuple[list[nn.Module], Tensors]:
+    """`pad` of each of K modules; the masks (K, ...)."""
+    found = [pad(module, build(model, 0)) for module, model in zip(modules, wider, strict=True)]
+    masks = [mask for _, mask in found]
+    return [module for module, _ in found], {
+        name: torch.stack([mask[name] for mask in masks]) for name in masks[0]
+    }
+
+
 _EXACT: set[tuple[Any, ...]] = set()
 
 
@@ -61,16 +71,16 @@ def check_padding(model: Builder, pad_to: Builder, sample: Tensor | None) -> Non
     if sample is None or pair in _EXACT:
         return
     module = build(model, 0)
-    padded, _ = pad(module, build(pad_to, 0))
-    for one in (module, padded):
+    wide, _ = pad(module, build(pad_to, 0))
+    for one in (module, wide):
         one.eval()
     # Eight steps of a sequence say as much as all of them, and there may be hundreds of widths.
     short = sample[:, :8] if sample.dim() == 3 else sample  # (B, T, F)
     with torch.no_grad():
         try:
-            outputs = module(short), padded(short)
+            outputs = module(short), wide(short)
         except (RuntimeError, ValueError, IndexError):  # a module that takes no other length
-            outputs = module(sample), padded(sample)
+            outputs = module(sample), wide(sample)
         difference = float((outputs[0] - outputs[1]).abs().max())
     if not difference <= 1e-4:
         raise ValueError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pytest
@@ -90,8 +91,11 @@ def test_steps_to_target_by_hand() -> None:
         [3, 3, 3, 3, 1],
     ]
     losses = torch.tensor(columns).T
+    nothing: Any = None
     moment = Moment(
-        4, {}, losses[-1], losses, {}, [], None, lambda: losses[-1], {}, {}, None, None
+        step=4, loss=losses[-1], losses=losses, metrics={}, recorded=[], params={}, grads={},
+        buffers={}, masks={}, first_rate=None, rate=lambda: losses[-1], program=nothing,
+        splits=None, subset=None,
     )  # fmt: skip
     assert StepsTo(2.0).read(moment)["steps_to_target"].tolist() == [3, 0, math.inf, 2, 4]
 

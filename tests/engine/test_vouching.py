@@ -79,11 +79,11 @@ def outcome(model, **changes) -> Outcome:
 def test_frozen_layers_stay_as_they_are() -> None:
     frozen = KINDS["a layer that is frozen"][0]
     pack = PackInFlight([vouch.declared(frozen, 0.1)] * 2, [0, 1], "cpu")
-    before = {name: b.clone() for name, b in pack.buffers.items()}
+    before = {name: b.clone() for name, b in pack.each.buffers.items()}
     assert {"a.weight", "a.bias"} <= before.keys()
     for step in range(5):
         pack.update(step)
-    assert all(torch.equal(pack.buffers[name], b) for name, b in before.items())
+    assert all(torch.equal(pack.each.buffers[name], b) for name, b in before.items())
     assert outcome(frozen).metrics != outcome(Base).metrics
 
 
