@@ -68,6 +68,7 @@ def signature(op: Any) -> Signature | None:
 
 
 Rows = Sequence[Tensor]
+KERNELS = {"adam": "_fused_adam_", "adamw": "_fused_adamw_"}
 
 
 def adam(decoupled: bool) -> Callable[..., None]:
@@ -80,9 +81,9 @@ def adam(decoupled: bool) -> Callable[..., None]:
     the way through `torch.optim` takes longer than the kernel. Without it, that way is gone: the
     same kernel and the same numbers.
     """
-    name = "_fused_adamw_" if decoupled else "_fused_adam_"
-    kernel: Callable[..., None] | None = getattr(torch, name, None)
-    return kernel or functools.partial(_public_adam, "adamw" if decoupled else "adam")
+    rule = "adamw" if decoupled else "adam"
+    kernel: Callable[..., None] | None = getattr(torch, KERNELS[rule], None)
+    return kernel or functools.partial(_public_adam, rule)
 
 
 def _public_adam(
