@@ -64,7 +64,7 @@ from harness.claims import (
     statistic,
 )
 from harness.figures import across, curves, heat, intervals, scatter, sensitivity
-from harness.parts.augment import Augment
+from harness.parts.data.augment import Augment
 from harness.parts.objectives import CrossEntropy
 from harness.parts.probes.generalization import Calibration, Errors, MaskAverage, Weights
 from harness.parts.schedules import Cosine

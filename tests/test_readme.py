@@ -85,3 +85,20 @@ def test_training_without_a_study_works_as_it_is_written(capsys) -> None:
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines] == ["finished", "finished"]
     assert all(float(line.split()[1]) > 0.5 for line in lines)
+
+
+def test_the_versions_that_ci_installs_are_allowed() -> None:
+    import tomllib
+
+    from packaging.requirements import Requirement
+    from packaging.utils import canonicalize_name
+
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    tested = {
+        canonicalize_name(name): version.strip()
+        for name, _, version in (line.partition("==") for line in lines if "==" in line)
+    }
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    for one in map(Requirement, project["dependencies"]):
+        assert one.specifier.contains(tested[canonicalize_name(one.name)]), one
+        assert {clause.operator for clause in one.specifier} == {">=", "<"}, one

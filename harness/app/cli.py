@@ -1,4 +1,4 @@
-"""The `harness` command.
+"""The `harness` command: parses, calls, has it printed; decides nothing.
 
 Exit codes: 0 done; 1 the run failed; 2 bad input, said in one clear line; 130 interrupted, and the
 same command continues.
@@ -8,25 +8,18 @@ from __future__ import annotations
 
 import json
 import os
-import shlex
 import socket
 import sys
 import traceback
-from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
-from harness.app import listing
+from harness.app import listing, printing
+from harness.app.printing import err, out
 from harness.study import SCALES, BadInput, Source, Study, Unfinished, catalog
-
-if TYPE_CHECKING:
-    from harness.claims import Verdict
-    from harness.ledger.results import Results
 
 app = typer.Typer(
     name="harness",
@@ -35,12 +28,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
-PIPED_WIDTH = None if sys.stdout.isatty() else 120  # tables in logs need room
-out = Console(highlight=False, width=PIPED_WIDTH)
-err = Console(stderr=True, highlight=False)
-
 INTERRUPTED = 130
-COLOURS = {"supported": "green", "refuted": "red", "inconclusive": "yellow"}
 
 
 def _names(incomplete: str) -> list[str]:
@@ -89,10 +77,6 @@ def _load(name: str, scale: str | None = None) -> tuple[Study, Source]:
     return study, source
 
 
-def _say(value: Any) -> None:
-    sys.stdout.write(json.dumps(value, indent=2, allow_nan=False, default=str) + "\n")
-
-
 @app.command("list")
 def list_(as_json: Json = False) -> None:
     """List the studies: what they ask, their claims, trials, and the time of their last run."""
@@ -110,18 +94,9 @@ def list_(as_json: Json = False) -> None:
             }
         )
     if as_json:
-        _say(found)
-        return
-    table = Table("study", "question", "claims", "trials (default)", "last run")
-    for one in found:
-        seconds = one["seconds"].get("default")
-        when = f"{seconds:.0f} s" if seconds else "not yet"
-        table.add_row(
-            one["name"], escape(one["question"]), str(one["claims"]),
-            f"{one['trials'].get('default', 0):,}", when,
-        )  # fmt: skip
-    out.print(table)
-    out.print("Run one with [bold]make study NAME=…[/] or [bold]harness run …[/]")
+        printing.document(found)
+    else:
+        printing.studies(found)
 
 
 def _last_seconds(name: str, scale: str) -> float | None:
@@ -136,42 +111,10 @@ def _last_seconds(name: str, scale: str) -> float | None:
 def show(name: Name, as_json: Json = False) -> None:
     """Show what a study compares: arms, metrics, claims with their sources, budgets."""
     said = listing.of(name)
-    about, printed = said["about"], said["printed"]
     if as_json:
-        _say(about)
-        return
-    out.print(
-        f"[bold]{escape(about['title'])}[/]\n{escape(about['question'])}\n"
-        f"[dim]{escape(about['file'])}[/]\n"
-    )
-    arms = Table("arm", "settings", "tuned", title="Arms", title_justify="left")
-    for label, settings, tuned in printed["arms"]:
-        arms.add_row(escape(label), escape(settings), escape(tuned) or "–")
-    out.print(arms)
-    out.print(f"vary:  {printed['vary']}", markup=False)
-    if about["reads"]:
-        out.print(
-            f"reads: the rows of {', '.join(about['reads'])}, at the same scale", markup=False
-        )
-    out.print(f"fixed: {printed['fixed']}\n", markup=False)
-    metrics = Table("metric", "unit", "better", title="Metrics", title_justify="left")
-    for metric, m in about["metrics"].items():
-        metrics.add_row(metric, escape(m["unit"]), m["better"] or "–")
-    out.print(metrics)
-    listed = Table("claim", "margin", "source", title="Claims, with margins set before any trial",
-                   title_justify="left", show_lines=True)  # fmt: skip
-    for claim, margin in zip(about["claims"], printed["margins"], strict=True):
-        listed.add_row(escape(claim["statement"]), escape(margin), escape(claim["source"]))
-    out.print(listed)
-    budgets = Table(
-        "scale", "draws", "finalists", "seeds", "trials", "settings", title="Budgets",
-        title_justify="left",
-    )  # fmt: skip
-    for *numbers, settings in printed["budgets"]:
-        budgets.add_row(*numbers, escape(settings))
-    out.print(budgets)
-    if about["about"]:
-        out.print(f"\n{about['about']}", markup=False, highlight=False)
+        printing.document(said["about"])
+    else:
+        printing.study(said["about"], said["printed"])
 
 
 @app.command()
@@ -179,34 +122,9 @@ def plan(name: Name, scale: Scale = "default", as_json: Json = False) -> None:
     """Say what a run would train, and roughly how long it would take. Trains nothing."""
     sketch = listing.planned(name, scale)
     if as_json:
-        _say(sketch)
-        return
-    out.print(f"[bold]{sketch['study']}[/] at the {scale} scale, plan {sketch['plan']}")
-    table = Table("phase", "trials", "packs", "alone")
-    for phase, row in sketch["phases"].items():
-        table.add_row(phase, f"{row['trials']:,}", str(row["packs"]), str(row["alone"]))
-    out.print(table)
-    if sketch["reads"]:
-        out.print(
-            f"reads the rows of {', '.join(sketch['reads'])}: run first, if they are not there"
-        )
-    if sketch["most_trials"] > sketch["trials"]:
-        out.print(f"up to {sketch['most_trials']:,} trials, should every claim stay open")
-    for why, count in sketch["alone"].items():
-        out.print(f"{count} trials run alone: {escape(why)}")
-    if sketch["untried"]:
-        out.print(
-            f"{sketch['untried']} kinds of trial have not been tried beside plain PyTorch on this "
-            "machine: a run tries each, and trains alone what differs"
-        )
-    out.print(
-        f"{sketch['trials']:,} trials in {sketch['packs']} packs, about "
-        f"{_time(sketch['seconds'])} on {sketch['cores']} cores without a GPU (an estimate)"
-    )
-
-
-def _time(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
+        printing.document(sketch)
+    else:
+        printing.plan(sketch)
 
 
 @app.command()
@@ -255,124 +173,20 @@ def run(
     Interrupted runs go on where they were when the same command is given again.
     """
     study, source = _load(name, scale)
-    from harness import execution as run_
+    from harness.app import running
 
+    order = running.Order(
+        scale, catalog.root(), inline=inline, fresh=fresh, pack_size=pack_size, limit=limit,
+        trial_limit=trial_limit, rows=rows,
+    )  # fmt: skip
     out.print(f"[bold]{study.name}[/], {scale} scale: {escape(study.question)}")
-    if rows is not None and not inline:
-        raise BadInput("--rows was given without --inline; allowed: both together")
-    if inline and trial_limit is not None:
-        raise BadInput(
-            "--trial-limit was given with --inline; allowed: either, for only a worker process can "
-            "be ended while it trains"
-        )
-    root = catalog.root()
-
-    def whole(study: Study, source: Source, stop: Any, fresh: bool = False) -> Results:
-        with run_.sole(root / ".harness" / f"{study.name}.lock", f"study {study.name} in {root}"):
-            folder = _report_folder(root, study.name, scale)
-            results, recorder = run_.execute(
-                study, source, scale, root, out, stop, use_ray=not inline, fresh=fresh,
-                pack_size=pack_size, trial_limit=trial_limit, meanwhile=_prepare_report,
-            )  # fmt: skip
-            try:
-                _conclude(results, folder, recorder)
-            except Unfinished as error:
-                words = ["harness", "run", name, "--scale", scale]
-                words += ["--inline"] if inline else []
-                raise Unfinished(
-                    f"{error}. Nothing is lost; this finishes: {shlex.join(words)}"
-                ) from None
-        if results.info["partial"]:
-            out.print(f"partial: {results.info['stopped']}", markup=False)
-            raise typer.Exit(INTERRUPTED)
-        return results
-
-    def first(other: Study, source: Source, stop: Any) -> Results:
-        out.print(f"{other.name}, whose rows {study.name} reads, is run first", markup=False)
-        if rows is None:
-            return whole(other, source, stop)
-        beside = rows.with_name(f"{rows.stem}.{other.name}{rows.suffix}")
-        return run_.execute_to_file(other, source, scale, beside, out, pack_size)
-
-    with run_.Stop(limit) as stop:
-        if study.reads:
-            from_ledger = None if rows else root
-            run_.read_first(study, scale, from_ledger, lambda other, at: first(other, at, stop))
-        if rows is None:
-            whole(study, source, stop, fresh)
-            return
-        run_.execute_to_file(study, source, scale, rows, out, pack_size, fresh)
-    out.print(f"rows: {rows}\nLoad them with: harness import {rows}", markup=False)
-
-
-def _prepare_report() -> None:
-    """Import what the report needs longest for, while there is time."""
-    from harness import figures
-
-    figures.prepare()
-
-
-def _report_folder(root: Path, study: str, scale: str) -> Path:
-    folder = root / "reports" / study / scale
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / ".writable"
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise BadInput(
-            f"report folder {folder} cannot be written ({error.strerror}); make it writable"
-        ) from None
-    return folder
-
-
-def _conclude(results: Results, folder: Path, recorder: Any = None) -> None:
-    """Judge, write the report, keep it in the ledger where there is a recorder, and print."""
-    from harness import report
-    from harness.claims import judge
-
-    try:
-        looks = results.study.budget(results.scale).looks
-        verdicts = judge(results.study, results.timed, looks=looks)
-        paths = report.write(results, verdicts, folder)
-        index = report.write_index(folder.parent.parent)
-    except BaseException:
-        if recorder:
-            recorder.end("FAILED")
-        raise
-    _print_verdicts(results.study, verdicts)
-    counts = results.counts
-    out.print(
-        f"{counts['finished']:,} finished, {counts['diverged']:,} diverged, "
-        f"{counts['failed']:,} failed of {counts['planned']:,} trials in "
-        f"{results.info.get('seconds', 0):.0f} s"
-    )
-    for label, path in (("report", paths["report.html"]), ("pdf", paths["report.pdf"]),
-                        ("verdicts", paths["verdicts.json"]), ("all studies", index)):  # fmt: skip
-        out.print(f"{label + ':':13}{path}", soft_wrap=True, markup=False)
-    where = results.info["tracking_uri"]
-    out.print(f"{'tracking:':13}{where}  (make ui)", soft_wrap=True, markup=False)
-    if recorder:
-        tally: Counter[str] = Counter(v.verdict for v in verdicts)
-        numbers: dict[str, int] = {f"trials_{k}": v for k, v in counts.items()}
-        note, partial = report.note(results, verdicts), bool(results.info["partial"])
-        recorder.complete(folder, note, {**numbers, **tally}, partial)
-
-
-def _print_verdicts(study: Study, verdicts: list[Verdict]) -> None:
-    from harness.report import in_words, weakest
-
-    table = Table("verdict", "claim", "effect", "interval", "claimed", "n", show_lines=True)
-    for v in verdicts:
-        effect, interval, claimed = in_words(v, study)
-        least = weakest(v, study)
-        whys = "; ".join(filter(None, [least and f"weakest: {least}", v.reason]))
-        why = f"\n[dim]{escape(whys)}[/]" if v.verdict == "inconclusive" and whys else ""
-        table.add_row(
-            f"[{COLOURS[v.verdict]}]{v.verdict}[/]", escape(v.statement) + why, escape(effect),
-            escape(interval), escape(claimed), str(v.n),
-        )  # fmt: skip
-    out.print(table)
+        running.run(study, source, order, name)
+    except running.Partial as stopped:
+        out.print(f"partial: {stopped}", markup=False)
+        raise typer.Exit(INTERRUPTED) from None
+    if rows is not None:
+        out.print(f"rows: {rows}\nLoad them with: harness import {rows}", markup=False)
 
 
 @app.command()
@@ -386,12 +200,13 @@ def report(
 ) -> None:
     """Rebuild a study's report from the ledger alone; trains nothing."""
     study, source = _load(name, scale)
-    root = catalog.root()
-    folder = _report_folder(root, study.name, scale)
-    from harness import execution as run_
+    from harness import execution
+    from harness.app import running
 
-    run_.read_first(study, scale, root)
-    _conclude(run_.recall(study, source, scale, root), folder)
+    root = catalog.root()
+    folder = running.report_folder(root, study.name, scale)
+    execution.read_first(study, scale, root)
+    running.conclude(execution.recall(study, source, scale, root), folder)
     if publish:
         from harness.report import front
 
@@ -409,9 +224,10 @@ def import_(
     ] = None,
 ) -> None:
     """Load rows trained elsewhere into the ledger, judge them and write the report."""
-    from harness import execution as run_
+    from harness import execution
+    from harness.app import running
 
-    frame, name, scale = run_.read_rows(file)
+    frame, name, scale = execution.read_rows(file)
     if study_file is None and name not in catalog.names():  # no file is run because rows say so
         raise BadInput(
             f"{str(file)!r} holds rows of study {name!r}, which is not in studies/; allowed: to "
@@ -421,10 +237,10 @@ def import_(
     if study.name != name:
         raise BadInput(f"--study is {study.name!r}; allowed: {name!r}, whose rows these are")
     root = catalog.root()
-    folder = _report_folder(root, study.name, scale)
-    run_.read_first(study, scale, root)
-    results, recorder = run_.import_rows(study, source, scale, root, frame, out)
-    _conclude(results, folder, recorder)
+    folder = running.report_folder(root, study.name, scale)
+    execution.read_first(study, scale, root)
+    results, recorder = execution.import_rows(study, source, scale, root, frame, out)
+    running.conclude(results, folder, recorder)
 
 
 @app.command()
@@ -434,54 +250,25 @@ def compare(
     as_json: Json = False,
 ) -> None:
     """Set two runs of a study side by side: verdicts, effects, and what differed between them."""
-    from harness import execution as run_
+    from harness import execution
     from harness.report.compare import compare as compare_
 
     root = catalog.root()
-    found = [run_.find_run(words, root) for words in (a, b)]
+    found = [execution.find_run(words, root) for words in (a, b)]
     if found[0][0] != found[1][0]:
         raise BadInput(
             f"{a!r} is a run of {found[0][0]} and {b!r} one of {found[1][0]}; allowed: two runs of "
             "one study"
         )
     study, source = _load(found[0][0])
-    results = [run_.recall(study, source, scale, root, id_) for _, scale, id_ in found]
+    results = [execution.recall(study, source, scale, root, id_) for _, scale, id_ in found]
     made = compare_(*results)
     if as_json:
-        _say(made.document())
+        printing.document(made.document())
         return
     names = [f"{id_[:8]}, {one.info.get('started_at', '')}" for (*_, id_), one in
              zip(found, results, strict=True)]  # fmt: skip
-    _print_comparison(study, made, names)
-
-
-def _print_comparison(study: Study, made: Any, names: list[str]) -> None:
-    from harness.report import in_words
-
-    names = [escape(name) for name in names]
-    table = Table("claim", *names, show_lines=True)
-    for pair in made.verdicts:
-        cells = []
-        for v in pair:
-            effect, interval, _ = in_words(v, study)
-            cells.append(
-                f"[{COLOURS[v.verdict]}]{v.verdict}[/]\n{escape(effect)}  {escape(interval)}"
-            )
-        mark = "" if pair[0].verdict == pair[1].verdict else "[bold]changed:[/] "
-        table.add_row(mark + escape(pair[0].statement), *cells)
-    out.print(table)
-    out.print(f"{len(made.changed)} of {len(made.verdicts)} verdicts changed")
-    if made.differs:
-        differs = Table("what differed", *names)
-        for name, values in made.differs.items():
-            differs.add_row(escape(name), *(escape(value) for value in values))
-        out.print(differs)
-    trials = made.trials
-    out.print(
-        f"{trials['shared']:,} trials are the same in both (of {trials['a']:,} and "
-        f"{trials['b']:,}), and {trials['shared that differ']:,} of them measured something else"
-        + "".join(f"\n  {name}: {count:,} trials" for name, count in made.rows.items())
-    )
+    printing.comparison(study, made, names)
 
 
 @app.command()
@@ -493,9 +280,9 @@ def replay(
     ] = None,
 ) -> None:
     """Train one finished trial again and compare it with its recorded rows."""
-    from harness import execution as run_
+    from harness import execution
 
-    same, lines = run_.replay(trial, catalog.root(), study)
+    same, lines = execution.replay(trial, catalog.root(), study)
     for line in lines:
         out.print(line, markup=False)
     if not same:
@@ -513,26 +300,11 @@ def doctor(
     from harness.app.doctor import examine, licences
 
     if list_licences:
-        if as_json:
-            _say([vars(one) for one in licences()])
-            return
-        listed = Table("package", "version", "licence")
-        for each in licences():
-            listed.add_row(each.name, each.version, escape(each.licence))
-        out.print(listed)
+        listed = licences()
+        printing.document([vars(one) for one in listed]) if as_json else printing.licences(listed)
         return
     found = examine(catalog.root())
-    if as_json:
-        _say([vars(one) for one in found])
-    else:
-        table = Table("", "state", "found", "to mend it")
-        colours = {"works": "green", "absent": "yellow", "broken": "red"}
-        for one in found:
-            table.add_row(
-                one.name, f"[{colours[one.state]}]{one.state}[/]", escape(one.detail),
-                escape(one.fix),
-            )  # fmt: skip
-        out.print(table)
+    printing.document([vars(one) for one in found]) if as_json else printing.findings(found)
     if any(one.state == "broken" for one in found):
         raise typer.Exit(1)
 

@@ -14,7 +14,7 @@ from harness.engine.building import sow
 from harness.engine.lanes import Lanes
 from harness.engine.training import Training
 from harness.parts import keyed
-from harness.parts.augment import Augment
+from harness.parts.data.augment import Augment
 
 
 class Noise:

@@ -21,7 +21,7 @@ from harness.engine.lowering import Lowered
 from harness.engine.tracing import Untraceable, trace
 from harness.engine.trees import filled, mapped
 from harness.parts import keyed
-from harness.parts.augment import moved
+from harness.parts.data.augment import moved
 from harness.parts.objectives import Objective, having
 from harness.parts.torch_private import registers
 

@@ -16,7 +16,7 @@ from harness.engine.padding import check_padding
 from harness.engine.process import PRECISIONS
 from harness.engine.vouching import UPDATES, Vouched, vouched, vouched_before
 from harness.parts import data as data_
-from harness.parts.augment import Augment
+from harness.parts.data.augment import Augment
 from harness.parts.objectives import CrossEntropy, Objective, Output, having
 from harness.parts.optimizers import Optimizer
 from harness.parts.probes import Probe

@@ -75,5 +75,5 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name in HOMES:
-        return getattr(importlib.import_module("harness.execution."), name)
+        return getattr(importlib.import_module(f"harness.execution.{HOMES[name]}"), name)
     raise AttributeError(f"module 'harness.execution' has no attribute {name!r}")

@@ -35,8 +35,9 @@ from harness.execution import read_rows
 from harness.execution.rowsfile import _digest
 from harness.figures import intervals
 from harness.parts import data as data_
-from harness.parts import sequences
-from harness.parts.data import IMAGES, decompressed, load, parse_idx
+from harness.parts.data import load, sequences
+from harness.parts.data.files import decompressed
+from harness.parts.data.images import IMAGES, parse_idx
 from harness.study import BadInput, By, DataError, InvalidStudy
 from tests.conftest import TINY, harness
 from tests.study.test_study import make
@@ -304,9 +305,9 @@ def damage(data: Any, content: bytes) -> bytes:
 
 
 READERS = {  # a data set, its file, and what reads the content once it has been checked
-    "mnist": ("mnist", "train-images-idx3-ubyte.gz", "harness.parts.data.parse_idx"),
+    "mnist": ("mnist", "train-images-idx3-ubyte.gz", "harness.parts.data.images.parse_idx"),
     "jsb_chorales": ("jsb_chorales", "JSB_Chorales.mat", "scipy.io.loadmat"),
-    "tinyshakespeare": ("text", "tinyshakespeare.txt", "harness.parts.sequences.characters"),
+    "tinyshakespeare": ("text", "tinyshakespeare.txt", "harness.parts.data.sequences.characters"),
 }
 
 

@@ -25,8 +25,8 @@ from harness.engine.graph import Repeated
 from harness.engine.outcome import Outcome
 from harness.engine.pack import PackInFlight, train
 from harness.engine.training import Stop, Training
-from harness.parts.augment import Augment
 from harness.parts.data import Data, Splits
+from harness.parts.data.augment import Augment
 from harness.parts.models import Descent, Recurrent
 from harness.parts.objectives import Bernoulli, CrossEntropy
 from harness.parts.optimizers import RULES, Optimizer

@@ -18,8 +18,8 @@ from harness.engine.pack import PackInFlight, train
 from harness.engine.program import Program
 from harness.engine.training import Stop, Training
 from harness.parts import keyed
-from harness.parts.augment import Augment
 from harness.parts.data import Data, load
+from harness.parts.data.augment import Augment
 from harness.parts.models import MLP, Descent
 from harness.parts.objectives import CrossEntropy
 from harness.parts.optimizers import Optimizer

@@ -17,7 +17,8 @@ from tests.conftest import apart, harness
 READER = '''
 """Reader: how low is the loss that tiny has come to?"""
 
-from harness import Budget, Metric, Study, Trial, data
+from harness import Budget, Metric, Study, Trial
+from harness.parts import data
 
 
 def asked(t: Trial):

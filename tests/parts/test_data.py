@@ -18,7 +18,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.parts import data as data_
-from harness.parts.data import IMAGES, Data, DataError, at_hand, load, parse_idx, train_size
+from harness.parts.data import Data, at_hand, load, train_size
+from harness.parts.data.images import FILES, IMAGES, parse_idx
+from harness.study import DataError
 
 
 def test_digits_splits_are_disjoint_and_complete() -> None:
@@ -160,7 +162,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Home]
     arrays = [rng.integers(0, 256, shape) for shape in ((60, 16, 16), (60,), (20, 16, 16), (20,))]
     contents = [idx(array) for array in arrays]
     Home.files = {f"/{name}.gz": gzip.compress(c, mtime=0)
-                  for name, c in zip(data_._FILES, contents, strict=True)}  # fmt: skip
+                  for name, c in zip(FILES, contents, strict=True)}  # fmt: skip
     Home.cut, Home.ranges, Home.asked = None, True, []
     server = ThreadingHTTPServer(("127.0.0.1", 0), Home)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
@@ -189,7 +191,7 @@ def test_a_download_is_checked_cached_and_not_asked_for_again(home) -> None:
 
 @pytest.mark.parametrize("ranges", [True, False])
 def test_an_interrupted_download_goes_on(home, tmp_path, ranges) -> None:
-    name = f"{data_._FILES[0]}.gz"
+    name = f"{FILES[0]}.gz"
     home.cut, home.ranges = 3000, ranges
     with pytest.raises(DataError, match="cannot be downloaded from"):
         load(Data("mnist"))
@@ -204,7 +206,7 @@ def test_an_interrupted_download_goes_on(home, tmp_path, ranges) -> None:
 
 
 def test_a_wrong_download_is_refused(home) -> None:
-    name = f"{data_._FILES[1]}.gz"
+    name = f"{FILES[1]}.gz"
     home.files[f"/{name}"] = gzip.compress(b"another")
     found = hashlib.sha256(b"another").hexdigest()
     with pytest.raises(DataError, match=f"{name} is another file: its content has sha256 {found}"):

@@ -18,8 +18,8 @@ from harness.engine.building import build
 from harness.engine.pack import PackInFlight, train
 from harness.engine.training import Stop, Training
 from harness.parts import keyed
-from harness.parts.augment import Augment, moved, warp
 from harness.parts.data import Data, load
+from harness.parts.data.augment import Augment, moved, warp
 from harness.parts.models import MLP
 from harness.parts.optimizers import Optimizer
 from harness.parts.probes.generalization import Calibration, Errors, MaskAverage, Weights

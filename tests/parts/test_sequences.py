@@ -19,9 +19,9 @@ from torch.nn import functional
 from harness import Data, Optimizer, Training
 from harness.engine.pack import train
 from harness.parts.data import forget, load, train_size
+from harness.parts.data.sequences import CUTS, characters, chorales, temporal_order
 from harness.parts.models import Recurrent
 from harness.parts.objectives import Bernoulli
-from harness.parts.sequences import CUTS, characters, chorales, temporal_order
 from harness.study import DataError
 
 pytestmark = pytest.mark.usefixtures("one_thread")

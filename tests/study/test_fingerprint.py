@@ -16,12 +16,13 @@ import pytest
 from harness.study import Source, fingerprint
 
 ROOT = Path(__file__).parent.parent.parent
-RENAMED = {"packs": "training", "random": "keyed", "tabular": "table"}
+RENAMED = {"parts": "shelf", "engine": "machinery"}
 
 # Run in the project and in a copy of it whose files lie elsewhere.
 HASHES = """
 import json, pathlib, sys
-from harness import catalog, fingerprint, plan
+from harness.plan import plan
+from harness.study import catalog, fingerprint
 found = {}
 for name in catalog.names():
     source = catalog.find(name)
@@ -50,7 +51,7 @@ def hashes(root: Path, script: str = HASHES) -> dict[str, dict[str, str]]:
 
 
 def moved(root: Path) -> str:
-    """Copy the project: every module in a folder of another name, three renamed, one cut in two.
+    """Copy the project: every folder within another, two renamed, one module cut in two.
 
     Returns:
         The script that hashes its studies.
@@ -74,17 +75,19 @@ def moved(root: Path) -> str:
     some = "|".join(names)
     for path in root.rglob("*.py"):
         path.write_text(elsewhere(path.read_text(), some))
-    packs = wing / "training.py"
-    text = packs.read_text()
-    node = next(n for n in ast.parse(text).body if isinstance(n, ast.ClassDef) and n.name == "Stop")
+    schedules = wing / "shelf" / "schedules.py"
+    text = schedules.read_text()
+    node = next(
+        n for n in ast.parse(text).body if isinstance(n, ast.ClassDef) and n.name == "Cosine"
+    )
     lines = text.splitlines(keepends=True)
     start = node.decorator_list[0].lineno - 1
-    stop = "".join(lines[start : node.end_lineno])
+    cosine = "".join(lines[start : node.end_lineno])
     lines[start : node.end_lineno] = []
     text = "".join(lines)
-    head = text.index("from harness.")
-    packs.write_text(text[:head] + "from harness.wing.stopping import Stop\n" + text[head:])
-    (wing / "stopping.py").write_text(text[text.index("from __future__") : head] + "\n\n" + stop)
+    head = text.index("@dataclass")
+    schedules.write_text(f"{text[:head]}from harness.wing.cosine import Cosine\n\n{text[head:]}")
+    (wing / "cosine.py").write_text(text[text.index("from __future__") : head] + cosine)
     return elsewhere(HASHES, some)
 
 
@@ -109,9 +112,7 @@ def elsewhere(text: str, names: str) -> str:
     text = re.sub(r"from harness import \(([^)]*)\)", one_line, text)
     text = re.sub(r"(?m)^( *)from harness import ([\w, ]+)", several, text)
     text = re.sub(rf"\bharness\.({names})\b(?! import harness)", dotted, text)
-    return text.replace('f"{PACKAGE}.packs"', 'f"{PACKAGE}.wing.training"').replace(
-        'f"{PACKAGE}.work"', 'f"{PACKAGE}.wing.work"'
-    )
+    return text.replace('f"{PACKAGE}.engine.', 'f"{PACKAGE}.wing.machinery.')
 
 
 def test_where_in_the_package_a_file_lies_does_not_count(tmp_path: Path) -> None:
@@ -121,11 +122,11 @@ def test_where_in_the_package_a_file_lies_does_not_count(tmp_path: Path) -> None
     assert len({one for found in here.values() for one in found.values()}) > len(here)
     assert there == here
     # and a line that trains counts there as it does here
-    rules = tmp_path / "harness" / "wing" / "optimizers" / "stepper.py"
+    rules = tmp_path / "harness" / "wing" / "machinery" / "stepper.py"
     text = rules.read_text()
     assert "def advance" in text
     rules.write_text(text.replace("def advance", "def further").replace(".advance(", ".further("))
-    for path in (tmp_path / "harness").rglob("training.py"):
+    for path in (tmp_path / "harness" / "wing" / "machinery").rglob("*.py"):
         path.write_text(path.read_text().replace(".advance(", ".further("))
     changed = hashes(tmp_path, script)
     assert not any(set(changed[name].values()) & set(here[name].values()) for name in here)
@@ -186,7 +187,8 @@ def test_a_local_name_is_none_of_the_module() -> None:
 
 
 @pytest.mark.parametrize(
-    "imported", ["from harness.parts.optimizers import RULES", "from harness import optimizers"]
+    "imported",
+    ["from harness.parts.optimizers import RULES", "from harness.parts import optimizers"],
 )
 def test_a_rule_that_a_study_adds_counts_for_who_names_it(imported: str) -> None:
     table = "RULES" if imported.endswith("RULES") else "optimizers.RULES"

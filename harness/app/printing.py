@@ -1,0 +1,196 @@
+"""What commands print: tables and lines on the terminal. Decides nothing and reads no file."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from harness.study import Study
+
+if TYPE_CHECKING:
+    from harness.app.doctor import Finding, Licence
+    from harness.claims import Verdict
+    from harness.ledger.results import Results
+    from harness.report.compare import Comparison
+
+PIPED_WIDTH = None if sys.stdout.isatty() else 120  # tables in logs need room
+out = Console(highlight=False, width=PIPED_WIDTH)
+err = Console(stderr=True, highlight=False)
+COLOURS = {"supported": "green", "refuted": "red", "inconclusive": "yellow"}
+
+
+def document(value: Any) -> None:
+    """A value as JSON."""
+    sys.stdout.write(json.dumps(value, indent=2, allow_nan=False, default=str) + "\n")
+
+
+def studies(found: list[dict[str, Any]]) -> None:
+    """What `harness list` has found: a row a study."""
+    table = Table("study", "question", "claims", "trials (default)", "last run")
+    for one in found:
+        seconds = one["seconds"].get("default")
+        when = f"{seconds:.0f} s" if seconds else "not yet"
+        table.add_row(
+            one["name"], escape(one["question"]), str(one["claims"]),
+            f"{one['trials'].get('default', 0):,}", when,
+        )  # fmt: skip
+    out.print(table)
+    out.print("Run one with [bold]make study NAME=…[/] or [bold]harness run …[/]")
+
+
+def study(about: dict[str, Any], printed: dict[str, Any]) -> None:
+    """What a study compares, from `listing.of`."""
+    out.print(
+        f"[bold]{escape(about['title'])}[/]\n{escape(about['question'])}\n"
+        f"[dim]{escape(about['file'])}[/]\n"
+    )
+    arms = Table("arm", "settings", "tuned", title="Arms", title_justify="left")
+    for label, settings, tuned in printed["arms"]:
+        arms.add_row(escape(label), escape(settings), escape(tuned) or "–")
+    out.print(arms)
+    out.print(f"vary:  {printed['vary']}", markup=False)
+    if about["reads"]:
+        out.print(
+            f"reads: the rows of {', '.join(about['reads'])}, at the same scale", markup=False
+        )
+    out.print(f"fixed: {printed['fixed']}\n", markup=False)
+    metrics = Table("metric", "unit", "better", title="Metrics", title_justify="left")
+    for metric, m in about["metrics"].items():
+        metrics.add_row(metric, escape(m["unit"]), m["better"] or "–")
+    out.print(metrics)
+    listed = Table("claim", "margin", "source", title="Claims, with margins set before any trial",
+                   title_justify="left", show_lines=True)  # fmt: skip
+    for claim, margin in zip(about["claims"], printed["margins"], strict=True):
+        listed.add_row(escape(claim["statement"]), escape(margin), escape(claim["source"]))
+    out.print(listed)
+    budgets = Table(
+        "scale", "draws", "finalists", "seeds", "trials", "settings", title="Budgets",
+        title_justify="left",
+    )  # fmt: skip
+    for *numbers, settings in printed["budgets"]:
+        budgets.add_row(*numbers, escape(settings))
+    out.print(budgets)
+    if about["about"]:
+        out.print(f"\n{about['about']}", markup=False, highlight=False)
+
+
+def plan(sketch: dict[str, Any]) -> None:
+    """What a run would train, from `listing.planned`."""
+    out.print(f"[bold]{sketch['study']}[/] at the {sketch['scale']} scale, plan {sketch['plan']}")
+    table = Table("phase", "trials", "packs", "alone")
+    for phase, row in sketch["phases"].items():
+        table.add_row(phase, f"{row['trials']:,}", str(row["packs"]), str(row["alone"]))
+    out.print(table)
+    if sketch["reads"]:
+        out.print(
+            f"reads the rows of {', '.join(sketch['reads'])}: run first, if they are not there"
+        )
+    if sketch["most_trials"] > sketch["trials"]:
+        out.print(f"up to {sketch['most_trials']:,} trials, should every claim stay open")
+    for why, count in sketch["alone"].items():
+        out.print(f"{count} trials run alone: {escape(why)}")
+    if sketch["untried"]:
+        out.print(
+            f"{sketch['untried']} kinds of trial have not been tried beside plain PyTorch on this "
+            "machine: a run tries each, and trains alone what differs"
+        )
+    out.print(
+        f"{sketch['trials']:,} trials in {sketch['packs']} packs, about "
+        f"{_time(sketch['seconds'])} on {sketch['cores']} cores without a GPU (an estimate)"
+    )
+
+
+def _time(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
+
+
+def verdicts(study: Study, found: list[Verdict]) -> None:
+    """A row a claim."""
+    from harness.report import in_words, weakest
+
+    table = Table("verdict", "claim", "effect", "interval", "claimed", "n", show_lines=True)
+    for v in found:
+        effect, interval, claimed = in_words(v, study)
+        least = weakest(v, study)
+        whys = "; ".join(filter(None, [least and f"weakest: {least}", v.reason]))
+        why = f"\n[dim]{escape(whys)}[/]" if v.verdict == "inconclusive" and whys else ""
+        table.add_row(
+            f"[{COLOURS[v.verdict]}]{v.verdict}[/]", escape(v.statement) + why, escape(effect),
+            escape(interval), escape(claimed), str(v.n),
+        )  # fmt: skip
+    out.print(table)
+
+
+def concluded(results: Results, found: list[Verdict], paths: dict[str, Path]) -> None:
+    """A run's end: its verdicts, how many trials ended how, and where everything lies."""
+    verdicts(results.study, found)
+    counts = results.counts
+    out.print(
+        f"{counts['finished']:,} finished, {counts['diverged']:,} diverged, "
+        f"{counts['failed']:,} failed of {counts['planned']:,} trials in "
+        f"{results.info.get('seconds', 0):.0f} s"
+    )
+    shown = {
+        "report": "report.html", "pdf": "report.pdf", "verdicts": "verdicts.json",
+        "all studies": "index",
+    }  # fmt: skip
+    for label, name in shown.items():
+        out.print(f"{label + ':':13}{paths[name]}", soft_wrap=True, markup=False)
+    where = results.info["tracking_uri"]
+    out.print(f"{'tracking:':13}{where}  (make ui)", soft_wrap=True, markup=False)
+
+
+def comparison(study: Study, made: Comparison, names: Sequence[str]) -> None:
+    """Two runs side by side, under these names."""
+    from harness.report import in_words
+
+    names = [escape(name) for name in names]
+    table = Table("claim", *names, show_lines=True)
+    for pair in made.verdicts:
+        cells = []
+        for v in pair:
+            effect, interval, _ = in_words(v, study)
+            cells.append(
+                f"[{COLOURS[v.verdict]}]{v.verdict}[/]\n{escape(effect)}  {escape(interval)}"
+            )
+        mark = "" if pair[0].verdict == pair[1].verdict else "[bold]changed:[/] "
+        table.add_row(mark + escape(pair[0].statement), *cells)
+    out.print(table)
+    out.print(f"{len(made.changed)} of {len(made.verdicts)} verdicts changed")
+    if made.differs:
+        differs = Table("what differed", *names)
+        for name, values in made.differs.items():
+            differs.add_row(escape(name), *(escape(value) for value in values))
+        out.print(differs)
+    trials = made.trials
+    out.print(
+        f"{trials['shared']:,} trials are the same in both (of {trials['a']:,} and "
+        f"{trials['b']:,}), and {trials['shared that differ']:,} of them measured something else"
+        + "".join(f"\n  {name}: {count:,} trials" for name, count in made.rows.items())
+    )
+
+
+def findings(found: list[Finding]) -> None:
+    """What the doctor has found."""
+    table = Table("", "state", "found", "to mend it")
+    colours = {"works": "green", "absent": "yellow", "broken": "red"}
+    for one in found:
+        table.add_row(
+            one.name, f"[{colours[one.state]}]{one.state}[/]", escape(one.detail), escape(one.fix)
+        )
+    out.print(table)
+
+
+def licences(found: list[Licence]) -> None:
+    """A row a package."""
+    table = Table("package", "version", "licence")
+    for one in found:
+        table.add_row(one.name, one.version, escape(one.licence))
+    out.print(table)

@@ -1,0 +1,164 @@
+"""A command's work from training to report: what it trains, judges and writes, in this order.
+
+Commands parse and call; what is printed is in `printing`.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness import execution
+from harness.app import printing
+from harness.ledger.results import Results
+from harness.study import BadInput, Source, Study, Unfinished
+
+
+@dataclass(frozen=True)
+class Order:
+    """How a study is to be run.
+
+    Args:
+        scale: Which budget.
+        root: The project's folder.
+        inline: Train in this process, without Ray.
+        fresh: Train everything again.
+        pack_size: Most trials trained as one program; None leaves it to a forecast.
+        limit: Seconds after which training ends.
+        trial_limit: Seconds after which a trial is cut.
+        rows: A parquet file to write rows to, in place of the ledger.
+    """
+
+    scale: str
+    root: Path
+    inline: bool = False
+    fresh: bool = False
+    pack_size: int | None = None
+    limit: float | None = None
+    trial_limit: float | None = None
+    rows: Path | None = None
+
+    def __post_init__(self) -> None:
+        if self.rows is not None and not self.inline:
+            raise BadInput("--rows was given without --inline; allowed: both together")
+        if self.inline and self.trial_limit is not None:
+            raise BadInput(
+                "--trial-limit was given with --inline; allowed: either, for only a worker process "
+                "can be ended while it trains"
+            )
+
+
+class Partial(Exception):
+    """The run was stopped before its end; its report tells what there is."""
+
+
+def run(study: Study, source: Source, order: Order, name: str) -> None:
+    """Run a study, and before it those whose rows it reads.
+
+    Args:
+        study, source, order: What, and how.
+        name: What the user calls the study.
+
+    Raises:
+        Partial: it was stopped; the same command continues.
+        Unfinished: the tracking store does not take what was measured.
+    """
+
+    def first(other: Study, at: Source, stop: Any) -> Results:
+        printing.out.print(
+            f"{other.name}, whose rows {study.name} reads, is run first", markup=False
+        )
+        if order.rows is None:
+            return _whole(other, at, order, stop, name)
+        beside = order.rows.with_name(f"{order.rows.stem}.{other.name}{order.rows.suffix}")
+        return execution.execute_to_file(
+            other, at, order.scale, beside, printing.out, order.pack_size
+        )
+
+    with execution.Stop(order.limit) as stop:
+        if study.reads:
+            ledger = None if order.rows else order.root
+            execution.read_first(
+                study, order.scale, ledger, lambda other, at: first(other, at, stop)
+            )
+        if order.rows is None:
+            _whole(study, source, order, stop, name, order.fresh)
+        else:
+            execution.execute_to_file(
+                study, source, order.scale, order.rows, printing.out, order.pack_size, order.fresh
+            )
+
+
+def _whole(
+    study: Study, source: Source, order: Order, stop: Any, name: str, fresh: bool = False
+) -> Results:
+    """Train, judge, report: one study, which no other process may run meanwhile."""
+    root, scale = order.root, order.scale
+    with execution.sole(root / ".harness" / f"{study.name}.lock", f"study {study.name} in {root}"):
+        folder = report_folder(root, study.name, scale)
+        results, recorder = execution.execute(
+            study, source, scale, root, printing.out, stop, use_ray=not order.inline, fresh=fresh,
+            pack_size=order.pack_size, trial_limit=order.trial_limit, meanwhile=_prepare_report,
+        )  # fmt: skip
+        try:
+            conclude(results, folder, recorder)
+        except Unfinished as error:
+            words = ["harness", "run", name, "--scale", scale]
+            words += ["--inline"] if order.inline else []
+            raise Unfinished(
+                f"{error}. Nothing is lost; this finishes: {shlex.join(words)}"
+            ) from None
+    if results.info["partial"]:
+        raise Partial(str(results.info["stopped"]))
+    return results
+
+
+def _prepare_report() -> None:
+    """Import what the report needs longest for, while there is time."""
+    from harness import figures
+
+    figures.prepare()
+
+
+def report_folder(root: Path, study: str, scale: str) -> Path:
+    """Where a report goes.
+
+    Raises:
+        BadInput: nothing can be written there.
+    """
+    folder = root / "reports" / study / scale
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / ".writable"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise BadInput(
+            f"report folder {folder} cannot be written ({error.strerror}); make it writable"
+        ) from None
+    return folder
+
+
+def conclude(results: Results, folder: Path, recorder: Any = None) -> None:
+    """Judge, write the report, print, and keep it in the ledger where there is a recorder."""
+    from harness import report
+    from harness.claims import judge
+
+    try:
+        looks = results.study.budget(results.scale).looks
+        verdicts = judge(results.study, results.timed, looks=looks)
+        paths = report.write(results, verdicts, folder)
+        index = report.write_index(folder.parent.parent)
+    except BaseException:
+        if recorder:
+            recorder.end("FAILED")
+        raise
+    printing.concluded(results, verdicts, {**paths, "index": index})
+    if recorder:
+        tally: Counter[str] = Counter(v.verdict for v in verdicts)
+        numbers: dict[str, int] = {f"trials_{k}": v for k, v in results.counts.items()}
+        note, partial = report.note(results, verdicts), bool(results.info["partial"])
+        recorder.complete(folder, note, {**numbers, **tally}, partial)

@@ -1,0 +1,29 @@
+"""Data: named sets split once and for all, and rows that other studies have measured.
+
+sets       `Data` and its splits as tensors
+files      finding, downloading and checking their files
+images     digits, MNIST, Fashion-MNIST
+sequences  chorales, characters, temporal order
+augment    training images moved a little, anew at every update
+measured   rows of other studies
+"""
+
+from harness.parts.data.augment import Augment
+from harness.parts.data.files import looked_for
+from harness.parts.data.measured import hold, table, table_digest, table_source, tables
+from harness.parts.data.sets import (
+    Arrays,
+    Data,
+    Splits,
+    adopt,
+    at_hand,
+    forget,
+    load,
+    share,
+    train_size,
+)
+
+__all__ = [
+    "Arrays", "Augment", "Data", "Splits", "adopt", "at_hand", "forget", "hold", "load", "looked_for", "share",
+    "table", "table_digest", "table_source", "tables", "train_size",
+]  # fmt: skip
