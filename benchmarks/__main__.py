@@ -16,7 +16,7 @@ from rich.console import Console
 from benchmarks import table, whole
 from benchmarks.workers import Side, count, device
 from benchmarks.works import EPOCHS, MLP_WIDTHS, Work, works
-from harness.engine.packs import Outcome
+from harness.engine.outcome import Outcome
 
 PLAIN = "plain PyTorch loop"
 STUDIES = {  # the peer's side: what it is called, must, aim

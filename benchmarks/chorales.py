@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from harness.engine.buckets import Buckets, lengths
-from harness.engine.packs import Training
+from harness.engine.training import Training
 from harness.parts import keyed
 from harness.parts.data import Data, load
 from harness.parts.models import Recurrent

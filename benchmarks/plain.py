@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks import chorales
-from harness.engine.packs import Outcome, Training
+from harness.engine.outcome import Outcome
+from harness.engine.training import Training
 from harness.parts import keyed
 from harness.parts.data import load
 from harness.parts.objectives import Bernoulli

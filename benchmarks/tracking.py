@@ -93,7 +93,7 @@ def project(trials: int) -> Iterator[Path]:
 
 def feed(uri: str, trials: int) -> Fed:
     """Record so many trials into a store, "" for a SQLite file, and see that all are there."""
-    from harness.engine.packs import Outcome
+    from harness.engine.outcome import Outcome
     from harness.ledger import Ledger, Recorder
     from harness.plan.plan import Plan
     from harness.study import catalog

@@ -20,10 +20,11 @@ import harness
 from benchmarks.kinds import KINDS
 from harness import Data, Optimizer, Training
 from harness.engine.buckets import parts
-from harness.engine.fusing import Dropout, begin, build, drawing, sow
-from harness.engine.packs import EVAL_ROWS
+from harness.engine.building import begin, build, drawing, sow
 from harness.parts import keyed
 from harness.parts.data import Splits, load
+from harness.parts.models.layers import Dropout
+from harness.parts.probes.moment import EVAL_ROWS
 
 DATA, SIZE, EPOCHS = Data("digits", 120), 20, 3
 RATES = (0.02, 0.05, 0.1)

@@ -13,7 +13,9 @@ import torch
 
 from benchmarks import plain
 from benchmarks.works import Work, works
-from harness.engine.packs import CAPTURED, Outcome, train
+from harness.engine.graph import CAPTURED
+from harness.engine.outcome import Outcome
+from harness.engine.pack import train
 from harness.engine.process import settle
 from harness.parts.data import load
 

@@ -11,7 +11,7 @@ from torch import nn
 from benchmarks.chorales import search
 from benchmarks.kinds import Kernel
 from benchmarks.models import CNN, Encoder, PeepholeLSTM, Signals
-from harness.engine.packs import Training
+from harness.engine.training import Training
 from harness.parts.data import Data, at_hand
 from harness.parts.models import MLP, SURFACES, Descent
 from harness.parts.optimizers import Optimizer

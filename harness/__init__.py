@@ -27,13 +27,14 @@ EXPORTS = {
     "Data": "harness.parts.data",
     "at_hand": "harness.parts.data",
     "Optimizer": "harness.parts.optimizers",
-    "Stop": "harness.engine.packs",
-    "Training": "harness.engine.packs",
-    "train": "harness.engine.packs",
+    "Stop": "harness.engine.training",
+    "Training": "harness.engine.training",
+    "train": "harness.engine.pack",
 }
 
 if TYPE_CHECKING:
-    from harness.engine.packs import Stop, Training, train
+    from harness.engine.pack import train
+    from harness.engine.training import Stop, Training
     from harness.parts.data import Data, at_hand
     from harness.parts.optimizers import Optimizer
     from harness.study import (

@@ -21,7 +21,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
-from harness.engine.packs import Repeated
+from harness.engine.graph import Repeated
 
 aten = torch.ops.aten
 NAME = "lazy"  # a kind of device that torch was built with here, as it was not with CUDA

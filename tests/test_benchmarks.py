@@ -14,7 +14,9 @@ from benchmarks import plain, table
 from benchmarks.__main__ import agreement
 from benchmarks.models import CNN, Encoder, PeepholeLSTM
 from benchmarks.works import Work, works
-from harness.engine.packs import Outcome, Training, train
+from harness.engine.outcome import Outcome
+from harness.engine.pack import train
+from harness.engine.training import Training
 from harness.parts.data import Data
 
 WORKS = works(quick=True)

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from torch import Tensor
-from torch.utils._pytree import tree_map
+
+from harness.engine.trees import mapped
 
 
 class Lanes:
-    """Values of K trials by name: tensors (K, ...), lists of K, and dictionaries and tuples of
+    """Values of K trials by name: lists of K, tensors (K, ...), and dictionaries and tuples of
     such tensors. Whatever is set here is cut when lanes are left out, and cannot be forgotten."""
 
     def __init__(self, **values: Any) -> None:
@@ -33,7 +34,6 @@ class Lanes:
             return made[id(value)]
 
         for name, value in vars(self).items():
-            of_lanes = isinstance(value, list) and not any(isinstance(v, tuple) for v in value)
             vars(self)[name] = (
-                [value[i] for i in numbers] if of_lanes and value else tree_map(cut, value)
+                [value[i] for i in numbers] if isinstance(value, list) else mapped(value, cut)
             )

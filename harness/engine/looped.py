@@ -6,6 +6,7 @@ For what cannot be fused, and as what fused programs are held to: modules are ca
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
@@ -13,8 +14,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from harness.engine.fusing import Computation, Tensors, begin
+from harness.engine.building import Tensors, begin
+from harness.engine.program import Computation
+from harness.engine.trees import mapped, stacked
 from harness.parts.objectives import Objective
+from harness.parts.torch_private import registers
 
 
 class Looped(Computation):
@@ -26,10 +30,6 @@ class Looped(Computation):
         sow: Seeds what a trial's module may draw from; called before each forward pass with its
             lane and whether it is in training.
         around: What a lane's forward pass runs in.
-
-    Attributes:
-        skipped: The lanes and parameters that the latest gradients have left out, as a module may
-            that decides in Python what it computes; a plain optimizer does not move them.
     """
 
     fused = False
@@ -42,7 +42,6 @@ class Looped(Computation):
         super().__init__(objective, precision)
         self.modules, self.sow, self.around = list(modules), sow, around
         self.module = self.modules[0]
-        self.skipped: list[tuple[int, str]] = []
         self._given: tuple[Tensors, Tensors] | None = None
         self._buffers: list[list[tuple[nn.Module, str, Tensor]]] = []
         self._trained: list[dict[str, nn.Parameter]] = []  # of each lane, by name
@@ -52,8 +51,14 @@ class Looped(Computation):
         self.modules = [self.modules[lane] for lane in lanes]
         self.module, self._given, self.skipped = self.modules[0], None, []
 
-    def lane(self, number: int) -> None:
-        self.module = self.modules[number]
+    def each(self, fn: Callable[..., Any], *given: Any) -> Any:
+        """As of every `Computation`."""
+        found = []
+        for lane, module in enumerate(self.modules):
+            self.module = module.eval()
+            found.append(fn(*mapped(given, operator.itemgetter(lane))))
+            module.train()
+        return stacked(found)
 
     def _bind(self, params: Tensors, buffers: Tensors) -> None:
         """Let the modules' tensors be windows into the pack's."""
@@ -69,13 +74,13 @@ class Looped(Computation):
                     _replace(module, w, nn.Parameter(window, w.requires_grad))
             bound = []
             for path, child in module.named_modules():
-                for name, b in child._buffers.items():
+                for name, b in registers(child)[1].items():
                     full = f"{path}.{name}".lstrip(".")
                     if b is not None and full in buffers:
                         window = buffers[full][lane]
                         # a GPU's kernels may want memory that begins at a line: a copy does
                         own = window if b.device.type == "cpu" else window.clone()
-                        child._buffers[name] = own
+                        registers(child)[1][name] = own
                         bound.append((child, name, window))
             self._buffers.append(bound)
             self._trained.append({n: w for n, w in module.named_parameters() if n in params})
@@ -83,7 +88,7 @@ class Looped(Computation):
     def _settle(self, lane: int) -> None:
         """Take in buffers that the module has put in the place of its own."""
         for child, name, window in self._buffers[lane]:
-            new = child._buffers[name]
+            new = registers(child)[1][name]
             if new is not window:
                 if new is None or new.shape != window.shape:
                     raise ValueError(
@@ -94,14 +99,14 @@ class Looped(Computation):
                 with torch.no_grad():
                     window.copy_(new)
                 if window.device.type == "cpu":
-                    child._buffers[name] = window
+                    registers(child)[1][name] = window
 
     def _call(self, lane: int, x: tuple[Tensor, ...]) -> Tensor:
         module = begin(self.modules[lane])
         for child, name, window in self._buffers[lane]:
-            own = child._buffers[name]
+            own = registers(child)[1][name]
             if own is not window and own is not None:
-                child._buffers[name] = own.detach().copy_(window)
+                registers(child)[1][name] = own.detach().copy_(window)
         self.sow(lane, module.training)
         with self.autocast([*x, *self._trained[lane].values()]), self.around(lane):
             out: Tensor = module(*x)
@@ -111,7 +116,7 @@ class Looped(Computation):
         self, params: Tensors, buffers: Tensors, batch: tuple[Tensor, ...], numbers: Tensors,
         into: Tensors,
     ) -> Callable[[tuple[Tensor, ...]], Tensor]:  # fmt: skip
-        """As `Program.gradients`."""
+        """As of every `Computation`."""
 
         def gradient(batch: tuple[Tensor, ...]) -> Tensor:
             self._bind(params, buffers)
@@ -124,7 +129,7 @@ class Looped(Computation):
                 def said(x: tuple[Tensor, ...], lane: int = lane) -> Tensor:
                     return self._call(lane, x)
 
-                loss = self.loss_of(said, tuple(part[lane] for part in batch), own)
+                loss = self.loss(said, tuple(part[lane] for part in batch), own)
                 loss.backward()  # type: ignore[no-untyped-call]
                 for name, w in self._trained[lane].items():
                     if w.grad is None:
@@ -147,23 +152,22 @@ class Looped(Computation):
         return found
 
     @torch.no_grad()
-    def score(self, params: Tensors, buffers: Tensors, x: Tensor, y: Tensor) -> Tensors:
+    def score(
+        self, params: Tensors, buffers: Tensors, x: Tensor, y: Tensor, own: bool = False
+    ) -> Tensors:
         """As of every `Computation`."""
         self._bind(params, buffers)
-        each = [self._scored(lane, x, y) for lane in range(len(self.modules))]
-        return {name: torch.stack([one[name] for one in each]) for name in each[0]}
-
-    @torch.no_grad()
-    def score_own(self, params: Tensors, buffers: Tensors, x: Tensor, y: Tensor) -> Tensors:
-        """As of every `Computation`."""
-        self._bind(params, buffers)
-        each = [self._scored(lane, x[lane], y[lane]) for lane in range(len(self.modules))]
-        return {name: torch.stack([one[name] for one in each]) for name in each[0]}
+        lanes = range(len(self.modules))
+        found: Tensors = stacked(
+            [self._scored(lane, *((x[lane], y[lane]) if own else (x, y))) for lane in lanes]
+        )
+        return found
 
 
 def _replace(module: nn.Module, old: nn.Parameter, new: nn.Parameter) -> None:
     """Put a parameter in another's place, by each of its names."""
     for child in module.modules():
-        for name, w in child._parameters.items():
+        parameters, _ = registers(child)
+        for name, w in parameters.items():
             if w is old:
-                child._parameters[name] = new
+                parameters[name] = new

@@ -22,7 +22,7 @@ from torch.overrides import TorchFunctionMode
 
 from harness.parts import keyed
 
-# The numbers of masks that no layer of `fusing.Dropout` has.
+# The numbers of masks that no `Dropout` layer has.
 CALLED = 1 << 32
 
 # How many times the kernels' width a map may be wide. A row of it is then multiplied by one matrix,

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 
 import torch
 
-from harness.engine.fusing import numbers_of, structure, work_of
-from harness.engine.packs import Training
+from harness.engine.building import structure
+from harness.engine.cost import numbers_of, work_of
+from harness.engine.training import Training
 
 SIZES = (8, 16, 32, 64, 128, 256, 512)
 GAIN = 1.2  # a size that doubles the pack must raise the throughput by this to be worth it

@@ -17,9 +17,11 @@ import itertools
 import json
 import os
 import random as python_random
+import re
 import sys
 import sysconfig
 import types
+import warnings
 from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,9 +33,10 @@ from torch import Tensor, nn
 from torch.func import stack_module_state
 
 from harness import durable
-from harness.engine.fusing import Builder, Program, Tensors, begin, build, drawing, sow
+from harness.engine.building import Builder, Tensors, begin, build, drawing, sow
 from harness.engine.looped import Looped
 from harness.engine.lowering import Lowered
+from harness.engine.program import Program
 from harness.engine.structure import digest, kept, layout, told
 from harness.parts import keyed
 from harness.parts.models.layers import Dropout
@@ -305,7 +308,7 @@ def _compared(
                 if update < UPDATES - 1:
                     found = fused.gradients(params, buffers, batch, numbers, into)(batch)
                 else:  # once more as it is written, in place of what was traced
-                    found = fused._vmapped_gradient(params, buffers, batch, numbers, into)
+                    found = fused.gradient(params, buffers, batch, numbers, into)
                 scored = [] if not batch else _both(fused, plain, params, buffers, own, held, batch)
         except Exception as error:
             return Vouched(f"its model cannot be fused ({_said(error)})")
@@ -356,21 +359,16 @@ def near(a: Tensor, b: Tensor) -> bool:
 
 @contextlib.contextmanager
 def _unbatched_refused() -> Iterator[None]:
-    """vmap would run what it cannot batch lane by lane, and slowly."""
-    functorch: Any = torch._C._functorch
-    before = functorch._is_vmap_fallback_enabled()
-    functorch._set_vmap_fallback_enabled(False)
-    try:
+    """vmap runs what it cannot batch lane by lane, and slowly: of which it warns."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", "There is a performance drop .* batching rule")
         yield
-    finally:
-        functorch._set_vmap_fallback_enabled(before)
 
 
 def _said(error: Exception) -> str:
     lines = str(error).strip().splitlines() or [type(error).__name__]
-    return lines[0].replace(
-        " hit the vmap fallback which is currently disabled", " cannot be batched"
-    )[:120]
+    unbatched = re.search(r"batching rule for (\S+)\. ", lines[0])
+    return (f"{unbatched[1]} cannot be batched" if unbatched else lines[0])[:120]
 
 
 # --- remembered ----------------------------------------------------------------------------------

@@ -15,8 +15,10 @@ from typing import Any
 
 import torch
 
-from harness.engine.packs import Outcome, Training, train_pack
+from harness.engine.outcome import Outcome
+from harness.engine.pack import train_pack
 from harness.engine.process import settle
+from harness.engine.training import Training
 from harness.study import Study, Trial
 
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.engine.packs import Training
+from harness.engine.training import Training
 from harness.ledger import provenance
 from harness.parts import data
 from harness.plan.plan import Plan, dry_run

@@ -14,7 +14,7 @@ import pandas as pd
 from rich.console import Console
 
 from harness.claims import registration
-from harness.engine.packs import Outcome
+from harness.engine.outcome import Outcome
 from harness.execution import origins
 from harness.execution.lock import sole
 from harness.execution.prepare import check_data, info_of, now, open_ledger, work_of

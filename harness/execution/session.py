@@ -13,7 +13,7 @@ import pandas as pd
 import torch
 
 from harness.claims import reads, undecided
-from harness.engine.packs import Outcome
+from harness.engine.outcome import Outcome
 from harness.engine.work import run_pack
 from harness.execution.cluster import packs_a_gpu
 from harness.execution.progress import Meter

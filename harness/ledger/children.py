@@ -27,7 +27,7 @@ from mlflow.tracking import MlflowClient
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
-from harness.engine.packs import Outcome
+from harness.engine.outcome import Outcome
 from harness.ledger import rows
 from harness.ledger.wire import AT_ONCE, Wire
 from harness.study import Trial

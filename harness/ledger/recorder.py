@@ -23,7 +23,7 @@ from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
 from harness import durable
-from harness.engine.packs import Outcome
+from harness.engine.outcome import Outcome
 from harness.ledger import rows
 from harness.ledger.children import Child, insert, send
 from harness.ledger.names import CLAIMS, INFO, one_line

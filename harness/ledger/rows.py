@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from harness import durable
-from harness.engine.packs import Outcome
+from harness.engine.outcome import Outcome
 from harness.study import Int, Study, Trial, held_as, is_level, make_trial
 
 PER_TRIAL = ("pack", "seconds", "error")

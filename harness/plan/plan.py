@@ -19,7 +19,8 @@ from types import MappingProxyType
 from typing import Any
 
 from harness.engine import process, sizing
-from harness.engine.packs import Outcome, Training
+from harness.engine.outcome import Outcome
+from harness.engine.training import Training
 from harness.parts import data
 from harness.plan.draws import Search
 from harness.study import FINAL_SEEDS, Source, Study, Trial, fingerprint, make_trial

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from harness import Data, Optimizer, Training
 from harness.engine.buckets import Buckets, lengths, parts
-from harness.engine.packs import train
+from harness.engine.pack import train
 from harness.parts import keyed
 from harness.parts.data import Splits
 from harness.parts.models import Recurrent

@@ -20,13 +20,17 @@ import pytest
 import torch
 from torch import Tensor
 
-from harness.engine import packs, work
-from harness.engine.packs import Outcome, PackInFlight, Repeated, Stop, Training
+from harness.engine import work
+from harness.engine.graph import Repeated
+from harness.engine.outcome import Outcome
+from harness.engine.pack import PackInFlight, train
+from harness.engine.training import Stop, Training
 from harness.parts.data import Data, Splits
 from harness.parts.data.augment import Augment
 from harness.parts.models import Descent, Recurrent
 from harness.parts.objectives import Bernoulli, CrossEntropy
 from harness.parts.optimizers import RULES, Optimizer
+from harness.parts.probes.moment import EVAL_ROWS
 from harness.parts.schedules import Cosine
 from harness.plan.plan import Packer, Plan
 from tests import simulated
@@ -46,7 +50,7 @@ class Device:
 
     def train(self, trainings: Sequence[Training], seeds: Sequence[int]) -> list[Outcome]:
         with self.there():
-            return packs.train(trainings, seeds, self.name)
+            return train(trainings, seeds, self.name)
 
     def there(self) -> contextlib.AbstractContextManager[Any]:
         return simulated.gpu() if self.simulated else contextlib.nullcontext()
@@ -58,7 +62,7 @@ class Device:
     def check(self, trainings: Sequence[Training], seeds: Sequence[int] | None = None) -> None:
         """Rows are those of the CPU, and on a real device the same once more."""
         seeds = seeds or range(len(trainings))
-        host, first = packs.train(trainings, seeds), self.train(trainings, seeds)
+        host, first = train(trainings, seeds), self.train(trainings, seeds)
         if not self.simulated:
             again = self.train(trainings, seeds)
             for a, b in zip(first, again, strict=True):
@@ -79,7 +83,7 @@ class Device:
 @pytest.fixture(params=["simulated", "cuda"])
 def device(request, monkeypatch) -> Device:
     if request.param == "simulated":
-        monkeypatch.setitem(packs.EVAL_ROWS, simulated.NAME, packs.EVAL_ROWS["cuda"])
+        monkeypatch.setitem(EVAL_ROWS, simulated.NAME, EVAL_ROWS["cuda"])
         return Device(simulated.NAME, 1e-4)
     if not torch.cuda.is_available():
         pytest.skip("needs a CUDA device")
@@ -131,7 +135,7 @@ def test_numbers_that_differ(device: Device) -> None:
 
 @pytest.mark.parametrize("pays", [0.0, math.inf], ids=["compacted", "never compacted"])
 def test_trials_that_stop(device: Device, monkeypatch, pays: float) -> None:
-    monkeypatch.setattr(packs, "PAYS", pays)
+    monkeypatch.setattr("harness.engine.pack.PAYS", pays)
     device.check(
         [
             stopping(1, 1.0),
@@ -209,11 +213,11 @@ def test_a_pack_that_has_ended_leaves_nothing_behind() -> None:
     gc.disable()
     try:
         with simulated.gpu() as device, pytest.MonkeyPatch.context() as patch:
-            patch.setitem(packs.EVAL_ROWS, simulated.NAME, 2048)
+            patch.setitem(EVAL_ROWS, simulated.NAME, 2048)
             patch.setattr(
                 PackInFlight, "__del__", lambda pack: gone.append(pack.size), raising=False
             )
-            packs.train([make(MODELS["layernorm"])] * 3, [0, 1, 2], device)
+            train([make(MODELS["layernorm"])] * 3, [0, 1, 2], device)
             assert gone == [3]
     finally:
         gc.enable()

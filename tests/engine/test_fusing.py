@@ -14,12 +14,16 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from harness.engine import fusing, packs
+from harness.engine import program
+from harness.engine.building import begin, build
 from harness.engine.lowering import Lowered
-from harness.engine.packs import Outcome, Stop, Training, train
+from harness.engine.outcome import Outcome
+from harness.engine.pack import PackInFlight, train
+from harness.engine.training import Stop, Training
 from harness.parts import keyed
 from harness.parts.data import Data, load
 from harness.parts.models import MLP
+from harness.parts.models.layers import Dropout, Head
 from harness.parts.objectives import CrossEntropy
 from harness.parts.optimizers import Optimizer
 from harness.parts.probes import (
@@ -199,7 +203,7 @@ def same(a: Outcome, b: Outcome) -> bool:
 
 def plain(training: Training, seed: int, objective=None, alter=None) -> tuple[float, nn.Module]:
     """An ordinary loop over one trial: the batches are the trial's, all else is torch's."""
-    model = fusing.build(training.model, seed)
+    model = build(training.model, seed)
     numbers = training.optimizer.numbers
     peer = torch.optim.SGD(model.parameters(), lr=numbers["lr"], momentum=numbers["momentum"])
     x, y = load(training.data).train
@@ -214,13 +218,13 @@ def plain(training: Training, seed: int, objective=None, alter=None) -> tuple[fl
                 drawn = keyed.normal(key, inputs.numel()).view(inputs.shape)
                 inputs = inputs + training.noise * drawn
             for module in model.modules():
-                if isinstance(module, fusing.Dropout):
+                if isinstance(module, Dropout):
                     module.key.copy_(keyed.mix(keys["mask"], step)[0])
             factor = training.optimizer.schedule.factor(np.array([step]), training.updates)
             peer.param_groups[0]["lr"] = numbers["lr"] * float(factor[0])
             peer.zero_grad()
             with Lowered(keyed.mix(keys["mask"], step)[0], products=False):
-                output = fusing.begin(model)(inputs)
+                output = begin(model)(inputs)
             loss = F.cross_entropy(output, y[batch], label_smoothing=objective or 0.0)
             loss.backward()
             if math.isfinite(numbers["clip"]):
@@ -291,9 +295,9 @@ def test_a_head_is_a_linear_layer_wherever_in_memory_its_trial_lies(
         return nn.Sequential(nn.Flatten(), nn.Linear(features, classes))
 
     plain = nn.Linear(features, classes)
-    module = fusing.build(built, 0)
+    module = build(built, 0)
     head = module[1]
-    assert isinstance(head, fusing.Head) == (classes > 3)
+    assert isinstance(head, Head) == (classes > 3)
     plain.load_state_dict(head.state_dict())
     x = torch.randn(31, features, generator=torch.Generator().manual_seed(0))
     torch.testing.assert_close(module(x), plain(x))
@@ -338,7 +342,7 @@ def test_numbers_do_not_leak_between_trials(data) -> None:
 
 
 def test_dropout_keeps_the_mean_and_differs_between_seeds_steps_and_layers() -> None:
-    layer = fusing.Dropout(0.25, 0, channels=False)
+    layer = Dropout(0.25, 0, channels=False)
     x = torch.ones(200, 100)
     layer.key.fill_(5)
     first = layer(x)
@@ -346,12 +350,12 @@ def test_dropout_keeps_the_mean_and_differs_between_seeds_steps_and_layers() -> 
     assert (first == 0).float().mean().item() == pytest.approx(0.25, abs=0.01)
     second = layer(x)  # used twice in a forward pass: two masks
     assert ((second == 0) & (first == 0)).float().mean().item() == pytest.approx(1 / 16, abs=0.01)
-    assert torch.equal(fusing.begin(layer)(x), first)
-    fusing.begin(layer).key.fill_(6)
+    assert torch.equal(begin(layer)(x), first)
+    begin(layer).key.fill_(6)
     assert ((layer(x) == 0) & (first == 0)).float().mean().item() == pytest.approx(1 / 16, abs=0.01)
     assert torch.equal(layer.eval()(x), x)
     with pytest.raises(ValueError, match=r"dropout rate is 1\.5; allowed"):
-        fusing.Dropout(1.5, 0, channels=False)
+        Dropout(1.5, 0, channels=False)
 
 
 def test_gate_switches_share_a_pack() -> None:
@@ -388,7 +392,7 @@ def test_padding_is_exact(rule: str) -> None:
 
 def test_padded_numbers_stay_zero() -> None:
     trainings = [padded(3, 8), padded(8, 8)]
-    pack = packs.PackInFlight(trainings, [0, 1], "cpu")
+    pack = PackInFlight(trainings, [0, 1], "cpu")
     for step in range(6):
         pack.update(step)
     assert pack.params.views["across"][0, :, 3:].abs().max() == 0
@@ -478,7 +482,7 @@ def stopping(patience: float, lr: float = 0.3, **changes) -> Training:
 
 @pytest.mark.parametrize("pays", [0.0, math.inf], ids=["compacted", "never compacted"])
 def test_a_stopped_trial_ends_where_patience_ends_and_harms_no_other(monkeypatch, pays) -> None:
-    monkeypatch.setattr(packs, "PAYS", pays)
+    monkeypatch.setattr("harness.engine.pack.PAYS", pays)
     trainings = [stopping(1, 1.0), stopping(math.inf), stopping(2, 0.8), stopping(3, 0.5)]
     assert len({t.signature() for t in trainings}) == 1
     outcomes = train(trainings, range(4))
@@ -496,15 +500,15 @@ def test_a_stopped_trial_ends_where_patience_ends_and_harms_no_other(monkeypatch
 
 
 def test_ended_trials_are_left_out_of_the_work(monkeypatch) -> None:
-    monkeypatch.setattr(packs, "PAYS", 0.0)
+    monkeypatch.setattr("harness.engine.pack.PAYS", 0.0)
     sizes = []
-    real = packs.PackInFlight._take_gradient
+    real = PackInFlight._take_gradient
 
     def spy(self) -> None:
         sizes.append(self.size)
         real(self)
 
-    monkeypatch.setattr(packs.PackInFlight, "_take_gradient", spy)
+    monkeypatch.setattr(PackInFlight, "_take_gradient", spy)
     mixed = [stopping(1, 1.0), stopping(1, 0.9), make_endless(), make_endless(), make_endless()]
     train(mixed, range(5))
     assert sizes[0] == 5
@@ -519,7 +523,7 @@ def make_endless() -> Training:
 
 
 def test_running_statistics_survive_compaction(monkeypatch) -> None:
-    monkeypatch.setattr(packs, "PAYS", 0.0)
+    monkeypatch.setattr("harness.engine.pack.PAYS", 0.0)
     stops = [Stop("valid_loss", patience) for patience in (1, math.inf, math.inf)]
     trainings = [
         make(MODELS["batchnorm"], lr, stop=stop, epochs=8)
@@ -539,7 +543,7 @@ def test_stop_never_looks_at_the_test_split() -> None:
 
 
 def test_a_diverged_trial_is_left_out_too(monkeypatch) -> None:
-    monkeypatch.setattr(packs, "PAYS", 0.0)
+    monkeypatch.setattr("harness.engine.pack.PAYS", 0.0)
     trainings = [make(partial(with_rate, 0.0), lr, epochs=6) for lr in (0.01, 1e30, 0.02, 0.05)]
     outcomes = train(trainings, range(4))
     assert [o.status for o in outcomes] == ["finished", "diverged", "finished", "finished"]
@@ -552,17 +556,17 @@ def test_scoring_some_trials_at_a_time_changes_nothing(monkeypatch, name: str) -
     trainings = [make(MODELS[name], lr) for lr in (0.01, 0.02, 0.05, 0.1, 0.2)]
     whole = train(trainings, range(5))
     sizes = set()
-    real = fusing.Program._bound
+    real = program.Program._bound
 
-    def spy(self, what, params, buffers, *rest):
-        if what == "score":
+    def spy(self, what, fn, params, buffers, *rest):
+        if what.startswith("score"):
             sizes.add(len(next(iter(params.values()))))
-        return real(self, what, params, buffers, *rest)
+        return real(self, what, fn, params, buffers, *rest)
 
-    monkeypatch.setattr(fusing.Program, "_bound", spy)
-    monkeypatch.setattr(fusing, "HEAVY", 0)
+    monkeypatch.setattr(program.Program, "_bound", spy)
+    monkeypatch.setattr(program, "HEAVY", 0)
     # of 180 examples: two groups of two, and one that overlaps
-    monkeypatch.setattr(fusing, "SCORED", 360)
+    monkeypatch.setattr(program, "SCORED", 360)
     some = train(trainings, range(5))
     assert sizes == {2}
     assert all(same(a, b) for a, b in zip(whole, some, strict=True))

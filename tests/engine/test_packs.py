@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,16 +13,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from harness.engine import packs
-from harness.engine.fusing import Program
-from harness.engine.packs import Moment, Outcome, Stop, Training, train
+from harness.engine.outcome import Outcome
+from harness.engine.pack import PackInFlight, train
+from harness.engine.program import Program
+from harness.engine.training import Stop, Training
 from harness.parts import keyed
 from harness.parts.data import Data, load
 from harness.parts.data.augment import Augment
 from harness.parts.models import MLP, Descent
 from harness.parts.objectives import CrossEntropy
 from harness.parts.optimizers import Optimizer
-from harness.parts.probes import EffectiveRate, Position, RecordTo, StepsTo
+from harness.parts.probes import EffectiveRate, Moment, Position, RecordTo, StepsTo
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -89,8 +91,11 @@ def test_steps_to_target_by_hand() -> None:
         [3, 3, 3, 3, 1],
     ]
     losses = torch.tensor(columns).T
+    nothing: Any = None
     moment = Moment(
-        4, {}, losses[-1], losses, {}, [], None, lambda: losses[-1], {}, {}, None, None
+        step=4, loss=losses[-1], losses=losses, metrics={}, recorded=[], params={}, grads={},
+        buffers={}, masks={}, first_rate=None, rate=lambda: losses[-1], program=nothing,
+        splits=None, subset=None,
     )  # fmt: skip
     assert StepsTo(2.0).read(moment)["steps_to_target"].tolist() == [3, 0, math.inf, 2, 4]
 
@@ -226,7 +231,7 @@ def test_what_is_held_of_each_trial_is_cut_with_the_pack() -> None:
         noise=0.1, augment=Augment(shift=1.0), stop=Stop("valid_loss", 3, restore=True),
         objective=CrossEntropy(0.1),
     )  # fmt: skip
-    pack = packs.PackInFlight([training] * 11, range(11), "cpu")
+    pack = PackInFlight([training] * 11, range(11), "cpu")
     for step in range(4):
         pack.update(step)
         pack.record(step)

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.engine import sizing
-from harness.engine.packs import Training
+from harness.engine.training import Training
 from harness.parts.data import Data
 from harness.parts.models import MLP, Descent
 from harness.parts.optimizers import Optimizer

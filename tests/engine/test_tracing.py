@@ -177,10 +177,10 @@ def test_operations_are_called_by_functions_that_lead_to_them() -> None:
     a, b, out = torch.ones(2, 3), torch.ones(2, 3), torch.ones(2, 3)
     tensors = [a, b, out]
     product = Op(aten.mul.Tensor, (Ref(0), Ref(1)), {}, [Ref(2)], False)
-    assert quickest(product, tensors) is torch._C._VariableFunctions.mul
+    assert quickest(product, tensors) is torch.mul
     # torch.mul would take its number for a tensor
     scaled = Op(aten.mul.Scalar, (Ref(0), 2), {}, [Ref(2)], False)
-    assert quickest(scaled, tensors) is aten.mul.Scalar._op
+    assert quickest(scaled, tensors) is aten.mul.Scalar.op
     into = Op(aten.sum.dim_IntList, (Ref(0), [1], True), {}, [Ref(2)], False)
     assert torch.equal(quickest(into, tensors)(a, [1], True), a.sum(1, keepdim=True))
     assert torch.equal(a, torch.ones(2, 3))  # nothing was run to find out
@@ -204,7 +204,9 @@ import sys
 from functools import partial
 from harness.parts.data import Data
 from harness.parts.models import MLP
-from harness.engine.packs import Optimizer, Training, train
+from harness.engine.pack import train
+from harness.engine.training import Training
+from harness.parts.optimizers import Optimizer
 one = Training(partial(MLP, (64, 8, 10)), Optimizer("adam"), Data("digits"), steps=2, batch_size=4)
 one.signature(), one.why_alone(), one.sample()
 assert {outcome.status for outcome in train([one] * 16, range(16))} == {"finished"}

@@ -16,8 +16,10 @@ import harness
 from benchmarks import vouch
 from benchmarks.kinds import KINDS, Base
 from harness import Data, Optimizer, Training
-from harness.engine import packs, vouching
-from harness.engine.fusing import structure
+from harness.engine import vouching
+from harness.engine.building import build, structure
+from harness.engine.outcome import Outcome
+from harness.engine.pack import PackInFlight, train_pack
 from harness.engine.structure import told
 from harness.parts.objectives import CrossEntropy
 from tests.grown import Grown
@@ -69,24 +71,24 @@ def why(model: type[nn.Module]) -> str:
     return vouch.declared(model, 0.05).why_alone()
 
 
-def outcome(model, **changes) -> packs.Outcome:
+def outcome(model, **changes) -> Outcome:
     training = dataclasses.replace(vouch.declared(model, 0.05), **changes)
     return harness.train([training], [1], device="cpu")[0]
 
 
 def test_frozen_layers_stay_as_they_are() -> None:
     frozen = KINDS["a layer that is frozen"][0]
-    pack = packs.PackInFlight([vouch.declared(frozen, 0.1)] * 2, [0, 1], "cpu")
-    before = {name: b.clone() for name, b in pack.buffers.items()}
+    pack = PackInFlight([vouch.declared(frozen, 0.1)] * 2, [0, 1], "cpu")
+    before = {name: b.clone() for name, b in pack.each.buffers.items()}
     assert {"a.weight", "a.bias"} <= before.keys()
     for step in range(5):
         pack.update(step)
-    assert all(torch.equal(pack.buffers[name], b) for name, b in before.items())
+    assert all(torch.equal(pack.each.buffers[name], b) for name, b in before.items())
     assert outcome(frozen).metrics != outcome(Base).metrics
 
 
 def test_tied_weights_are_one_parameter() -> None:
-    pack = packs.PackInFlight(
+    pack = PackInFlight(
         [vouch.declared(KINDS["two layers with one weight"][0], 0.1)] * 2, [0, 1], "cpu"
     )
     assert {"a.weight", "a.bias", "c.bias", "b.weight", "b.bias"} == pack.params.views.keys()
@@ -101,7 +103,7 @@ def test_a_module_with_nothing_to_train_is_refused() -> None:
 
 
 def test_a_parameter_that_nothing_uses_does_not_decay() -> None:
-    pack = packs.PackInFlight(
+    pack = PackInFlight(
         [vouch.declared(KINDS["a parameter that nothing uses"][0], 0.1)] * 2, [0, 1], "cpu"
     )
     assert not any(name.startswith("spare") for name in pack.params.views)
@@ -142,11 +144,11 @@ def test_a_trial_whose_module_differs_in_python_leaves_the_pack() -> None:
     training = vouch.declared(Sometimes, 0.05)
     assert not training.why_alone()
     seeds = list(range(40))
-    signs = {packs.fusing.build(Sometimes, seed).sign for seed in seeds}
+    signs = {build(Sometimes, seed).sign for seed in seeds}
     assert signs == {-1.0, 1.0}
-    together = packs.train_pack([training] * 40, seeds)
-    for seed in (0, *(s for s in seeds if packs.fusing.build(Sometimes, s).sign < 0)):
-        assert together[seed].metrics == packs.train_pack([training], [seed])[0].metrics
+    together = train_pack([training] * 40, seeds)
+    for seed in (0, *(s for s in seeds if build(Sometimes, s).sign < 0)):
+        assert together[seed].metrics == train_pack([training], [seed])[0].metrics
 
 
 def test_generators_of_the_process_are_left_alone() -> None:

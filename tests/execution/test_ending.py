@@ -18,7 +18,7 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from harness.engine.packs import Outcome
+from harness.engine.outcome import Outcome
 from harness.execution import Session, Stop, Stopped
 from harness.execution import run as running
 from harness.execution.progress import Meter

@@ -23,7 +23,7 @@ from mlflow.protos.databricks_pb2 import (
 from sqlalchemy.exc import DataError, IntegrityError, OperationalError, StatementError
 
 from harness import durable
-from harness.engine.packs import Outcome
+from harness.engine.outcome import Outcome
 from harness.ledger import Ledger, Recorder, recorder, rows
 from harness.ledger.permanent import permanent
 from harness.plan.plan import Plan

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from harness import Data, Optimizer, Training
-from harness.engine.packs import train
+from harness.engine.pack import train
 from harness.nas.network import ConvNet
 from harness.nas.space import MAP, OPERATIONS, Architecture, Space, pairs
 from harness.parts.probes import Kept

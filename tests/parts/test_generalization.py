@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from sklearn.metrics import zero_one_loss
 from torch import nn
 
-from harness.engine import fusing, packs
-from harness.engine.packs import PackInFlight, Stop, Training, train
+from harness.engine.building import build
+from harness.engine.pack import PackInFlight, train
+from harness.engine.training import Stop, Training
 from harness.parts import keyed
 from harness.parts.data import Data, load
 from harness.parts.data.augment import Augment, moved, warp
@@ -79,7 +80,7 @@ def test_measuring_changes_nothing(kind: str) -> None:
 
 def batches_of(training: Training, seed: int) -> set[int]:
     pack = PackInFlight([training] * 2, [seed, seed + 1], "cpu")
-    return {int(i) for epoch in range(3) for i in pack.batches(epoch)[:, 0].flatten()}
+    return {int(i) for epoch in range(3) for i in pack.batches.of(epoch)[:, 0].flatten()}
 
 
 def test_a_subset_belongs_to_its_number_and_smaller_ones_lie_in_larger_ones() -> None:
@@ -116,8 +117,7 @@ def test_a_subset_trains_as_a_plain_loop_over_it() -> None:
 
 def test_training_error_is_that_of_the_trial_s_own_examples() -> None:
     pack = PackInFlight([make(draw=k, probes=PROBES) for k in (5, 6)], [1, 2], "cpu")
-    pack.run()
-    rows = [outcome.metrics for outcome in pack.outcomes()]
+    rows = [outcome.metrics for outcome in pack.run()]
     for lane, draw in enumerate((5, 6)):
         model = MLP((64, 12, 10))
         model.load_state_dict({n: w[lane] for n, w in pack.params.views.items()})
@@ -140,8 +140,7 @@ def test_training_error_is_that_of_the_trial_s_own_examples() -> None:
 
 def test_calibration_error_against_a_loop_over_bins() -> None:
     pack = PackInFlight([make(probes=PROBES), make(probes=PROBES, lr=0.3)], [1, 2], "cpu")
-    pack.run()
-    for lane, outcome in enumerate(pack.outcomes()):
+    for lane, outcome in enumerate(pack.run()):
         model = MLP((64, 12, 10))
         model.load_state_dict({n: w[lane] for n, w in pack.params.views.items()})
         x, y = load(Data("digits")).test
@@ -163,8 +162,7 @@ def test_averaged_masks_against_torch_s_own_dropout() -> None:
     probes = (MaskAverage(masks=200),)
     trainings = [make(model=dropped, steps=150, every=150, probes=probes)] * 2
     pack = PackInFlight(trainings, [1, 2], "cpu")
-    pack.run()
-    found = pack.outcomes()[0].metrics
+    found = pack.run()[0].metrics
     model = nn.Sequential(nn.Dropout(0.2), nn.Linear(64, 24), nn.ReLU(), nn.Dropout(0.5),
                           nn.Linear(24, 10)).train()  # fmt: skip
     model.load_state_dict({n: w[0] for n, w in pack.params.views.items()})
@@ -204,7 +202,7 @@ def test_running_statistics_are_restored_too(monkeypatch) -> None:
     def normed() -> nn.Module:
         return nn.Sequential(nn.Linear(64, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 10))
 
-    monkeypatch.setattr(packs, "PAYS", 0.0)  # compact wherever a trial has ended
+    monkeypatch.setattr("harness.engine.pack.PAYS", 0.0)  # compact wherever a trial has ended
     stop = Stop(patience=1, restore=True)
     trainings = [make(model=normed, lr=0.5 * (k + 1), stop=stop, draw=k) for k in range(4)]
     for one, seed in zip(train(trainings, range(4)), range(4), strict=True):
@@ -249,13 +247,13 @@ def test_training_moves_its_images_and_measuring_does_not() -> None:
     training = make(augment=Augment(shift=1, turn=10), steps=1, every=1)
     pack = PackInFlight([training, make(augment=Augment(), steps=1, every=1)], [1, 1], "cpu")
     pack.gradient(0)
-    model = fusing.build(training.model, 1)
-    x, y = (part[0] for part in pack.batch())
+    model = build(training.model, 1)
+    x, y = (part[0] for part in pack.batches.take())
     key = keyed.mix(keyed.keys([1], "augment"), 0)[0]
     there = moved(x, key, torch.tensor(1.0), torch.tensor(10.0))
     for lane, inputs in enumerate((there, x)):
         expected = nn.functional.cross_entropy(model(inputs), y).item()
-        assert pack.loss[lane].item() == pytest.approx(expected, rel=1e-5)
+        assert pack.each.loss[lane].item() == pytest.approx(expected, rel=1e-5)
 
 
 def test_mistakes() -> None:

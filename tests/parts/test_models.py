@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from harness.engine import fusing
-from harness.engine.packs import Training, train
+from harness.engine.building import build
+from harness.engine.pack import train
+from harness.engine.training import Training
 from harness.parts.data import Data
 from harness.parts.models import ACTIVATIONS, INITS, MLP, SigmoidTanh, Skip
 from harness.parts.optimizers import Optimizer
@@ -35,7 +36,7 @@ VARIANCE = {
 
 @pytest.mark.parametrize("init", INITS)
 def test_initialisations_have_the_spread_of_their_papers(init: str) -> None:
-    linear = fusing.build(partial(MLP, (300, 200), init=init), 0).layers[0]
+    linear = build(partial(MLP, (300, 200), init=init), 0).layers[0]
     weight = linear.weight.detach()
     assert weight.abs().max() <= BOUND[init]
     assert weight.var().item() == pytest.approx(VARIANCE[init], rel=0.02)  # of 60,000 draws
@@ -46,9 +47,9 @@ def test_initialisations_have_the_spread_of_their_papers(init: str) -> None:
 @pytest.mark.parametrize("init", INITS)
 def test_a_trials_weights_depend_on_its_seed_alone(init: str) -> None:
     model = partial(MLP, (8, 6, 6, 3), "tanh", init)
-    first = fusing.build(model, 5)
+    first = build(model, 5)
     torch.rand(3)  # whatever else is drawn
-    again, other = fusing.build(model, 5), fusing.build(model, 6)
+    again, other = build(model, 5), build(model, 6)
     for a, b, c in zip(*(m.parameters() for m in (first, again, other)), strict=True):
         assert torch.equal(a, b)
         assert a.dim() < 2 or not torch.equal(a, c)
@@ -56,22 +57,22 @@ def test_a_trials_weights_depend_on_its_seed_alone(init: str) -> None:
 
 def test_the_default_is_torchs_own() -> None:
     model, seed = partial(MLP, (8, 6, 3)), 3
-    ours = fusing.build(model, seed)
-    theirs = fusing.build(lambda: nn.Sequential(nn.Linear(8, 6), nn.ReLU(), nn.Linear(6, 3)), seed)
+    ours = build(model, seed)
+    theirs = build(lambda: nn.Sequential(nn.Linear(8, 6), nn.ReLU(), nn.Linear(6, 3)), seed)
     for a, b in zip(ours.parameters(), theirs.parameters(), strict=True):
         assert torch.equal(a, b)
 
 
 def test_gain_multiplies_weights() -> None:
-    plain = fusing.build(partial(MLP, (8, 6, 3), "tanh", "xavier"), 0)
-    scaled = fusing.build(partial(MLP, (8, 6, 3), "tanh", "xavier", 32.0), 0)
+    plain = build(partial(MLP, (8, 6, 3), "tanh", "xavier"), 0)
+    scaled = build(partial(MLP, (8, 6, 3), "tanh", "xavier", 32.0), 0)
     for a, b in zip(plain.parameters(), scaled.parameters(), strict=True):
         assert torch.equal(32 * a, b)
 
 
 def test_initialisations_fuse_and_wirings_and_activations_do_not() -> None:
     def structure(*arguments: object) -> object:
-        return fusing.structure(partial(MLP, (64, 8, 8, 10), *arguments))
+        return structure(partial(MLP, (64, 8, 8, 10), *arguments))
 
     base = structure("tanh", "xavier", 1.0, "plain")
     assert structure("tanh", "standard", 32.0, "plain") == base
@@ -83,7 +84,7 @@ def test_initialisations_fuse_and_wirings_and_activations_do_not() -> None:
 def test_wirings_by_hand() -> None:
     x = torch.randn(5, 4)
     plain, residual, norm = (
-        fusing.build(partial(MLP, (4, 6, 6, 3), "sigmoid", "xavier", 1.0, wiring), 0).eval()
+        build(partial(MLP, (4, 6, 6, 3), "sigmoid", "xavier", 1.0, wiring), 0).eval()
         for wiring in ("plain", "residual", "batchnorm")
     )
     (w1, b1, w2, b2, w3, b3), same = plain.parameters(), residual.parameters()

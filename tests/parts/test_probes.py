@@ -13,8 +13,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from harness.engine import fusing
-from harness.engine.packs import Outcome, Training, train
+from harness.engine.building import build
+from harness.engine.outcome import Outcome
+from harness.engine.pack import train
+from harness.engine.training import Training
 from harness.parts import keyed
 from harness.parts.data import Data, load
 from harness.parts.models import MLP, Skip
@@ -55,7 +57,7 @@ def spread(values: Tensor) -> float:
 def test_what_probes_say_at_the_start_is_what_autograd_says(activation: str, wiring: str) -> None:
     model, seed = partial(MODEL, activation, "xavier", 1.0, wiring), 7
     found = at(run(model, [seed])[0])
-    module = fusing.build(model, seed).train()  # batches are normalised as in training
+    module = build(model, seed).train()  # batches are normalised as in training
     outputs: list[Tensor] = []
     given: list[Tensor] = []
 
@@ -104,7 +106,7 @@ def test_what_probes_say_at_the_start_is_what_autograd_says(activation: str, wir
 def test_jacobians_by_their_formula(wiring: str) -> None:
     model = partial(MODEL, "tanh", "xavier", 1.5, wiring)
     found = at(run(model, [3])[0])
-    module = fusing.build(model, 3)
+    module = build(model, 3)
     weights = [m.weight.detach() for m in module.modules() if isinstance(m, nn.Linear)]
     z = load(DIGITS).train[0][:2] @ weights[0].T
     for number, w in enumerate(weights[1:3], 1):
@@ -123,7 +125,7 @@ def test_jacobians_by_their_formula(wiring: str) -> None:
 def test_weight_gradients_of_the_first_batch() -> None:
     model, seed = partial(MODEL, "tanh", "standard"), 2
     found = at(run(model, [seed])[0])
-    module = fusing.build(model, seed)
+    module = build(model, seed)
     x, y = load(DIGITS).train
     key = keyed.mix(keyed.keys([seed], "batches"), 0)
     batch = keyed.permutation(key, len(x))[0][:50]

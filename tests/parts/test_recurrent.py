@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from harness import Data, Optimizer, Training
-from harness.engine import fusing
-from harness.engine.packs import train
+from harness.engine.pack import train
+from harness.engine.padding import check_padding
 from harness.parts.models import CELLS, LSTM, VARIANTS, Recurrent, cell
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -192,7 +192,7 @@ def test_symbols_are_ones_among_zeros() -> None:
 def test_wider_cells_compute_the_same(name: str) -> None:
     sample = torch.randn(2, LENGTH, INPUTS)
     build = partial(Recurrent, name, INPUTS, outputs=2, layers=2, both_ways=True)
-    fusing.check_padding(partial(build, hidden=HIDDEN), partial(build, hidden=HIDDEN + 3), sample)
+    check_padding(partial(build, hidden=HIDDEN), partial(build, hidden=HIDDEN + 3), sample)
 
 
 def test_irnn_starts_at_the_identity() -> None:

@@ -17,7 +17,7 @@ from scipy.io import savemat
 from torch.nn import functional
 
 from harness import Data, Optimizer, Training
-from harness.engine.packs import train
+from harness.engine.pack import train
 from harness.parts.data import forget, load, train_size
 from harness.parts.data.sequences import CUTS, characters, chorales, temporal_order
 from harness.parts.models import Recurrent

@@ -94,7 +94,7 @@ def test_rows_files_hold_them_too(mixed: Path) -> None:
 def test_every_trial_comes_back_from_its_rows(mixed: Path) -> None:
     source = catalog.find("tiny")
     study = catalog.load(source)
-    from harness.engine.packs import Outcome
+    from harness.engine.outcome import Outcome
     from harness.plan.plan import Plan
 
     trials = Plan(study, source, "smoke").ready()

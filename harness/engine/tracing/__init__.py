@@ -13,13 +13,13 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from harness.engine.tracing.code import compiled
 from harness.engine.tracing.memory import accumulate, in_place, most_bytes, soon
-from harness.engine.tracing.operations import Op, Ref, Untraceable, mapped, refs
+from harness.engine.tracing.operations import Op, Ref, Untraceable, refs
 from harness.engine.tracing.recording import Recorder
 from harness.engine.tracing.simplify import Simplified
+from harness.engine.trees import filled, leaves, mapped
 
 __all__ = ["Op", "Ref", "Simplified", "Untraceable", "trace"]
 
@@ -40,25 +40,25 @@ def trace(
     Raises:
         Untraceable: what the function does depends on the values of tensors.
     """
-    leaves, layout = tree_flatten(args)
+    given = [*leaves(args)]
     copies = [
         torch.empty_strided(t.shape, t.stride(), dtype=t.dtype, device=t.device).copy_(t)
-        for t in leaves
+        for t in given
     ]
     recorder = Recorder(copies)
     cached = torch.is_autocast_cache_enabled()
     torch.set_autocast_cache_enabled(False)
     try:
         with recorder:
-            result = fn(*tree_unflatten(copies, layout))
+            result = fn(*filled(args, copies))
     finally:
         torch.set_autocast_cache_enabled(cached)
     returned = mapped(result, recorder.look_up)
-    tensors, inputs = recorder.tensors, [Ref(n) for n in range(len(leaves))]
+    tensors, inputs = recorder.tensors, [Ref(n) for n in range(len(given))]
     less = Simplified(recorder.ops, returned, tensors, recorder.constants)
     kept = {*refs(less.returned), *recorder.constants, *inputs}
     ops = soon(less.ops, tensors)
     in_place(ops, kept, tensors, less.same)
     ops = accumulate(ops, kept, [t.shape for t in tensors])
     run = compiled(ops, less.returned, inputs, recorder.constants, tensors)
-    return lambda given: run(*given), most_bytes(ops, [*inputs, *recorder.constants], tensors)
+    return lambda values: run(*values), most_bytes(ops, [*inputs, *recorder.constants], tensors)

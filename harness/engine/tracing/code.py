@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import types
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from harness.engine.tracing.operations import Mode, Op, Ref, last_uses, mapped, refs
+from harness.engine.tracing.operations import Op, Ref, last_uses, refs
+from harness.engine.trees import mapped
+from harness.parts.torch_private import Mode
 
 
 def compiled(
@@ -75,11 +78,11 @@ def quickest(op: Op, tensors: list[Tensor]) -> Callable[..., Any]:
     """
     kind = (op.target, repr(mapped(op.args, _kind)), repr(mapped(op.kwargs, _kind)))
     if kind not in _QUICKEST:
-        name = op.target._schema.name.removeprefix("aten::")
-        homes: tuple[Any, ...] = (torch._C._VariableFunctions, torch.Tensor)
-        found = [getattr(home, name) for home in homes if hasattr(home, name)]
-        same = [function for function in found if _leads_to(function, op, tensors)]
-        _QUICKEST[kind] = (same or [getattr(op.target, "_op", op.target)])[0]
+        found = [getattr(home, op.says.name, None) for home in (torch, torch.Tensor)]
+        # what is written in Python takes longer than the registered operation
+        quick = [one for one in found if one and not isinstance(one, types.FunctionType)]
+        same = [function for function in quick if _leads_to(function, op, tensors)]
+        _QUICKEST[kind] = (same or [op.target.op])[0]
     return _QUICKEST[kind]
 
 

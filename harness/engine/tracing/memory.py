@@ -169,7 +169,7 @@ def accumulate(ops: list[Op], kept: set[Ref], shapes: list[torch.Size]) -> list[
             continue
         used_once = uses[product] == 1 and product not in kept
         # the factors must still be what they were when they were multiplied
-        untouched = not any(ops[n].target._schema.is_mutable for n in range(at + 1, place))
+        untouched = not any(ops[n].says.written for n in range(at + 1, place))
         if used_once and untouched:
             op.target = aten.addcmul_.default if outer(ops[at]) else aten.baddbmm_.default
             op.args = (op.args[0], *ops[at].args)
@@ -185,7 +185,7 @@ def most_bytes(ops: list[Op], inputs: list[Ref], tensors: list[Tensor]) -> int:
     as long as the view is; what writes over an argument takes nothing of its own."""
     home: dict[Ref, Ref] = {}
     for op in ops:
-        shares = any(result.alias_info is not None for result in op.target._schema.returns)
+        shares = op.says.shares
         first = next(op.inputs(), None)
         into = op.kwargs.get("grad_input", first)
         for out in op.outs:

@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
+
+from harness.engine.trees import leaves
+from harness.parts.torch_private import Signature, signature
 
 aten = torch.ops.aten
 
 
 class Untraceable(RuntimeError):
     """The function depends on tensors' values, or reads tensors that no operation made."""
-
-
-class Mode(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Sees operations before they run."""
-
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        return False  # torch would import its compiler, for seconds, to keep it from looking in
 
 
 @dataclass(frozen=True)
@@ -41,6 +35,13 @@ class Op:
     outs: list[Ref | None]
     many: bool  # whether the operation returns a sequence
 
+    @property
+    def says(self) -> Signature:
+        """What the operation says of itself."""
+        found = signature(self.target)
+        assert found is not None, "what says nothing is not recorded"
+        return found
+
     def inputs(self) -> Iterator[Ref]:
         """The values that it reads."""
         yield from refs(self.args)
@@ -48,32 +49,15 @@ class Op:
 
     def written(self) -> Iterator[Ref]:
         """The values that it writes to."""
-        schema = self.target._schema
-        if schema.is_mutable:
-            names = [one.name for one in schema.arguments]
-            given = {**dict(zip(names, self.args, strict=False)), **self.kwargs}
-            for one in schema.arguments:
-                if one.alias_info is not None and one.alias_info.is_write:
-                    yield from refs(given.get(one.name))
+        says = self.says
+        if says.written:
+            given = {**dict(zip(says.arguments, self.args, strict=False)), **self.kwargs}
+            yield from refs([given.get(name) for name in says.arguments if name in says.written])
 
 
 def refs(value: Any) -> Iterator[Ref]:
-    if isinstance(value, Ref):
-        yield value
-    elif isinstance(value, tuple | list):
-        for one in value:
-            yield from refs(one)
-    elif isinstance(value, dict):
-        for one in value.values():
-            yield from refs(one)
-
-
-def mapped(value: Any, fn: Callable[[Any], Any]) -> Any:
-    if isinstance(value, tuple | list):
-        return type(value)(mapped(one, fn) for one in value)
-    if isinstance(value, dict):
-        return {key: mapped(one, fn) for key, one in value.items()}
-    return fn(value)
+    """The values of the list among others."""
+    return (one for one in leaves(value) if isinstance(one, Ref))
 
 
 def last_uses(ops: list[Op]) -> dict[Ref, int]:

@@ -6,7 +6,9 @@ from typing import Any
 
 from torch import Tensor
 
-from harness.engine.tracing.operations import Mode, Op, Ref, Untraceable, aten, mapped
+from harness.engine.tracing.operations import Op, Ref, Untraceable, aten
+from harness.engine.trees import mapped
+from harness.parts.torch_private import Mode, signature
 
 
 class Recorder(Mode):  # type: ignore[no-untyped-call]
@@ -45,6 +47,8 @@ class Recorder(Mode):  # type: ignore[no-untyped-call]
     ) -> Any:
         if func is aten._local_scalar_dense.default:
             raise Untraceable("the function reads a tensor's value")
+        if signature(func) is None:
+            raise Untraceable(f"{func} does not say what it does")
         given, named = mapped(args, self.look_up), mapped(kwargs or {}, self.look_up)
         out = func(*args, **(kwargs or {}))
         many = isinstance(out, tuple | list)

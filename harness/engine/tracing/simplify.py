@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from harness.engine.tracing.operations import Op, Ref, aten, mapped, refs
+from harness.engine.tracing.operations import Op, Ref, aten, refs
+from harness.engine.trees import mapped
 
 VIEWS = {aten.view.default, aten._unsafe_view.default, aten.expand.default, aten.detach.default,
          aten.alias.default}  # fmt: skip
@@ -108,7 +109,7 @@ class Simplified:
     def _known(self, op: Op) -> bool:
         """Whether an operation need not be run, because its value is known otherwise."""
         op.args, op.kwargs = mapped(op.args, self._earliest), mapped(op.kwargs, self._earliest)
-        if op.target._schema.is_mutable:
+        if op.says.written:
             return False
         if self._constant(op):
             return True
@@ -222,7 +223,7 @@ def _used(ops: list[Op], returned: Any) -> list[Op]:
     """Without what nothing uses."""
     needed, alive = set(refs(returned)), []
     for op in reversed(ops):
-        if op.target._schema.is_mutable or any(out in needed for out in op.outs):
+        if op.says.written or any(out in needed for out in op.outs):
             alive.append(op)
             needed.update(op.inputs())
     return alive[::-1]

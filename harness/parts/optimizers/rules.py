@@ -10,6 +10,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from harness.parts import torch_private
+
 State = dict[str, Tensor]
 Numbers = Mapping[str, Tensor]
 Rows = list[Tensor]  # a (P,) tensor of each of some trials
@@ -164,7 +166,7 @@ class Adam(Rule):
         w.sub_(torch.div(s["m"], free, out=free).mul_(c["step"]))
 
     def rows(self, w: Rows, g: Rows, s: Mapping[str, Rows], n: Mapping[str, float]) -> Step:
-        return self._kernel(torch._fused_adam_, w, g, s, n, 0.0)
+        return self._kernel(torch_private.adam(decoupled=False), w, g, s, n, 0.0)
 
     @staticmethod
     def _kernel(
@@ -200,7 +202,7 @@ class AdamW(Adam):
         super().update(w, g, s, c, free)
 
     def rows(self, w: Rows, g: Rows, s: Mapping[str, Rows], n: Mapping[str, float]) -> Step:
-        return self._kernel(torch._fused_adamw_, w, g, s, n, n["weight_decay"])
+        return self._kernel(torch_private.adam(decoupled=True), w, g, s, n, n["weight_decay"])
 
 
 class AdaMax(Rule):

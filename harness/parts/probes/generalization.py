@@ -60,7 +60,7 @@ class Errors:
                     part.index_select(0, chosen.flatten()).view(*chosen.shape, *part.shape[1:])
                     for part in (x, y)  # (K r, ...) -> (K, r, ...)
                 )
-                found = pack.program.score_own(pack.params, pack.buffers, inputs, targets)
+                found = pack.program.score(pack.params, pack.buffers, inputs, targets, own=True)
             total = total + found["accuracy"] * ((end - start) / n)
         return total
 

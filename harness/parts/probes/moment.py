@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar, Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.func import grad, jacrev, vmap
+from torch.func import grad, jacrev
 
 from harness.parts.data import Splits
 from harness.parts.objectives import Objective
+from harness.parts.torch_private import BATCH_NORM
 
 # Examples of a split scored at once: few, so that they stay in a core's cache; a GPU wants many.
 EVAL_ROWS = {"cpu": 192, "cuda": 2048, "alone": 2048}
@@ -20,7 +21,7 @@ SAMPLE = 256  # training examples that activations are measured on, the same for
 
 
 class Computation(Protocol):
-    """What computes K trials: see `harness.engine.fusing.Computation`."""
+    """What computes K trials: see `harness.engine.program.Computation`."""
 
     fused: ClassVar[bool]
     module: nn.Module  # of one trial
@@ -31,40 +32,55 @@ class Computation(Protocol):
     ) -> Tensor:
         """What one trial's model says, in float32."""
 
-    def lane(self, number: int) -> None:
-        """What follows is computed for this trial, where they are computed one by one."""
+    def each(self, fn: Callable[..., Any], *given: Any) -> Any:
+        """``fn(*given)`` of every trial in evaluation mode."""
 
     def score(
-        self, params: dict[str, Tensor], buffers: dict[str, Tensor], x: Tensor, y: Tensor
-    ) -> dict[str, Tensor]:
-        """Loss and scores of K trials on examples: (K,) each."""
-
-    def score_own(
-        self, params: dict[str, Tensor], buffers: dict[str, Tensor], x: Tensor, y: Tensor
-    ) -> dict[str, Tensor]:
-        """The same, on each trial's own examples: x (K, n, ...), y (K, n)."""
+        self, params: dict[str, Tensor], buffers: dict[str, Tensor], x: Tensor, y: Tensor,
+        own: bool = False,
+    ) -> dict[str, Tensor]:  # fmt: skip
+        """Loss and scores (K,) of K trials on examples (n, ...) that they share, or with `own` on
+        each trial's own, (K, n, ...)."""
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Moment:
-    """What a probe is shown: a pack of K trials at one recorded step."""
+    """What a probe is shown: a pack of K trials at one recorded step.
+
+    Args:
+        step: Updates so far.
+        loss: (K,) training loss at this step.
+        losses: (step + 1, K) training loss at every step so far.
+        metrics: (K,) each, what this step has measured already.
+        recorded: Earlier recorded steps, with what they measured.
+        params, grads, buffers: (K, ...) each; the gradients are of the latest batch.
+        masks: (K, ...) ones at a trial's own numbers, zeros at padding; empty without padding.
+        first_rate: (K,) what multiplied the gradient in the first update.
+        rate: Gives (K,) what did in the latest.
+        program: Computes what the models say.
+        splits: The data, shared by all; None without.
+        subset: (K, n) each trial's own examples of the training split; None: all of them.
+    """
 
     step: int
-    params: dict[str, Tensor]  # (K, ...)
-    loss: Tensor  # (K,) training loss at this step
-    losses: Tensor  # (step + 1, K) training loss at every step so far
-    metrics: dict[str, Tensor]  # (K,) what this step has measured already
-    recorded: list[tuple[int, dict[str, Tensor]]]  # earlier recorded steps
-    first_rate: Tensor | None  # (K,) what multiplied the gradient in the first update
-    rate: Callable[[], Tensor]  # (K,) and in the latest
-    grads: dict[str, Tensor]  # (K, ...) of the latest batch
-    buffers: dict[str, Tensor]  # (K, ...)
+    loss: Tensor
+    losses: Tensor
+    metrics: dict[str, Tensor]
+    recorded: list[tuple[int, dict[str, Tensor]]]
+    params: dict[str, Tensor]
+    grads: dict[str, Tensor]
+    buffers: dict[str, Tensor]
+    masks: dict[str, Tensor]
+    first_rate: Tensor | None
+    rate: Callable[[], Tensor]
     program: Computation
-    train: tuple[Tensor, Tensor] | None  # the training split, shared by all
-    # (K, ...) ones at a trial's own numbers, zeros at padding; empty without padding
-    masks: dict[str, Tensor] = field(default_factory=dict)
-    splits: Splits | None = None
-    subset: Tensor | None = None  # (K, n) each trial's own examples of `train`; None: all of them
+    splits: Splits | None
+    subset: Tensor | None
+
+    @property
+    def train(self) -> tuple[Tensor, Tensor] | None:
+        """The training split."""
+        return None if self.splits is None else self.splits.train
 
     def examples(self, n: int = SAMPLE) -> tuple[Tensor, ...]:
         """The first n training examples and targets, (n, ...)."""
@@ -73,20 +89,7 @@ class Moment:
     def each(self, fn: Callable[..., Any]) -> Any:
         """``fn(params, buffers)`` of every trial, in evaluation mode: fused where packs are."""
         params = {name: w.detach() for name, w in self.params.items()}
-        if self.program.fused:
-            self.program.module.eval()
-            try:
-                return vmap(fn)(params, self.buffers)
-            finally:
-                self.program.module.train()
-        found = []
-        for k in range(len(self.loss)):
-            self.program.lane(k)
-            self.program.module.eval()
-            own = ({n: t[k] for n, t in group.items()} for group in (params, self.buffers))
-            found.append(fn(*own))
-            self.program.module.train()
-        return torch.utils._pytree.tree_map(lambda *parts: torch.stack(parts), *found)
+        return self.program.each(fn, params, self.buffers)
 
     def layers(self, kind: type[nn.Module] | tuple[type[nn.Module], ...]) -> list[str]:
         """Paths of the modules of some types, in the order they were made; without the parts of
@@ -188,7 +191,7 @@ class Moment:
             else module.get_submodule(path).register_forward_hook(after_(path))
             for path in dict.fromkeys([*paths, *taps])
         ]
-        norms = [m for m in module.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+        norms = [m for m in module.modules() if isinstance(m, BATCH_NORM)]
         try:
             for norm in norms:
                 norm.train()

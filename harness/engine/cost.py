@@ -1,0 +1,76 @@
+"""What a module takes: numbers, operations, arithmetic and memory."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.flop_counter import flop_registry
+
+from harness.engine.building import Builder, build, structure
+from harness.engine.trees import leaves
+from harness.parts.torch_private import Mode
+
+
+def numbers_of(structure: tuple[Any, ...]) -> int:
+    """How many numbers a module of this structure holds."""
+    each = {number: math.prod(shape) for _, shape, _, _, number in structure[3]}
+    return sum(each.values())
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a forward pass takes: operations, additions and multiplications of its matrix products
+    and convolutions, and bytes that it makes; the latter two for each example, and whatever the
+    number of examples, as a matrix is made of kernels."""
+
+    operations: int
+    flops: int
+    size: int
+    flops_once: int
+    size_once: int
+
+
+_WORK: dict[tuple[Any, ...], Work] = {}
+
+
+class Counted(Mode):  # type: ignore[no-untyped-call]
+    """Counts what reaches the backend."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.operations = self.flops = self.size = 0
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        out = func(*args, **(kwargs or {}))
+        self.operations += 1
+        given = {t.data_ptr() for t in _tensors(args)}
+        self.size += sum(t.nbytes for t in _tensors(out) if t.data_ptr() not in given)  # no views
+        if (formula := flop_registry.get(func.overloadpacket)) is not None:
+            self.flops += formula(*args, **(kwargs or {}), out_val=out)
+        return out
+
+
+def _tensors(values: Any) -> Iterator[Tensor]:
+    return (one for one in leaves(values) if isinstance(one, Tensor))
+
+
+def work_of(model: Builder, example: Tensor) -> Work:
+    """The work of a module on an example (1, ...), counted once for each structure and shape."""
+    key = (structure(model), example.shape)
+    if key not in _WORK:
+        module = build(model, 0).eval()
+        with torch.no_grad(), Counted() as one:
+            module(example)
+        with torch.no_grad(), Counted() as two:
+            module(torch.cat([example, example]))
+        flops, size = max(0, two.flops - one.flops), max(0, two.size - one.size)
+        once = max(0, one.flops - flops), max(0, one.size - size)
+        _WORK[key] = Work(one.operations, flops, size, *once)
+    return _WORK[key]

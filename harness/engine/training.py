@@ -1,0 +1,209 @@
+"""What a trial trains: declared, compared and grouped, and run by no study."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from torch import Tensor, nn
+
+from harness.engine.buckets import Buckets, lengths
+from harness.engine.building import structure
+from harness.engine.padding import check_padding
+from harness.engine.process import PRECISIONS
+from harness.engine.vouching import UPDATES, Vouched, vouched, vouched_before
+from harness.parts import data as data_
+from harness.parts.data.augment import Augment
+from harness.parts.objectives import CrossEntropy, Objective, Output, having
+from harness.parts.optimizers import Optimizer
+from harness.parts.probes import Probe
+
+VOUCHED_ON = 16  # examples of an update, at most, on which a program is held to its module
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Stop:
+    """Early stopping: a trial ends when a metric has not improved for `patience` records.
+
+    Args:
+        metric: A recorded metric, of the validation split.
+        patience: Records without improvement that end the trial; may differ within a pack.
+        better: Which direction of the metric is an improvement.
+        restore: Whether the trial ends with the parameters and running statistics of its best
+            record, as Goodfellow et al. 2016, algorithm 7.1, do: its last row is measured on those.
+    """
+
+    metric: str = "valid_loss"
+    patience: float = math.inf
+    better: str = "low"
+    restore: bool = False
+
+    def __post_init__(self) -> None:
+        if self.metric.startswith("test"):
+            raise ValueError(
+                f"Stop.metric is {self.metric!r}; allowed: no metric of the test split"
+            )
+        if self.better not in ("high", "low"):
+            raise ValueError(f"Stop.better is {self.better!r}; allowed: 'high', 'low'")
+
+
+@dataclass(frozen=True)
+class Training:
+    """What a trial trains: declared, compared and grouped, and not run by the study.
+
+    Args:
+        model: Builds the module; called once a trial under that trial's own random seed. A number
+            of the module that differs between trials is a buffer, so that one program serves all.
+        optimizer: The rule, its numbers and schedule; numbers and schedules may differ in a pack.
+        data: The data set, or None where the model's output is itself the loss.
+        objective: The loss; by default `CrossEntropy` with data and `Output` without.
+        epochs: Passes over the training split (with data), or
+        steps: number of updates.
+        batch_size: Examples an update (with data).
+        every: Updates between recorded rows, by default an epoch with data, else all steps; or the
+            updates before which there is a row. The last row comes after the last update.
+        probes: Measurements beyond losses and scores.
+        noise: Standard deviation of Gaussian noise on the inputs in training.
+        augment: How images are moved in training; its numbers may differ in a pack.
+        stop: Early stopping.
+        pad_to: Builds the same architecture at a greater width. Trials of different widths with
+            equal `pad_to` share a pack: each is padded with zeros that stay zero. A trial's rows
+            depend on it in the last bits, so derive it from the trial's width alone.
+        precision: "float32", "tf32" (CUDA's matrix products) or "bf16" (the model, by autocast).
+        buckets: How many parts padded sequences are put in by length: an update reads one part, the
+            same in all trials, and is no longer than that part's longest (`harness.buckets`).
+    """
+
+    model: Callable[[], nn.Module]
+    optimizer: Optimizer
+    data: data_.Data | None = None
+    objective: Objective | None = None
+    epochs: int | None = None
+    steps: int | None = None
+    batch_size: int | None = None
+    every: int | tuple[int, ...] | None = None
+    probes: tuple[Probe, ...] = ()
+    noise: float = 0.0
+    augment: Augment | None = None
+    stop: Stop | None = None
+    pad_to: Callable[[], nn.Module] | None = None
+    precision: str = "float32"
+    buckets: int = 1
+
+    def __post_init__(self) -> None:
+        if (self.epochs is None) == (self.steps is None):
+            raise ValueError(
+                f"Training has epochs={self.epochs} and steps={self.steps}; allowed: one of them"
+            )
+        if self.data is None and (self.epochs is not None or self.batch_size is not None):
+            raise ValueError("Training has epochs or batch_size but no data; allowed: steps")
+        if self.data is not None and not self.batch_size:
+            raise ValueError(f"Training has batch_size={self.batch_size}; allowed: at least 1")
+        if self.updates < 1:
+            raise ValueError(f"Training has {self.updates} updates; allowed: at least 1")
+        if self.precision not in PRECISIONS:
+            raise ValueError(
+                f"Training.precision is {self.precision!r}; allowed: {', '.join(PRECISIONS)}"
+            )
+        if not self.noise >= 0 or (self.noise and self.data is None):
+            raise ValueError(f"Training.noise is {self.noise}; allowed: at least 0, with data")
+        if not 1 <= self.buckets <= self.epoch or (
+            self.buckets > 1 and (self.data is None or self.data.draw is not None)
+        ):
+            raise ValueError(
+                f"Training.buckets is {self.buckets}; allowed: 1, or with data and no random subset "
+                "up to the updates of an epoch"
+            )
+        if self.augment is not None and self.data is None:
+            raise ValueError(f"Training.augment is {self.augment}; allowed: only with data")
+
+    @property
+    def epoch(self) -> int:
+        """Updates in one pass over the training split; a last, smaller batch is left out."""
+        if self.data is None or not self.batch_size:
+            return self.updates
+        return max(1, data_.train_size(self.data) // self.batch_size)
+
+    @property
+    def updates(self) -> int:
+        """Updates in all."""
+        return self.steps if self.steps is not None else int(self.epochs or 0) * self.epoch
+
+    @property
+    def loss(self) -> Objective:
+        """The objective, or the one that goes without saying."""
+        return self.objective or (Output() if self.data is None else CrossEntropy())
+
+    def signature(self) -> tuple[Any, ...]:
+        """What must be equal for two Trainings to share a pack.
+
+        Raises:
+            ValueError: `pad_to` does not fit the model, or changes what it computes.
+        """
+        if self.pad_to is not None:
+            check_padding(self.model, self.pad_to, self._sample(2))
+        zeros = dict.fromkeys(self.loss.numbers, 0.0)
+        return (
+            structure(self.pad_to or self.model), self.optimizer.rule, self._kind_of_data(),
+            having(self.loss, zeros), self.updates, self.batch_size, self.every,
+            self.probes, self.precision, self.stop and dataclasses.replace(self.stop, patience=0),
+            self.augment is not None, self.buckets,
+        )  # fmt: skip
+
+    def _kind_of_data(self) -> data_.Data | None:
+        """The data but for the number of the random subset."""
+        if self.data is None or self.data.draw is None:
+            return self.data
+        return dataclasses.replace(self.data, draw=0)
+
+    def vouched(self) -> Vouched:
+        """Whether a program trains trials like this one as their author wrote them: it is tried."""
+        return self._vouching(vouched)
+
+    def vouched_before(self) -> Vouched | None:
+        """What was found when it was tried on this machine; None where it has not been."""
+        return self._vouching(vouched_before)
+
+    def _vouching(self, ask: Callable[..., T]) -> T:
+        zeros = dict.fromkeys(self.loss.numbers, 0.0)
+
+        def examples() -> tuple[Tensor, ...]:
+            if self.data is None:
+                return ()
+            rows = 2 * UPDATES * VOUCHED_ON
+            return tuple(part[:rows] for part in data_.load(self.data).train)
+
+        model = self.pad_to or self.model
+        return ask(
+            structure(model), model, having(self.loss, zeros), self._kind_of_data(), examples,
+            min(self.batch_size or 1, VOUCHED_ON),
+        )  # fmt: skip
+
+    def why_alone(self) -> str:
+        """Why trials like this one cannot be fused, or nothing if they can: it is tried."""
+        return self.vouched().why
+
+    def sample(self) -> Tensor | None:
+        """An example (1, ...) as an update reads it on average: in buckets, of their mean length."""
+        x = self._sample(1)
+        if x is None or self.data is None or self.buckets == 1:
+            return x
+        steps = lengths(data_.load(self.data).train[0])
+        if steps is None:
+            return x
+        longest = Buckets(steps, self.batch_size or 1, self.buckets).steps(0)
+        return x[:, : round(sum(longest) / len(longest))]
+
+    def scored(self) -> int:
+        """Examples on which a record is measured."""
+        if self.data is None:
+            return 0
+        splits = data_.load(self.data)
+        return len(splits.valid[0]) + len(splits.test[0])
+
+    def _sample(self, n: int) -> Tensor | None:
+        return None if self.data is None else data_.load(self.data).train[0][:n]

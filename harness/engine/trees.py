@@ -1,0 +1,41 @@
+"""Values within tuples, lists and dictionaries."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import torch
+
+
+def leaves(tree: Any) -> Iterator[Any]:
+    """The values of a tree, in order."""
+    if isinstance(tree, tuple | list):
+        for one in tree:
+            yield from leaves(one)
+    elif isinstance(tree, dict):
+        for one in tree.values():
+            yield from leaves(one)
+    else:
+        yield tree
+
+
+def mapped(tree: Any, fn: Callable[[Any], Any]) -> Any:
+    """The tree with each value replaced by what a function makes of it, in order."""
+    if isinstance(tree, tuple | list):
+        return type(tree)([mapped(one, fn) for one in tree])
+    if isinstance(tree, dict):
+        return {key: mapped(one, fn) for key, one in tree.items()}
+    return fn(tree)
+
+
+def filled(tree: Any, values: Sequence[Any]) -> Any:
+    """The tree with other values, in order."""
+    left = iter(values)
+    return mapped(tree, lambda _: next(left))
+
+
+def stacked(trees: Sequence[Any]) -> Any:
+    """One tree of tensors (K, ...) from K trees of tensors."""
+    columns = zip(*map(leaves, trees), strict=True)
+    return filled(trees[0], [torch.stack(column) for column in columns])
