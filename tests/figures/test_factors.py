@@ -247,8 +247,9 @@ def test_what_a_search_says_of_each_hyperparameter(monkeypatch: pytest.MonkeyPat
         few = frame[frame["arm"] == "relu"].iloc[:4]
         assert any("allowed: at least 8 trials" in text for text in shown(spec, few))
     assert any("PED-ANOVA, best 10%" in text for text in shown(spec, grown))
-    with pytest.raises(InvalidStudy, match="allowed: arm=…, one of them"):
-        replace(spec, arms=None).validate(STUDY)
+    for wrong, why in (({"arm": "gelu"}, "names arm 'gelu'"), ({"where": PLAIN}, "cells of depth")):
+        with pytest.raises(InvalidStudy, match=why):
+            replace(spec, **wrong).validate(STUDY)
 
 
 def test_the_marked_arm_has_its_median_drawn_across() -> None:
