@@ -37,7 +37,7 @@ from harness.claims import (
     rows_for,
     statistic,
 )
-from harness.figures import curves, intervals, sensitivity, trajectories
+from harness.figures import curves, intervals, profile, ranks, sensitivity, trajectories
 from harness.parts.models import MLP, SURFACES, Descent
 from harness.parts.probes import EffectiveRate, Gap, Position, RecordTo, StepsTo
 
@@ -91,6 +91,7 @@ ARMS = {
     ),
 }
 EVERYWHERE = tuple(ARMS)[:10]
+COSTS = ("steps_to_target", "steps_to_90")
 MINIMA = tuple(name for name, surface in SURFACES.items() if surface.minima)
 
 
@@ -299,6 +300,8 @@ STUDY = Study(
             "What multiplies the gradient, relative to the first step, on digits.",
             metric="rate_kept",
         ),
+        profile("profile", factor="task", metrics=COSTS, arms=EVERYWHERE),
+        ranks("ranks", factor="task", metrics=COSTS, arms=EVERYWHERE),
         sensitivity(
             "sensitivity",
             "Validation accuracy on digits against the learning rate: every draw of the tune phase.",
