@@ -1,6 +1,7 @@
 """Figures of a study: frozen specs that draw a frame.
 
-A study lists specs; the report calls ``spec.draw(study, frame)`` and `svg`.
+A study lists specs; the report calls ``spec.draw(study, frame)`` and `svg`. Each is made from a
+name, a caption (by default what it draws) and what its class and `base.Measured` say.
 
 | spec | shows |
 |---|---|

@@ -108,7 +108,7 @@ class Measured(Figure_):
             )
 
     def _names_metric(self, study: Study) -> None:
-        self._allow("metric", [self.metric] if self.metric else [], study.metrics)
+        self._allow("metric", [self.metric], study.metrics)
 
     def _allow(self, what: str, received: Any, allowed: Any) -> None:
         for value in received:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -37,6 +37,7 @@ class _Tasks(Measured):
     metric: str = fixed("")
     factor: str
     metrics: Sequence[str]
+    _sides: ClassVar[tuple[str, ...]] = ("high", "low")
 
     def axis(self) -> str:
         return self.factor
@@ -56,8 +57,6 @@ class _Tasks(Measured):
                     f"{study.metrics[name].better!r}; allowed: "
                     f"{', '.join(map(repr, self._sides))}"
                 )
-
-    _sides = ("high", "low")
 
     def _tables(self, study: Study, rows: pd.DataFrame) -> list[tuple[Metric, pd.DataFrame]]:
         """Of each task the metric that is read, and its final values: a row a seed, a column an
@@ -86,7 +85,7 @@ class Profile(_Tasks):
     costs infinitely much.
     """
 
-    _sides = ("low",)
+    _sides: ClassVar = ("low",)
 
     def _about(self, study: Study) -> str:
         over = f"every {self.factor.replace('_', ' ')} and seed"

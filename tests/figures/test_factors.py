@@ -356,6 +356,7 @@ def test_tick_labels_that_do_not_fit_are_left_out_but_not_the_last() -> None:
         (lambda: boxes("f", "c", "test_accuracy", where=FOUR, mark="gelu"), "mark 'gelu'"),
         (lambda: boxes("f", "c", "test_accuracy", where=FOUR, select="delta_norm_0"),
          "the best by 'delta_norm_0', whose Metric.better is None"),
+        (lambda: scatter("f", x="lr", where=FOUR), "metric ''; allowed"),
         (lambda: scatter("f", "c", "width", "test_accuracy", where=FOUR), "x 'width'"),
         (lambda: scatter("f", "c", "lr", "test_accuracy", where=FOUR, front=True),
          "the front over 'lr', which has no better side"),

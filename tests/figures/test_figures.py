@@ -247,6 +247,7 @@ def test_a_figure_without_a_caption_says_what_it_draws(spec: figures.Figure_, sa
          "nuisance 'decay'; allowed: lr, momentum"),
         (lambda: figures.trajectories("f", "c", levels=("digits",)), "at least one of beale"),
         (lambda: figures.custom("f", "c", None), "fn=None; allowed: a function"),  # type: ignore
+        (lambda: figures.curves("f", "c"), "metric ''; allowed: loss, x, y"),
         (lambda: figures.curves("../f", "c", "loss"), "figure name '../f'; allowed: lower-case"),
     ],
 )  # fmt: skip
