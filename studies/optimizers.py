@@ -17,7 +17,7 @@ import pandas as pd
 
 from harness import Arm, Budget, Claim, Data, Float, Metric, Optimizer, Study, Training, Trial
 from harness.claims import everywhere, lower, place, ratio_below, rows_for, statistic
-from harness.figures import curves, intervals, sensitivity, trajectories
+from harness.figures import curves, intervals, profile, ranks, sensitivity, trajectories
 from harness.parts.models import MLP, SURFACES, Descent
 from harness.parts.probes import EffectiveRate, Gap, Position, RecordTo, StepsTo
 from harness.study import classification
@@ -72,6 +72,7 @@ ARMS = {
     ),
 }
 EVERYWHERE = tuple(ARMS)[:10]
+COSTS = ("steps_to_target", "steps_to_90")
 MINIMA = tuple(name for name, surface in SURFACES.items() if surface.minima)
 
 
@@ -167,6 +168,8 @@ FIGURES = (
     intervals("quick", "Steps to 90 % validation accuracy on digits.", "steps_to_90"),
     curves("training", "Training loss on digits against steps.", "train_loss"),
     curves("rates", "What multiplies the gradient, relative to the first step, on digits.", "rate_kept"),
+    profile("profile", factor="task", metrics=COSTS, arms=EVERYWHERE),
+    ranks("ranks", factor="task", metrics=COSTS, arms=EVERYWHERE),
     sensitivity("sensitivity", "Validation accuracy on digits against the learning rate: every draw of the tune phase.", "valid_accuracy", where=digits),
 )  # fmt: skip
 

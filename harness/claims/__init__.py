@@ -52,11 +52,12 @@ from harness.claims.sentences import (
     slower,
     statistic,
 )
-from harness.claims.verdicts import LEVEL, MIN_SEEDS, Evidence, Verdict
+from harness.claims.verdicts import LEVEL, MIN_SEEDS, Beside, Evidence, Verdict
 
 __all__ = [
     "LEVEL",
     "MIN_SEEDS",
+    "Beside",
     "Check",
     "Difference",
     "Everywhere",

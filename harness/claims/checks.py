@@ -183,6 +183,11 @@ class Difference(Check):
     def quantity(self, study: Study) -> str:
         return f"{self._metric(study)}, {self._two(study, 'minus')}"
 
+    def improvement(self, study: Study) -> str:
+        """What `Verdict.improvement` is the chance of, in words."""
+        side = "better" if study.metrics[self.metric].better else "higher"
+        return self._two(study, f"is {side} than")
+
     def _two(self, study: Study, word: str) -> str:
         one, other = study.label(self.arm), study.label(self.than)
         if not self.against:
@@ -214,7 +219,7 @@ class Difference(Check):
         if isinstance(estimate, stats.Mean):
             test += alike(estimate.values, self.replication)
         notes = [note, self._unbounded(study, a, b)]
-        return Evidence(estimate, self.margin, self.direction, _joined(notes), test)
+        return Evidence(estimate, self.margin, self.direction, _joined(notes), test, pair=(a, b))
 
     def _unbounded(self, study: Study, a: np.ndarray, b: np.ndarray) -> str:
         names = [place(*one) for one in self.places(study)]
@@ -255,7 +260,7 @@ class Ratio(Difference):
         )
         test = "median of ratios paired by seed, interpolated sign test" + alike(ratio.values)
         notes = [note, self._unbounded(study, a, b)]
-        return Evidence(estimate, self.margin, self.direction, _joined(notes), test)
+        return Evidence(estimate, self.margin, self.direction, _joined(notes), test, pair=(a, b))
 
     def planted(self, study: Study, seeds: int, hold: bool) -> pd.DataFrame:
         ratio = self.margin * 3 ** _side(self.direction, hold)

@@ -58,7 +58,7 @@ class Everywhere(Check):
         test = f"{one.test}; all of {len(found)} places must hold (intersection-union)"
         return _EverywhereEvidence(
             one.estimate, one.margin, one.direction, "; ".join(notes), test,
-            (weakest, *one.weakest), tuple(found),
+            (weakest, *one.weakest), one.pair, tuple(found),
         )  # fmt: skip
 
     def planted(self, study: Study, seeds: int, hold: bool) -> pd.DataFrame:

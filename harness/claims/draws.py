@@ -110,7 +110,8 @@ class Best(Difference):
             f"{self._by(study).replace('_', ' ')}, {len(a)} and {len(b)} trials, not paired"
         )
         note = "; ".join(filter(None, [one, other, self._unbounded(study, a, b)]))
-        return Evidence(stats.welch(a, b), self.margin, self.direction, note, test)
+        estimate = stats.welch(a, b)
+        return Evidence(estimate, self.margin, self.direction, note, test, pair=(a, b))
 
     def planted(self, study: Study, seeds: int, hold: bool) -> pd.DataFrame:
         count = math.ceil(max(seeds, MIN_SEEDS) / self.share)

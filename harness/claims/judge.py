@@ -13,8 +13,8 @@ import pandas as pd
 
 from harness.claims import stats
 from harness.claims.compound import shown
-from harness.claims.verdicts import LEVEL, Evidence, Missing, Outcome, Verdict
-from harness.study import Claim, Study, is_level
+from harness.claims.verdicts import LEVEL, Beside, Evidence, Missing, Outcome, Verdict
+from harness.study import Claim, Metric, Study, is_level
 
 
 def judge(
@@ -124,9 +124,25 @@ def _look(study: Study, claims: list[Claim], frame: pd.DataFrame, level: float) 
                 replication=check.replication,
                 timed=claim.check.timed,
                 weakest=e.weakest,
+                improvement=_improvement(e, study.metrics.get(check.metric), 1 - a),
+                middle=_middle(e.estimate),
             )
         )
     return verdicts
+
+
+def _improvement(e: Evidence, metric: Metric | None, level: float) -> Beside | None:
+    if e.pair is None or metric is None:
+        return None
+    a, b = e.pair if metric.better != "low" else reversed(e.pair)
+    found = stats.probability_of_improvement(a, b)
+    return Beside(found.effect, *found.interval(level))
+
+
+def _middle(estimate: stats.Estimate | None) -> float | None:
+    if isinstance(estimate, stats.Mean) and stats.heavy_tailed(estimate.values):
+        return stats.interquartile_mean(estimate.values)
+    return None
 
 
 def _evidence(claim: Claim, study: Study, frame: pd.DataFrame) -> Evidence:

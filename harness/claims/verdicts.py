@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
+
+import numpy as np
 
 from harness.claims import stats
 from harness.study import Published
@@ -14,6 +16,14 @@ MIN_SEEDS = 5  # fewer give "inconclusive", whatever they say
 Outcome = Literal["supported", "refuted", "inconclusive"]
 Direction = Literal["above", "below", "within"]
 At = Literal["end", "start"] | int
+
+
+class Beside(NamedTuple):
+    """An estimate that is shown beside a verdict's and decides nothing, and its interval."""
+
+    effect: float
+    low: float
+    high: float
 
 
 @dataclass(frozen=True)
@@ -34,6 +44,11 @@ class Verdict:
         look: Which look decided it, from 1, in a study with seeds until decided; else 0.
         seeds_used: Seeds a cell when it was decided, or at the last look.
         seeds_allowed: Most seeds a cell that it could have had.
+        improvement: Of a difference or a ratio of two arms, the chance that one trial of the first
+            scores better than one of the second (higher, where neither side is better), with its
+            interval at the same level as `low` and `high`.
+        middle: Of a mean that values far out may sway (`stats.heavy_tailed`), that of the middle
+            half of the values.
     """
 
     id: str
@@ -59,13 +74,15 @@ class Verdict:
     look: int = 0
     seeds_used: int = 0
     seeds_allowed: int = 0
+    improvement: Beside | None = None
+    middle: float | None = None
 
 
 @dataclass(frozen=True)
 class Evidence:
     """A check's reading of a frame: an estimate, and which side of which threshold is claimed.
 
-    `weakest` is as in `Verdict`.
+    `weakest` is as in `Verdict`; `pair` has the scores of the two arms that are compared.
     """
 
     estimate: stats.Estimate | None
@@ -74,6 +91,7 @@ class Evidence:
     reason: str = ""
     test: str = ""
     weakest: tuple[int, ...] = ()
+    pair: tuple[np.ndarray, np.ndarray] | None = None
 
     def p_for(self) -> float:
         """One-sided p against the claim being false."""

@@ -1,6 +1,7 @@
 """Figures of a study: frozen specs that draw a frame.
 
-A study lists specs; the report calls ``spec.draw(study, frame)`` and `svg`.
+A study lists specs; the report calls ``spec.draw(study, frame)`` and `svg`. Each is made from a
+name, a caption (by default what it draws) and what its class and `base.Measured` say.
 
 | spec | shows |
 |---|---|
@@ -14,6 +15,8 @@ A study lists specs; the report calls ``spec.draw(study, frame)`` and `svg`.
 | `sensitivity` | a metric against a nuisance |
 | `marginals` | what the search predicts along each nuisance |
 | `shares` | how much of the variance each nuisance and each pair explains |
+| `profile` | the share of problems that each arm solves within a factor of the best |
+| `ranks` | each arm's mean rank over tasks, and which do not differ |
 | `trajectories` | paths over the contours of a surface |
 | `space` | architectures, a dot each, against their size |
 | `cells` | the best architectures' cells as graphs |
@@ -29,16 +32,22 @@ May import `claims` and what lies before it.
 """
 
 from harness.figures.axes import words
-from harness.figures.base import Figure_, custom
-from harness.figures.depth import layers
-from harness.figures.dots import intervals
+from harness.figures.base import Custom as custom
+from harness.figures.base import Figure_
+from harness.figures.depth import Layers as layers
+from harness.figures.dots import Intervals as intervals
 from harness.figures.export import standalone, svg
-from harness.figures.factors import across, heat
-from harness.figures.networks import cells, space
-from harness.figures.nuisances import sensitivity
-from harness.figures.paths import trajectories
-from harness.figures.searches import marginals, shares
-from harness.figures.steps import curves
+from harness.figures.factors import Across as across
+from harness.figures.factors import Heat as heat
+from harness.figures.networks import Cells as cells
+from harness.figures.networks import Space as space
+from harness.figures.nuisances import Sensitivity as sensitivity
+from harness.figures.paths import Trajectories as trajectories
+from harness.figures.searches import Marginals as marginals
+from harness.figures.searches import Shares as shares
+from harness.figures.steps import Curves as curves
+from harness.figures.tasks import Profile as profile
+from harness.figures.tasks import Ranks as ranks
 from harness.figures.theme import (
     COLOURS,
     INK,
@@ -51,11 +60,12 @@ from harness.figures.theme import (
     prepare,
     style,
 )
-from harness.figures.trials import boxes, scatter
+from harness.figures.trials import Boxes as boxes
+from harness.figures.trials import Scatter as scatter
 from harness.figures.values import final
 
 __all__ = [
     "COLOURS", "INK", "PAPER", "Figure_", "across", "blank", "boxes", "cells", "curves", "custom", "dashes",
     "final", "font_folder", "heat", "intervals", "layers", "marginals", "palette",
-    "panels", "prepare", "scatter", "sensitivity", "shares", "space", "standalone", "style", "svg", "trajectories", "words",
+    "panels", "prepare", "profile", "ranks", "scatter", "sensitivity", "shares", "space", "standalone", "style", "svg", "trajectories", "words",
 ]  # fmt: skip

@@ -39,11 +39,28 @@ def within(metric: Metric, bars: pd.Series) -> pd.Series:
     return bars.clip(0.0, 1.0) if metric.unit == "fraction" else bars
 
 
-def limits(
-    ax: Axes, axis: str, seen: pd.Series, metric: Metric, every: pd.Series | None = None
+def scale(
+    ax: Axes,
+    axis: str,
+    metric: Metric,
+    seen: pd.Series,
+    every: pd.Series | None = None,
+    most: int = 9,
 ) -> tuple[float, float]:
-    """Set an axis around what is seen; returns where -inf and +inf of `every` are drawn."""
+    """Set up an axis for a metric: its scale, its limits and its numbers.
+
+    Args:
+        seen: What lies inside its limits, as far as it has a place on the axis.
+        every: With what has none; by default the same.
+        most: Numbers on a logarithmic axis.
+
+    Returns:
+        Where -inf and +inf of `every` are drawn.
+    """
     log = metric.log
+    seen = seen[np.isfinite(seen) & ((seen > 0) if log else True)]
+    if log:
+        getattr(ax, f"set_{axis}scale")("log")
     to = np.log10 if log else (lambda v: v)
     back: Callable[[float], float] = (lambda v: 10.0**v) if log else (lambda v: v)
     low, high = (0.0, 1.0) if not len(seen) else (float(to(seen.min())), float(to(seen.max())))
@@ -57,6 +74,7 @@ def limits(
     if every is not None and (every == math.inf).any():
         right = high + 0.14 * span
     getattr(ax, f"set_{axis}lim")(back(left), back(right))
+    numbers(ax, axis, metric, most)
     return back(left), back(right)
 
 

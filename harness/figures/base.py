@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from harness.figures.axes import words
 from harness.figures.theme import blank, palette, style
 from harness.ledger.results import at
 from harness.study import PHASES, InvalidStudy, Study
@@ -23,7 +24,44 @@ class Figure_:
 
     Args:
         name: File name and link target.
-        caption: A sentence under the figure.
+        caption: A sentence under the figure; by default what it draws, and where.
+    """
+
+    name: str
+    caption: str = ""
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[a-z0-9][a-z0-9_-]*", self.name):  # it names a file
+            raise InvalidStudy(
+                f"figure name {self.name!r}; allowed: lower-case letters, digits, '-' and '_'"
+            )
+
+    def validate(self, study: Study) -> None:
+        """Raise `InvalidStudy` for a name the study does not have, or cells that would be mixed."""
+        raise NotImplementedError
+
+    def draw(self, study: Study, frame: pd.DataFrame) -> Figure:
+        """The figure of the frame's rows, or a panel saying that there are none yet.
+
+        A frame with a column `seconds` (`Results.timed`) has the times of trials drawn, too.
+        """
+        raise NotImplementedError
+
+    def told(self, study: Study) -> str:
+        """The caption that a report prints."""
+        return self.caption or self.name.replace("_", " ").capitalize() + "."
+
+
+def fixed(value: Any = None) -> Any:
+    """A field of `Measured` that a kind of figure does not let a study choose."""
+    return field(default=value, init=False)
+
+
+@dataclass(frozen=True)
+class Measured(Figure_):
+    """A figure of what trials measured.
+
+    Args:
         metric: What is drawn.
         factor: The factor of `vary` whose levels are the panels; by default the one factor that
             `where` leaves open.
@@ -35,33 +73,24 @@ class Figure_:
             claims read the search itself ("final": further seeds of the best draws).
     """
 
-    name: str
-    caption: str
     metric: str = ""
+    _: KW_ONLY
     factor: str | None = None
-    levels: tuple[Any, ...] | None = None
-    where: tuple[tuple[str, Any], ...] = ()
-    arms: tuple[str, ...] | None = None
+    levels: Sequence[Any] | None = None
+    where: Mapping[str, Any] = field(default_factory=dict)
+    arms: Sequence[str] | None = None
     phase: str = "confirm"
 
-    def __post_init__(self) -> None:
-        if not re.fullmatch(r"[a-z0-9][a-z0-9_-]*", self.name):  # it names a file
-            raise InvalidStudy(
-                f"figure name {self.name!r}; allowed: lower-case letters, digits, '-' and '_'"
-            )
-
     def validate(self, study: Study) -> None:
-        """Raise `InvalidStudy` for a name the study does not have, or cells that would be mixed."""
         self._allow("phase", [self.phase], PHASES)
         self._names_metric(study)
         self._allow("arm", self.arms or (), study.arms)
-        self._allow("factor", [self.factor] if self.factor else [], study.vary)
-        self._allow("factor", [name for name, _ in self.where], study.vary)
-        for factor, level in self.where:
-            self._allow(f"{factor} in where", [level], study.vary[factor])
         axis, facet = self.axis(), self.facet(study)
-        self._allow("factor", [axis] if axis else [], study.vary)
-        taken = [name for name in (axis, facet, *dict(self.where)) if name]
+        self._allow("factor", [name for name in (axis, facet) if name], study.vary)
+        self._allow("factor", self.where, study.vary)
+        for factor, level in self.where.items():
+            self._allow(f"{factor} in where", [level], study.vary[factor])
+        taken = [name for name in (axis, facet, *self.where) if name]
         for name in taken:
             if taken.count(name) > 1:
                 raise InvalidStudy(
@@ -79,7 +108,7 @@ class Figure_:
             )
 
     def _names_metric(self, study: Study) -> None:
-        self._allow("metric", [self.metric] if self.metric else [], study.metrics)
+        self._allow("metric", [self.metric], study.metrics)
 
     def _allow(self, what: str, received: Any, allowed: Any) -> None:
         for value in received:
@@ -91,9 +120,11 @@ class Figure_:
 
     def facet(self, study: Study) -> str | None:
         """The factor whose levels are the panels."""
-        if self.factor is not None:
-            return self.factor
-        free = [n for n in study.vary if n not in dict(self.where) and n != self.axis()]
+        return self.factor or self._free(study)
+
+    def _free(self, study: Study) -> str | None:
+        """The factor that neither the axis nor `where` takes, the first with several levels."""
+        free = [n for n in study.vary if n not in self.where and n != self.axis()]
         return next((n for n in free if len(study.vary[n]) > 1), free[0] if free else None)
 
     def axis(self) -> str | None:
@@ -105,14 +136,10 @@ class Figure_:
         return (self.metric,)
 
     def draw(self, study: Study, frame: pd.DataFrame) -> Figure:
-        """The figure of the frame's rows, or a panel saying that there are none yet.
-
-        A frame with a column `seconds` (`Results.timed`) has the times of trials drawn, too.
-        """
         with style():
             wanted = self.reads(study)
             rows = frame[[c for c in frame if c not in study.metrics or c in wanted]]
-            for factor, level in self.where:
+            for factor, level in self.where.items():
                 rows = rows[at(rows[factor], level)]
             if self.arms is not None:
                 rows = rows[rows["arm"].isin(self.arms)]
@@ -120,6 +147,23 @@ class Figure_:
 
     def _draw(self, study: Study, rows: pd.DataFrame) -> Figure:
         raise NotImplementedError
+
+    def told(self, study: Study) -> str:
+        if self.caption:
+            return self.caption
+        places = [named(factor, level) for factor, level in self.where.items()]
+        facet = self.facet(study)
+        apart = (
+            f", a panel a {facet.replace('_', ' ')}" if facet and facet not in self.where else ""
+        )
+        arms = listed([study.label(arm) for arm in self.arms or ()])
+        what = f"{self._about(study)}{f' of {arms}' if arms else ''}"
+        what += f" ({', '.join(places)})" if places else ""
+        return f"{what[0].upper()}{what[1:]}{apart}."
+
+    def _about(self, study: Study) -> str:
+        """What is drawn, in words; the place and the arms come after it."""
+        return words(self.metric, study.metrics[self.metric])
 
     def _panels(self, study: Study, rows: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
         """A title and the rows of each panel that has any value of the metric."""
@@ -155,7 +199,7 @@ class Figure_:
 
 @dataclass(frozen=True)
 class Custom(Figure_):
-    """A figure drawn by the study's own function."""
+    """A figure drawn by the study's own ``fn(study, frame, palette)``, which starts from `panels`."""
 
     fn: Callable[[Study, pd.DataFrame, dict[str, str]], Figure] | None = None
 
@@ -185,16 +229,8 @@ def as_word(level: Any) -> str:
     return level.replace("_", " ") if isinstance(level, str) else f"{level:.6g}"
 
 
-def pairs(where: Mapping[str, Any] | None) -> tuple[tuple[str, Any], ...]:
-    return tuple((where or {}).items())
-
-
-def custom(
-    name: str, caption: str, fn: Callable[[Study, pd.DataFrame, dict[str, str]], Figure]
-) -> Figure_:
-    """A figure drawn by ``fn(study, frame, palette)``, which starts from `panels`."""
-    return Custom(name, caption, fn=fn)
-
-
-def as_tuple(values: Sequence[Any] | None) -> tuple[Any, ...] | None:
-    return None if values is None else tuple(values)
+def listed(names: Sequence[str]) -> str:
+    """ "a, b and c"; nothing where there are more than four, which a legend tells."""
+    if not 0 < len(names) < 5:
+        return ""
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

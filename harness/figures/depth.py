@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from harness.claims import stats
-from harness.figures.axes import Label, edge, end_labels, legend, limits, numbers, outer, words
-from harness.figures.base import Figure_, as_tuple, pairs
+from harness.figures.axes import Label, edge, end_labels, legend, numbers, outer, scale, words
+from harness.figures.base import Measured
 from harness.figures.theme import INK, At, blank, dashes, palette, panels
 from harness.study import InvalidStudy, Metric, Study
 
@@ -23,12 +23,24 @@ if TYPE_CHECKING:
 Bound = Callable[[int, int], float]
 
 
-@dataclass(frozen=True)
-class Layers(Figure_):
-    """Metrics of one prefix and an integer, the layer, against that integer; a line an arm."""
+@dataclass(frozen=True, kw_only=True)
+class Layers(Measured):
+    """Every metric called `metric` and an integer, the layer, against that integer, a line an arm.
 
+    The axis of values is logarithmic; dots are geometric means over seeds with their 95 %
+    intervals. A metric that a cell does not report (it has fewer layers) shortens its lines.
+
+    Args:
+        metric: What the names of the metrics start with.
+        at: "start" (each trial's first value), "end" (its last), or a step.
+        bounds: Labelled lines: functions of the layer and of the number of layers that the panel
+            reports, ``{"4⁻ᴸ": lambda layer, layers: 4.0 ** (layer - layers + 1)}``.
+        relative: Divide each trial's values by that of its topmost layer.
+    """
+
+    metric: str = field(default="delta_norm_", kw_only=False)
     at: At = "start"
-    bounds: tuple[tuple[str, Bound], ...] = ()
+    bounds: Mapping[str, Bound] = field(default_factory=dict)
     relative: bool = False
 
     def family(self, study: Study) -> dict[int, str]:
@@ -49,6 +61,11 @@ class Layers(Figure_):
                 f"figure {self.name!r} draws metrics {self.metric}0, {self.metric}1, …; allowed: "
                 f"a prefix of some of {', '.join(study.metrics)}"
             )
+
+    def _about(self, study: Study) -> str:
+        name = self.metric.strip("_").replace("_", " ")
+        label = study.metrics[next(iter(self.family(study).values()))].label or name
+        return f"{label} by layer, geometric mean and 95 % interval over seeds"
 
     def _draw(self, study: Study, rows: pd.DataFrame) -> Figure:
         from matplotlib.lines import Line2D
@@ -71,7 +88,7 @@ class Layers(Figure_):
         lines = {
             title: [
                 (label, [float(bound(layer, layers)) for layer in range(layers)])
-                for label, bound in self.bounds
+                for label, bound in self.bounds.items()
             ]
             for title, layers in depth.items()
         }
@@ -93,8 +110,7 @@ class Layers(Figure_):
         columns = axes[0].get_subplotspec().get_gridspec().ncols  # type: ignore[union-attr]
         far = max(depth.values()) - 1
         for ax, (title, table, gone) in zip(axes, found, strict=True):
-            ax.set_yscale("log")
-            ends = limits(ax, "y", seen, metric, infinite)
+            ends = scale(ax, "y", metric, seen, infinite)
             labels: list[Label] = []
             for arm in arms:
                 one = table[table["arm"] == arm]
@@ -112,7 +128,6 @@ class Layers(Figure_):
                 ax.plot(range(len(heights)), heights, color=INK, lw=0.9, ls=(0, (3, 2)), alpha=0.8)
                 labels.append((label, INK, len(heights) - 1.0, heights[-1]))
             ax.set_xlim(-0.04 * max(far, 1), 1.04 * max(far, 1))
-            numbers(ax, "y", metric)
             numbers(ax, "x", Metric("steps"))
             if (infinite == -math.inf).any():
                 edge(ax, "y", ends[0], "0")
@@ -133,7 +148,7 @@ class Layers(Figure_):
         ):
             dashed = [
                 Line2D([], [], color=INK, lw=0.9, ls=(0, (3, 2)), label=label)
-                for label, _ in self.bounds
+                for label in self.bounds
             ]
             legend(figure, study, arms, dashed)
         return figure
@@ -170,36 +185,3 @@ def _gone(rows: pd.DataFrame, at: At) -> str:
     trials = rows.drop_duplicates("trial")
     gone = int((trials["status"] == "diverged").sum())
     return f"{gone} of {len(trials)} diverged" if gone and at != "start" else ""
-
-
-def layers(
-    name: str,
-    caption: str,
-    metric: str = "delta_norm_",
-    *,
-    factor: str | None = None,
-    levels: Sequence[Any] | None = None,
-    arms: Sequence[str] | None = None,
-    where: Mapping[str, Any] | None = None,
-    at: At = "start",
-    bounds: Mapping[str, Bound] | None = None,
-    relative: bool = False,
-    phase: str = "confirm",
-) -> Figure_:
-    """Every metric called `metric` and an integer, against that integer, a line an arm.
-
-    The axis of values is logarithmic; dots are geometric means over seeds with their 95 %
-    intervals. A metric that a cell does not report (it has fewer layers) shortens its lines.
-
-    Args:
-        metric: What the names of the metrics start with.
-        factor: The factor of `vary` whose levels are the panels, such as the depth.
-        at: "start" (each trial's first value), "end" (its last), or a step.
-        bounds: Labelled lines: functions of the layer and of the number of layers that the panel
-            reports, ``{"4⁻ᴸ": lambda layer, layers: 4.0 ** (layer - layers + 1)}``.
-        relative: Divide each trial's values by that of its topmost layer.
-    """
-    return Layers(
-        name, caption, metric, factor, as_tuple(levels), pairs(where), as_tuple(arms), phase,
-        at=at, bounds=pairs(bounds), relative=relative,
-    )  # fmt: skip

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from harness.claims import stats
-from harness.figures.axes import edge, limits, numbers, within, words
-from harness.figures.base import Figure_, as_tuple, pairs
+from harness.figures.axes import edge, scale, within, words
+from harness.figures.base import Measured
 from harness.figures.theme import PAPER, blank, palette, panels
 from harness.figures.values import final
 from harness.study import Study
@@ -22,8 +21,12 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Intervals(Figure_):
-    """A dot and its 95 % interval by arm, best first, with each seed behind it."""
+class Intervals(Measured):
+    """The final metric of each arm with its 95 % interval and each seed, the best arm first; a panel
+    a level of `factor`."""
+
+    def _about(self, study: Study) -> str:
+        return f"{super()._about(study)}, mean or median and 95 % interval"
 
     def _draw(self, study: Study, rows: pd.DataFrame) -> Figure:
         found = self._panels(study, rows[rows["phase"] == self.phase])
@@ -56,11 +59,7 @@ class Intervals(Figure_):
                     within(metric, pd.Series([x for c in shown for x in c], dtype=float)),
                 ]
             )
-            seen = seen[np.isfinite(seen)]
-            if metric.log:
-                ax.set_xscale("log")
-                seen = seen[seen > 0]
-            edges = limits(ax, "x", seen, metric, values["value"])
+            edges = scale(ax, "x", metric, seen, values["value"])
             for place, arm in enumerate(order):
                 seeds = values.loc[values["arm"] == arm, "value"].clip(*edges)
                 centre, low, high = np.clip(centres[arm], *edges)
@@ -70,7 +69,6 @@ class Intervals(Figure_):
                         solid_capstyle="butt")  # fmt: skip
                 ax.plot(centre, place, "o", ms=4.6, color=colours[arm], mec=PAPER, mew=0.7,
                         clip_on=False)  # fmt: skip
-            numbers(ax, "x", metric)
             for end, infinite in zip(edges, (-math.inf, math.inf), strict=True):
                 at = values[values["value"] == infinite]
                 if len(at):
@@ -83,20 +81,3 @@ class Intervals(Figure_):
             ax.spines["left"].set_visible(False)
             ax.grid(axis="y", visible=False)
         return figure
-
-
-def intervals(
-    name: str,
-    caption: str,
-    metric: str,
-    *,
-    factor: str | None = None,
-    levels: Sequence[Any] | None = None,
-    arms: Sequence[str] | None = None,
-    where: Mapping[str, Any] | None = None,
-    phase: str = "confirm",
-) -> Figure_:
-    """The final metric of each arm with its interval, a panel a level of `factor`."""
-    return Intervals(
-        name, caption, metric, factor, as_tuple(levels), pairs(where), as_tuple(arms), phase
-    )

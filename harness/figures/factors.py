@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,15 +14,14 @@ from harness.figures.axes import (
     Label,
     end_labels,
     legend,
-    limits,
     mark_edges,
-    numbers,
     outer,
+    scale,
     thin,
     within,
     words,
 )
-from harness.figures.base import Figure_, as_tuple, as_word, pairs
+from harness.figures.base import Measured, as_word
 from harness.figures.theme import INK, PAPER, WIDTH, At, blank, dashes, palette, panels
 from harness.figures.values import centres, final
 from harness.ledger.results import at
@@ -34,25 +33,52 @@ if TYPE_CHECKING:
 Reference = float | Callable[[Any], float]
 
 
-@dataclass(frozen=True)
-class Across(Figure_):
-    """A metric against the levels of a factor: a dot and a 95 % interval a level, a line an arm."""
+@dataclass(frozen=True, kw_only=True)
+class _Along(Measured):
+    """A metric along the levels of a factor.
 
-    over: str = ""
+    Args:
+        factor: The factor along the axis.
+        levels: Which of its levels, in order; by default all.
+        panels: A further factor, whose levels are the panels; by default the one that `where`
+            leaves open, if any.
+        at: "end" (the last value of a trial), "start" (the first), or a step.
+    """
+
+    factor: str = field(default="", kw_only=False)
+    panels: str | None = None
     at: At = "end"
-    log_x: bool | None = None
-    reference: tuple[tuple[str, Reference], ...] = ()
 
-    def axis(self) -> str | None:
-        return self.over
+    def axis(self) -> str:
+        return self.factor
+
+    def facet(self, study: Study) -> str | None:
+        return self.panels or self._free(study)
+
+    def _about(self, study: Study) -> str:
+        return f"{super()._about(study)} by {self.factor.replace('_', ' ')}, with 95 % intervals"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Across(_Along):
+    """A metric against the levels of a factor: a dot and a 95 % interval a level, a line an arm.
+
+    Args:
+        log_x: Whether numeric levels lie on a logarithmic axis; by default where the largest is
+            at least eight times the smallest. Words and truth values lie evenly apart.
+        reference: Labelled lines: a value, or a function of the level.
+    """
+
+    log_x: bool | None = None
+    reference: Mapping[str, Reference] = field(default_factory=dict)
 
     def validate(self, study: Study) -> None:
         super().validate(study)
         if self.log_x:
-            levels: Any = study.vary[self.over]
+            levels: Any = study.vary[self.factor]
             if not _numeric(levels) or min(levels) <= 0:
                 raise InvalidStudy(
-                    f"figure {self.name!r} has log_x=True over {self.over} "
+                    f"figure {self.name!r} has log_x=True over {self.factor} "
                     f"{', '.join(map(str, levels))}; allowed: positive numbers"
                 )
 
@@ -64,16 +90,15 @@ class Across(Figure_):
         if not found:
             return blank()
         place = _places(levels, self.log_x)
-        held = {study.held(self.over, level): x for level, x in place.items()}
+        held = {study.held(self.factor, level): x for level, x in place.items()}
         every = pd.concat([table for _, table in found])
         lines = [
             (label, [float(ref(level)) if callable(ref) else ref for level in levels])
-            for label, ref in self.reference
+            for label, ref in self.reference.items()
         ]
         bars = within(metric, pd.concat([every["low"], every["high"]]))
         drawn = pd.Series([y for _, some in lines for y in some], dtype=float)
         seen = pd.concat([every["centre"], bars, drawn])
-        seen = seen[np.isfinite(seen) & ((seen > 0) if metric.log else True)]
         arms = self._arms(study, every)
         height = 1.9 if len(found) > 1 else 3.2
         figure, axes = panels(len(found), height=height)
@@ -84,15 +109,13 @@ class Across(Figure_):
         shift = {arm: (i - (len(arms) - 1) / 2) * step for i, arm in enumerate(arms)}
         partly = False
         for ax, (title, table) in zip(axes, found, strict=True):
-            if metric.log:
-                ax.set_yscale("log")
-            ends = limits(ax, "y", seen, metric, every["centre"])
+            ends = scale(ax, "y", metric, seen, every["centre"])
             labels: list[Label] = []
             for arm in arms:
                 one = table[table["arm"] == arm]
                 if not len(one):
                     continue
-                x = one[self.over].map(held).to_numpy(dtype=float) + shift[arm]
+                x = one[self.factor].map(held).to_numpy(dtype=float) + shift[arm]
                 y = one["centre"].clip(*ends).to_numpy()
                 finite = np.isfinite(one["centre"].to_numpy(dtype=float))
                 ax.plot(x, y, color=colours[arm], lw=1.2, dashes=dash[arm] or (None, None))
@@ -118,11 +141,10 @@ class Across(Figure_):
                 labels.append((label, INK, xs[-1], heights[-1]))
             pad = 0.02 * width + max(shift.values()) or 0.5
             ax.set_xlim(min(xs) - pad, max(xs) + pad)
-            numbers(ax, "y", metric)
             mark_edges(ax, ends, _infinite(every))
             ax.set_xticks(*thin(xs, [as_word(v) for v in levels], (WIDTH - 1.2) / columns - 0.5))
             ax.set(
-                title=title, xlabel=self.over.replace("_", " "), ylabel=words(self.metric, metric)
+                title=title, xlabel=self.factor.replace("_", " "), ylabel=words(self.metric, metric)
             )
         outer(axes, share_y=True)
         complete = len(labels) == len(arms) + len(lines) and len(found) <= columns
@@ -139,15 +161,9 @@ class Across(Figure_):
         return figure
 
 
-@dataclass(frozen=True)
-class Heat(Figure_):
-    """Arms down, levels of a factor across; in each cell the value and its interval."""
-
-    over: str = ""
-    at: At = "end"
-
-    def axis(self) -> str | None:
-        return self.over
+@dataclass(frozen=True, kw_only=True)
+class Heat(_Along):
+    """Arms down, levels of a factor across; in each coloured cell the value and its interval."""
 
     def _draw(self, study: Study, rows: pd.DataFrame) -> Figure:
         from matplotlib import colormaps
@@ -172,9 +188,9 @@ class Heat(Figure_):
             (WIDTH - 0.6 - 0.075 * max(len(study.label(a)) for a in arms)) / columns / len(levels)
         )
         for ax, (title, table) in zip(axes, found, strict=True):
-            cells = table.set_index(["arm", self.over])
+            cells = table.set_index(["arm", self.factor])
             for row, arm in enumerate(arms):
-                for column, level in enumerate(study.held(self.over, one) for one in levels):
+                for column, level in enumerate(study.held(self.factor, one) for one in levels):
                     if (arm, level) not in cells.index:
                         ax.text(column, row, "–", ha="center", va="center", fontsize=7, alpha=0.6)
                         continue
@@ -196,7 +212,7 @@ class Heat(Figure_):
                         ax.text(column, y, text, ha="center", va="center", fontsize=size,
                                 color="#fbfbfd" if dark else "#16171c")  # fmt: skip
             ax.set(xlim=(-0.5, len(levels) - 0.5), ylim=(len(arms) - 0.5, -0.5), title=title,
-                   xlabel=self.over.replace("_", " "))  # fmt: skip
+                   xlabel=self.factor.replace("_", " "))  # fmt: skip
             ax.set_xticks(range(len(levels)), [as_word(v) for v in levels])
             ax.set_yticks(range(len(arms)), [study.label(arm) for arm in arms])
             ax.tick_params(length=0)
@@ -214,19 +230,19 @@ PARTLY = "some of its trials diverged or never got there"
 
 
 def _tables(
-    spec: Across | Heat, study: Study, rows: pd.DataFrame
+    spec: _Along, study: Study, rows: pd.DataFrame
 ) -> tuple[list[tuple[str, pd.DataFrame]], list[Any]]:
     """Each panel's title and centres by arm and level; and the levels that have any."""
     worse = -math.inf if study.metrics[spec.metric].better != "low" else math.inf
     rows = rows[rows["phase"] == spec.phase]
-    wanted = [v for v in spec.levels or study.vary[spec.over] if at(rows[spec.over], v).any()]
-    held = [study.held(spec.over, level) for level in wanted]
+    wanted = [v for v in spec.levels or study.vary[spec.factor] if at(rows[spec.factor], v).any()]
+    held = [study.held(spec.factor, level) for level in wanted]
     found = []
-    for title, some in spec._split(study, rows[rows[spec.over].isin(held)]):
+    for title, some in spec._split(study, rows[rows[spec.factor].isin(held)]):
         values = final(study, some, spec.metric, spec.at)
         values = values[values["value"].notna() | (values["status"] == "diverged")]
-        table = centres(values, ["arm", spec.over], worse)
-        order = table[spec.over].map(held.index)
+        table = centres(values, ["arm", spec.factor], worse)
+        order = table[spec.factor].map(held.index)
         found.append((title, table.iloc[np.argsort(order.to_numpy(), kind="stable")]))
     found = [(title, table) for title, table in found if len(table)]
     if not any(np.isfinite(table["centre"]).any() for _, table in found):
@@ -273,60 +289,3 @@ def _cell(cell: Any, metric: Metric, room: float) -> tuple[str, str]:
         ends = (f"{factor * x:.1f}" if factor == 100 else f"{x:.3g}" for x in (low, high))
         return text, "–".join(ends)
     return text, max((value - low, below), (high - value, above))[1]  # no room: the longer side
-
-
-def across(
-    name: str,
-    caption: str,
-    metric: str,
-    factor: str,
-    *,
-    levels: Sequence[Any] | None = None,
-    panels: str | None = None,
-    arms: Sequence[str] | None = None,
-    where: Mapping[str, Any] | None = None,
-    at: At = "end",
-    log_x: bool | None = None,
-    phase: str = "confirm",
-    reference: Mapping[str, Reference] | None = None,
-) -> Figure_:
-    """A metric against the levels of `factor`, a line an arm, a panel a level of `panels`.
-
-    Args:
-        levels: Which levels of `factor`, in order; by default all.
-        panels: A further factor; by default the one that `where` leaves open, if any.
-        at: "end" (the last value of a trial), "start" (the first), or a step.
-        log_x: Whether numeric levels lie on a logarithmic axis; by default where the largest is
-            at least eight times the smallest. Words and truth values lie evenly apart.
-        reference: Labelled lines: a value, or a function of the level.
-    """
-    return Across(
-        name, caption, metric, panels, as_tuple(levels), pairs(where), as_tuple(arms), phase,
-        over=factor, at=at, log_x=log_x, reference=pairs(reference),
-    )  # fmt: skip
-
-
-def heat(
-    name: str,
-    caption: str,
-    metric: str,
-    factor: str,
-    *,
-    levels: Sequence[Any] | None = None,
-    panels: str | None = None,
-    arms: Sequence[str] | None = None,
-    where: Mapping[str, Any] | None = None,
-    at: At = "end",
-    phase: str = "confirm",
-) -> Figure_:
-    """A metric by arm (down) and level of `factor` (across), printed in coloured cells.
-
-    Args:
-        levels: Which levels of `factor`, in order; by default all.
-        panels: A further factor; by default the one that `where` leaves open, if any.
-        at: "end" (the last value of a trial), "start" (the first), or a step.
-    """
-    return Heat(
-        name, caption, metric, panels, as_tuple(levels), pairs(where), as_tuple(arms), phase,
-        over=factor, at=at,
-    )  # fmt: skip

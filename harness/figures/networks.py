@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from harness.figures.axes import limits, numbers, words
-from harness.figures.base import Figure_
-from harness.figures.base import pairs as items
+from harness.figures.axes import scale, words
+from harness.figures.base import Measured, fixed
 from harness.figures.theme import COLOURS, INK, PAPER, blank, panels
 from harness.figures.values import final
 from harness.nas.space import OPERATIONS, Architecture, pairs
@@ -36,9 +34,19 @@ NAMES = {
 }
 
 
-@dataclass(frozen=True)
-class _Architectures(Figure_):
-    arm: str = ""
+@dataclass(frozen=True, kw_only=True)
+class _Architectures(Measured):
+    """Means over the seeds of one arm, an architecture each.
+
+    Args:
+        arm: Whose trials.
+        factor: The factor of `vary` whose levels name architectures.
+    """
+
+    arm: str
+    factor: str = "architecture"
+    levels: None = fixed()
+    arms: None = fixed()
 
     def validate(self, study: Study) -> None:
         super().validate(study)
@@ -56,9 +64,14 @@ class _Architectures(Figure_):
         return values
 
 
-@dataclass(frozen=True)
-class Space_(_Architectures):
-    """A dot an architecture: a metric against another, coloured by how often an operation occurs."""
+@dataclass(frozen=True, kw_only=True)
+class Space(_Architectures):
+    """A dot an architecture: a metric against another, coloured by how often an operation occurs.
+
+    Args:
+        x: The other metric.
+        operation: Whose number of edges gives the colour.
+    """
 
     x: str = "params"
     operation: str = "conv3"
@@ -85,11 +98,7 @@ class Space_(_Architectures):
         )
         figure, (ax,) = panels(1, height=3.4, legend=0.0)
         for axis, name in (("x", self.x), ("y", self.metric)):
-            metric = study.metrics[name]
-            if metric.log:
-                getattr(ax, f"set_{axis}scale")("log")
-            limits(ax, axis, table[name], metric)
-            numbers(ax, axis, metric)
+            scale(ax, axis, study.metrics[name], table[name])
         shades = LinearSegmentedColormap.from_list("shades", [COLOURS[1], COLOURS[4], COLOURS[0]])
         levels = np.arange(counts.max() + 2) - 0.5
         norm = BoundaryNorm(levels, shades.N)
@@ -112,9 +121,9 @@ class Space_(_Architectures):
         return figure
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Cells(_Architectures):
-    """The cells of the architectures that a metric puts first, and of the last one, as graphs."""
+    """The cells of the `count` - 1 best architectures by a metric and of the worst, as graphs."""
 
     count: int = 6
 
@@ -184,29 +193,3 @@ def graph(ax: Axes, architecture: Architecture) -> None:
         ax.text(node, 0, word, ha="center", va="center", fontsize=5.5, zorder=4)
     ax.set(xlim=(-0.3, nodes - 0.7), ylim=(-0.6, 0.75))
     ax.axis("off")
-
-
-def space(
-    name: str, caption: str, metric: str, *, arm: str, x: str = "params",
-    operation: str = "conv3", factor: str = "architecture",
-    where: Mapping[str, Any] | None = None, phase: str = "confirm",
-) -> Figure_:  # fmt: skip
-    """A metric against another, a dot an architecture, coloured by an operation.
-
-    Args:
-        arm: Whose trials.
-        x: Another metric.
-        operation: Whose number of edges gives the colour.
-        factor: The factor of `vary` whose levels name architectures.
-    """
-    return Space_(name, caption, metric, factor, where=items(where), phase=phase, arm=arm, x=x,
-                  operation=operation)  # fmt: skip
-
-
-def cells(
-    name: str, caption: str, metric: str, *, arm: str, count: int = 6,
-    factor: str = "architecture", where: Mapping[str, Any] | None = None, phase: str = "confirm",
-) -> Figure_:  # fmt: skip
-    """The cells of the `count` - 1 best architectures by a metric and of the worst, as graphs."""
-    return Cells(name, caption, metric, factor, where=items(where), phase=phase, arm=arm,
-                 count=count)  # fmt: skip

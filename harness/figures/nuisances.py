@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from harness.figures.axes import floor_of, limits, numbers, outer, words
-from harness.figures.base import Figure_, as_tuple, pairs
+from harness.figures.axes import floor_of, outer, scale, words
+from harness.figures.base import Measured, fixed
 from harness.figures.theme import INK, blank, palette, panels
 from harness.figures.values import final
 from harness.study import Metric, Study
@@ -19,18 +18,25 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-@dataclass(frozen=True)
-class Sensitivity(Figure_):
-    """The final metric of tune trials against the nuisance, a panel an arm."""
+@dataclass(frozen=True, kw_only=True)
+class Sensitivity(Measured):
+    """The final metric of tune trials against a nuisance in the cell `where`, a panel an arm."""
 
-    nuisance: str = "lr"
+    nuisance: str = field(default="lr", kw_only=False)
+    factor: None = fixed()
+    levels: None = fixed()
+    phase: str = fixed("tune")
 
     def validate(self, study: Study) -> None:
         super().validate(study)
         self._allow("nuisance", [self.nuisance], study.nuisance_names())
 
     def facet(self, study: Study) -> str | None:
-        return self.factor
+        return None
+
+    def _about(self, study: Study) -> str:
+        name = self.nuisance.replace("_", " ")
+        return f"{super()._about(study)} against {name}, every draw of the tune phase"
 
     def _draw(self, study: Study, rows: pd.DataFrame) -> Figure:
         metric, name = study.metrics[self.metric], self.nuisance
@@ -64,19 +70,13 @@ class Sensitivity(Figure_):
             ax.plot(*hulls[arm], color=colours[arm], lw=1.5)
             if arm in chosen and chosen[arm] == chosen[arm]:
                 ax.axvline(chosen[arm], color=INK, lw=0.6, ls=(0, (2, 2)), alpha=0.6)
-            if log:
-                ax.set_xscale("log")
-            if metric.log:
-                ax.set_yscale("log")
-            limits(ax, "y", pd.Series([low, high]), metric)
+            scale(ax, "y", metric, pd.Series([low, high]))
             worst = (some["value"] > high) if top else (some["value"] < low)
             if worst.any():  # an unclipped line without points would unsettle the layout
                 edge = np.full(int(worst.sum()), ax.get_ylim()[1 if top else 0])
                 ax.plot(some[name][worst], edge, "x", ms=3.2, mew=0.8, color=colours[arm],
                         clip_on=False)  # fmt: skip
-            limits(ax, "x", values[name], Metric("", log=log))
-            numbers(ax, "y", metric)
-            numbers(ax, "x", Metric("", log=log), most=4)
+            scale(ax, "x", Metric("", log=log), values[name], most=4)
             ax.set(title=study.label(arm), xlabel=name.replace("_", " "))
         for ax in axes:
             ax.set_ylabel(words(self.metric, metric))
@@ -112,18 +112,3 @@ def _hull(some: pd.DataFrame, name: str, metric: Metric, log: bool) -> tuple[Any
 def _distribution(study: Study, name: str) -> Any:
     spaces = [study.nuisance, *(arm.nuisance for arm in study.arms.values())]
     return next(space[name] for space in spaces if name in space)
-
-
-def sensitivity(
-    name: str,
-    caption: str,
-    metric: str,
-    nuisance: str = "lr",
-    *,
-    arms: Sequence[str] | None = None,
-    where: Mapping[str, Any] | None = None,
-) -> Figure_:
-    """The metric of tune trials against a nuisance in the cell `where`, a panel an arm."""
-    return Sensitivity(
-        name, caption, metric, None, None, pairs(where), as_tuple(arms), nuisance=nuisance
-    )

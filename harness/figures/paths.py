@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from harness.figures.axes import legend
-from harness.figures.base import Figure_, as_tuple, pairs
+from harness.figures.base import Measured, fixed
 from harness.figures.theme import INK, PAPER, blank, dashes, palette, panels
 from harness.ledger.results import at
 from harness.study import InvalidStudy, Study
@@ -20,9 +19,16 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-@dataclass(frozen=True)
-class Trajectories(Figure_):
-    """Paths of one seed over contours of the surfaces they descend."""
+@dataclass(frozen=True, kw_only=True)
+class Trajectories(Measured):
+    """Paths, from metrics x and y, of the lowest confirm seed over contours of the surfaces that
+    they descend, a panel a surface."""
+
+    metric: str = fixed("x")
+    phase: str = fixed("confirm")
+
+    def _about(self, study: Study) -> str:
+        return "paths over each surface from the same start"
 
     def reads(self, study: Study) -> tuple[str, ...]:
         return ("x", "y")
@@ -97,16 +103,3 @@ def _contours(ax: Axes, surface: Any) -> None:
     rgb = tuple(int(INK[i : i + 2], 16) / 255 for i in (1, 3, 5))
     shades = [(*rgb, 0.26 * (1 - i / len(levels)) ** 1.3) for i in range(len(levels) + 1)]
     ax.contourf(x, y, z, levels, colors=shades, extend="both")
-
-
-def trajectories(
-    name: str,
-    caption: str,
-    *,
-    factor: str | None = None,
-    levels: Sequence[Any] | None = None,
-    arms: Sequence[str] | None = None,
-    where: Mapping[str, Any] | None = None,
-) -> Figure_:
-    """Paths from metrics x and y of the lowest confirm seed, a panel a surface."""
-    return Trajectories(name, caption, "x", factor, as_tuple(levels), pairs(where), as_tuple(arms))

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
-from harness.figures.axes import limits, numbers, outer, words
-from harness.figures.base import Figure_, pairs
+from harness.figures.axes import outer, scale, words
+from harness.figures.base import Measured, fixed
 from harness.figures.theme import COLOURS, INK, PAPER, blank, palette, panels
 from harness.figures.values import final
-from harness.study import BadInput, InvalidStudy, Metric, Study
+from harness.study import BadInput, Metric, Study
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -22,17 +22,22 @@ RESAMPLES = 99
 BAND = (0.025, 0.975)
 
 
-@dataclass(frozen=True)
-class _Search(Figure_):
+@dataclass(frozen=True, kw_only=True)
+class _Search(Measured):
     """The tune trials of one arm in one cell."""
 
-    def validate(self, study: Study) -> None:
-        super().validate(study)
-        if self.arms is None or len(self.arms) != 1:
-            raise InvalidStudy(
-                f"figure {self.name!r} reads the draws of {', '.join(self.arms or study.arms)}; "
-                "allowed: arm=…, one of them"
-            )
+    arm: str
+    arms: tuple[str, ...] = fixed()
+    factor: None = fixed()
+    levels: None = fixed()
+    phase: str = fixed("tune")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "arms", (self.arm,))
+
+    def facet(self, study: Study) -> str | None:
+        return None
 
     def _trials(self, study: Study, rows: pd.DataFrame) -> tuple[pd.DataFrame, np.ndarray]:
         """One row a draw, and its objective."""
@@ -40,20 +45,21 @@ class _Search(Figure_):
         values = values[values["value"].notna()]
         return values, values["value"].to_numpy(dtype=float)
 
-    def _space(self, study: Study) -> dict[str, Any]:
-        assert self.arms is not None
-        return study.space(self.arms[0])
 
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Marginals(_Search):
-    """Predicted performance along each hyperparameter (Greff et al. 2015, figure 4)."""
+    """The metric that fANOVA's forest predicts along each number that an arm draws, the others
+    averaged out, with a band that holds 95 % of resamples; a panel a hyperparameter (Greff et al.
+    2015, figure 4)."""
+
+    def _about(self, study: Study) -> str:
+        return f"{super()._about(study)} that fANOVA predicts along each hyperparameter"
 
     def _draw(self, study: Study, rows: pd.DataFrame) -> Figure:
         from harness.claims import importance  # it takes a second to import
 
         trials, objective = self._trials(study, rows)
-        space = self._space(study)
+        space = study.space(self.arm)
         names = [name for name, one in space.items() if hasattr(one, "low") and not one.single()]
         wanted: list[tuple[str, Mapping[str, tuple[float, float]]]] = [(n, {}) for n in names]
         try:
@@ -62,43 +68,40 @@ class Marginals(_Search):
             )
         except BadInput as why:  # too few draws
             return blank(str(why))
-        assert self.arms is not None
-        colour, metric = palette(study)[self.arms[0]], study.metrics[self.metric]
+        colour, metric = palette(study)[self.arm], study.metrics[self.metric]
         figure, axes = panels(len(found), columns=min(len(found), 4), height=1.9, legend=0.25)
         bands = [np.quantile(curve.draws, BAND, axis=0) for curve in found]
         seen = pd.Series(np.concatenate([*(b.ravel() for b in bands), *(c.mean for c in found)]))
         for ax, curve, (low, high) in zip(axes, found, bands, strict=True):
-            if metric.log:
-                ax.set_yscale("log")
             ax.fill_between(curve.values, low, high, color=colour, alpha=0.22, lw=0)
             ax.plot(curve.values, curve.mean, color=colour, lw=1.5)
             log = bool(getattr(space[curve.name], "log", False))
             along = Metric("", log=log)
-            if log:
-                ax.set_xscale("log")
-            limits(ax, "x", pd.Series(curve.values), along)
-            limits(ax, "y", seen, metric)
-            numbers(ax, "x", along, most=4)
-            numbers(ax, "y", metric)
+            scale(ax, "x", along, pd.Series(curve.values), most=4)
+            scale(ax, "y", metric, seen)
             ax.set_xlabel(curve.name.replace("_", " "))
             ax.set_ylabel(f"predicted {words(self.metric, metric)}")
         outer(axes, share_y=True)
         for ax in axes:  # every panel has an axis of its own
             ax.tick_params(labelbottom=True)
-        method = f"fANOVA, 32 trees, {found[0].n} draws of {study.label(self.arms[0])}"
+        method = f"fANOVA, 32 trees, {found[0].n} draws of {study.label(self.arm)}"
         figure.supxlabel(f"{method}; band: 95 % of resampled draws", fontsize=7, style="italic")
         return figure
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Shares(_Search):
-    """What the outcome owes to each hyperparameter and each pair, by two methods."""
+    """Shares of the metric's variance over an arm's draws: of each hyperparameter and each pair by
+    fANOVA, and beside them PED-ANOVA's of what decides the best draws; with 95 % intervals."""
+
+    def _about(self, study: Study) -> str:
+        return f"what {super()._about(study)} owes to each hyperparameter and each pair"
 
     def _draw(self, study: Study, rows: pd.DataFrame) -> Figure:
         from harness.claims import importance
 
         trials, objective = self._trials(study, rows)
-        space, better = self._space(study), study.metrics[self.metric].better or "low"
+        space, better = study.space(self.arm), study.metrics[self.metric].better or "low"
         generator = np.random.default_rng(0)
         try:
             variance = importance.fanova(trials, objective, space, generator, resamples=RESAMPLES)
@@ -107,7 +110,6 @@ class Shares(_Search):
             )
         except BadInput as why:  # too few draws
             return blank(str(why))
-        assert self.arms is not None
         table = variance.table()
         table = table.assign(pair=table["term"].str.contains(" x "))
         table = table.sort_values(["pair", "share"], ascending=[True, False], kind="stable")
@@ -147,19 +149,3 @@ class Shares(_Search):
         ]
         figure.legend(handles=handles, loc="outside lower center", ncols=1)
         return figure
-
-
-def marginals(
-    name: str, caption: str, metric: str, *, arm: str, where: Mapping[str, Any] | None = None
-) -> Figure_:
-    """The metric that fANOVA's forest predicts along each number that an arm draws, the others
-    averaged out, with a band that holds 95 % of resamples; a panel a hyperparameter."""
-    return Marginals(name, caption, metric, None, None, pairs(where), (arm,))
-
-
-def shares(
-    name: str, caption: str, metric: str, *, arm: str, where: Mapping[str, Any] | None = None
-) -> Figure_:
-    """Shares of the metric's variance over an arm's draws: of each hyperparameter and each pair by
-    fANOVA, and beside them PED-ANOVA's of what decides the best draws; with 95 % intervals."""
-    return Shares(name, caption, metric, None, None, pairs(where), (arm,))

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
-from harness.figures.axes import end_labels, floor_of, legend, limits, numbers, outer, words
-from harness.figures.base import Figure_, as_tuple, pairs
+from harness.figures.axes import end_labels, floor_of, legend, numbers, outer, scale, words
+from harness.figures.base import Measured
 from harness.figures.theme import blank, dashes, palette, panels
 from harness.figures.values import band_of
 from harness.study import Metric, Study
@@ -19,11 +18,15 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-@dataclass(frozen=True)
-class Curves(Figure_):
-    """A metric against the step: mean and 95 % band over confirm seeds, a line an arm."""
+@dataclass(frozen=True, kw_only=True)
+class Curves(Measured):
+    """A metric against the step: mean and 95 % band over seeds, a line an arm, a panel a level of
+    `factor`. `step` is the word on the axis."""
 
     step: str = "step"
+
+    def _about(self, study: Study) -> str:
+        return f"{super()._about(study)} against {self.step}s, mean and 95 % band over seeds"
 
     def _draw(self, study: Study, rows: pd.DataFrame) -> Figure:
         import seaborn as sns
@@ -55,10 +58,7 @@ class Curves(Figure_):
                 seen = lines[lines["arm"] == arm]
                 if len(gone) and len(seen):  # most of its seeds have diverged from here on
                     ax.plot(*seen[["step", "centre"]].iloc[-1], "x", ms=5, color=colours[arm])
-            if metric.log and len(lines):
-                ax.set_yscale("log")
-            limits(ax, "y", lines["centre"], metric)
-            numbers(ax, "y", metric)
+            scale(ax, "y", metric, lines["centre"])
             numbers(ax, "x", Metric("steps"))
             ax.set(title=title, xlabel=self.step, ylabel=words(self.metric, metric))
             if direct:
@@ -73,21 +73,3 @@ class Curves(Figure_):
         if not direct:
             legend(figure, study, arms)
         return figure
-
-
-def curves(
-    name: str,
-    caption: str,
-    metric: str,
-    *,
-    factor: str | None = None,
-    levels: Sequence[Any] | None = None,
-    arms: Sequence[str] | None = None,
-    where: Mapping[str, Any] | None = None,
-    phase: str = "confirm",
-    step: str = "step",
-) -> Figure_:
-    """A metric against the step, a panel a level of `factor`; `step` is the word on the axis."""
-    return Curves(
-        name, caption, metric, factor, as_tuple(levels), pairs(where), as_tuple(arms), phase, step
-    )

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from harness.claims import stats
-from harness.figures.axes import limits, mark_edges, numbers, outer, words
-from harness.figures.base import Figure_, as_tuple, pairs
+from harness.figures.axes import mark_edges, outer, scale, words
+from harness.figures.base import Measured, fixed
 from harness.figures.theme import INK, PAPER, blank, palette, panels
 from harness.figures.values import final
 from harness.study import InvalidStudy, Metric, Study
@@ -22,14 +22,25 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-@dataclass(frozen=True)
-class Boxes(Figure_):
-    """Quartiles of the best share of each arm's trials (Greff et al. 2017, figure 3)."""
+@dataclass(frozen=True, kw_only=True)
+class Boxes(Measured):
+    """Box plots of a final metric over the best `top` share of each arm's trials (Greff et al. 2017,
+    figure 3).
 
+    Args:
+        top: The share of an arm's trials that is kept, at least one trial.
+        select: The metric that says which trials are best; by default the first of the study's
+            `select` that the trials report.
+        mark: An arm to highlight: its median is drawn across all others.
+        judged: Arms that are compared with it as Greff et al. do (Welch's t at 5 %, Bonferroni over
+            those judged); what differs is said.
+    """
+
+    phase: str = "tune"
     top: float = 0.1
     select: str | None = None
     mark: str | None = None
-    judged: tuple[str, ...] = ()
+    judged: Sequence[str] = ()
 
     def validate(self, study: Study) -> None:
         super().validate(study)
@@ -67,10 +78,7 @@ class Boxes(Figure_):
         for ax, (title, trials) in zip(axes, found, strict=True):
             values = trials["value"].where(trials["status"] != "diverged", worse)
             some = trials.assign(value=values)
-            seen = values[np.isfinite(values) & ((values > 0) if metric.log else True)]
-            if metric.log:
-                ax.set_xscale("log")
-            ends = limits(ax, "x", seen, metric, values)
+            ends = scale(ax, "x", metric, values, values)
             for row, arm in enumerate(arms):
                 one = some.loc[some["arm"] == arm, "value"].clip(*ends).to_numpy()
                 if len(one) and np.isin(one, ends).all():  # none of them has a number
@@ -102,7 +110,6 @@ class Boxes(Figure_):
             ax.tick_params(axis="y", length=0)
             ax.spines["left"].set_visible(False)
             ax.grid(axis="y", visible=False)
-            numbers(ax, "x", metric)
             mark_edges(ax, ends, some.assign(diverged=some["status"] == "diverged"), "x")
         for i, ax in enumerate(axes):
             if i % columns:
@@ -112,17 +119,16 @@ class Boxes(Figure_):
     def _differs(self, some: pd.DataFrame, metric: Metric) -> dict[str, str]:
         """Which judged arms differ from the marked one, two-sided at 5 % over all that are judged,
         and how: what the paper calls significant, with no margin."""
-        from scipy.stats import ttest_ind
-
         columns = {arm: some.loc[some["arm"] == arm, "value"].to_numpy() for arm in
                    (str(self.mark), *self.judged)}  # fmt: skip
         marked, found = columns.pop(str(self.mark)), {}
         for arm, column in columns.items():
             if min(len(column), len(marked)) < 2 or not np.isfinite([*column, *marked]).all():
                 continue
-            test = ttest_ind(column, marked, equal_var=False)
-            if test.pvalue < 0.05 / len(self.judged):
-                high = test.statistic > 0
+            test = stats.welch(column, marked)
+            high = test.effect > 0
+            p = 2 * (test.p_above(0.0) if high else test.p_below(0.0))
+            if p < 0.05 / len(self.judged):
                 found[arm] = "better" if high == (metric.better == "high") else "worse"
         return found
 
@@ -158,12 +164,28 @@ def _box(ax: Axes, row: int, values: Any, colour: str, alpha: float) -> None:
                 clip_on=False)  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Scatter(Figure_):
-    """One final metric against another or a nuisance, a dot a trial."""
+@dataclass(frozen=True, kw_only=True)
+class Scatter(Measured):
+    """The final value of metric `y` against that of `x`, a dot a trial, coloured by arm.
 
-    x: str = ""
+    In the confirm phase each arm's centre and 95 % intervals are drawn too.
+
+    Args:
+        x: A metric, a nuisance, or "seconds": the time that a trial took, its share of its pack's.
+        front: Draw the Pareto front of all trials: those that no other beats on both metrics.
+    """
+
+    metric: str = fixed("")
+    x: str = field(default="", kw_only=False)
+    y: str = field(default="", kw_only=False)
     front: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "metric", self.y)
+
+    def _about(self, study: Study) -> str:
+        return f"{super()._about(study)} against {words(self.x, _axis(study, self.x))}"
 
     def validate(self, study: Study) -> None:
         super().validate(study)
@@ -200,11 +222,8 @@ class Scatter(Figure_):
         for ax, (title, some) in zip(axes, found, strict=True):
             ends = {}
             for axis, metric in (("x", horizontal), ("y", vertical)):
-                values = every[axis]
-                if metric.log:
-                    getattr(ax, f"set_{axis}scale")("log")
-                seen = values[np.isfinite(values) & ((values > 0) if metric.log else True)]
-                ends[axis] = limits(ax, axis, seen, metric, values)
+                most = 5 if axis == "x" else 9
+                ends[axis] = scale(ax, axis, metric, every[axis], every[axis], most)
             drawn = some.assign(x=some["x"].clip(*ends["x"]), y=some["y"].clip(*ends["y"]))
             confirm = self.phase == "confirm"
             for arm in self._arms(study, drawn):
@@ -229,8 +248,6 @@ class Scatter(Figure_):
                 edge_x, edge_y = pareto(some, horizontal.better, vertical.better)
                 ax.plot(edge_x, edge_y, color=INK, lw=0.8, alpha=0.6, drawstyle="steps-post",
                         zorder=1)  # fmt: skip
-            numbers(ax, "x", horizontal, most=5)
-            numbers(ax, "y", vertical)
             for axis in ("x", "y"):
                 mark_edges(ax, ends[axis], some.assign(value=some[axis]), axis)
             ax.set(
@@ -288,62 +305,3 @@ def _axis(study: Study, name: str) -> Metric:
     spaces = [study.nuisance, *(arm.nuisance for arm in study.arms.values())]
     drawn = next(space[name] for space in spaces if name in space)
     return Metric("", log=bool(getattr(drawn, "log", False)))
-
-
-def boxes(
-    name: str,
-    caption: str,
-    metric: str,
-    *,
-    top: float = 0.1,
-    select: str | None = None,
-    mark: str | None = None,
-    judged: Sequence[str] = (),
-    factor: str | None = None,
-    levels: Sequence[Any] | None = None,
-    arms: Sequence[str] | None = None,
-    where: Mapping[str, Any] | None = None,
-    phase: str = "tune",
-) -> Figure_:
-    """Box plots of a final metric over the best `top` share of each arm's trials.
-
-    Args:
-        top: The share of an arm's trials that is kept, at least one trial.
-        select: The metric that says which trials are best; by default the first of the study's
-            `select` that the trials report.
-        mark: An arm to highlight: its median is drawn across all others.
-        judged: Arms that are compared with it as Greff et al. do (Welch's t at 5 %, Bonferroni over
-            those judged); what differs is said.
-        factor: The factor of `vary` whose levels are the panels.
-    """
-    return Boxes(
-        name, caption, metric, factor, as_tuple(levels), pairs(where), as_tuple(arms), phase,
-        top=top, select=select, mark=mark, judged=tuple(judged),
-    )  # fmt: skip
-
-
-def scatter(
-    name: str,
-    caption: str,
-    x: str,
-    y: str,
-    *,
-    front: bool = False,
-    factor: str | None = None,
-    levels: Sequence[Any] | None = None,
-    arms: Sequence[str] | None = None,
-    where: Mapping[str, Any] | None = None,
-    phase: str = "confirm",
-) -> Figure_:
-    """The final value of metric `y` against that of `x`, a dot a trial, coloured by arm.
-
-    Args:
-        x: A metric, a nuisance, or "seconds": the time that a trial took, its share of its pack's.
-        front: Draw the Pareto front of all trials: those that no other beats on both metrics.
-        factor: The factor of `vary` whose levels are the panels.
-        phase: In the confirm phase each arm's centre and 95 % intervals are drawn too.
-    """
-    return Scatter(
-        name, caption, y, factor, as_tuple(levels), pairs(where), as_tuple(arms), phase,
-        x=x, front=front,
-    )  # fmt: skip

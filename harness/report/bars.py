@@ -124,6 +124,19 @@ def spark(verdict: Verdict, scale: Scale) -> str:
     )
 
 
+def chance(verdict: Verdict) -> str:
+    """`Verdict.improvement` on a line from never to always, with a mark at even; "" without it."""
+    if verdict.improvement is None:
+        return ""
+    effect, low, high = (round(4 + 72 * x, 1) for x in verdict.improvement)
+    return (
+        '<svg class="chance" viewBox="0 0 80 14" aria-hidden="true">'
+        '<path class="axis" d="M4 7H76M4 4V10M76 4V10"/><path class="neutral" d="M40 1V13"/>'
+        f'<path class="interval" d="M{low} 7H{high}"/><circle class="dot" cx="{effect}" cy="7" '
+        'r="3"/></svg>'
+    )
+
+
 def _axis(shown: list[float], log: bool) -> Callable[[float], float]:
     """From a value to the x at which it is drawn, all of `shown` inside."""
 

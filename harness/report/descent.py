@@ -57,7 +57,7 @@ def _places(results: Results, figure: Any) -> list[dict[str, Any]]:
     factor = figure.facet(study)
     if factor is None:
         return []
-    for name, level in figure.where:
+    for name, level in figure.where.items():
         rows = rows[at(rows[name], level)]
     if figure.arms is not None:
         rows = rows[rows["arm"].isin(figure.arms)]

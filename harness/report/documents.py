@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from harness.claims import Verdict
+from harness.claims import Beside, Verdict
 from harness.ledger.results import Results
 from harness.report import numbers, words
 
@@ -53,6 +53,8 @@ def verdicts_json(results: Results, verdicts: list[Verdict]) -> dict[str, Any]:
                 "quantity": v.quantity,
                 "weakest": words.weakest(v, study) or None,
                 "reason": v.reason,
+                "improvement": _beside(v.improvement),
+                "middle": v.middle,
                 "published": known._asdict() if (known := words.published(v)) else None,
                 "figure": v.figure,
                 "changed_late": v.id in changed,
@@ -61,6 +63,10 @@ def verdicts_json(results: Results, verdicts: list[Verdict]) -> dict[str, Any]:
             for v in verdicts
         ],
     }
+
+
+def _beside(found: Beside | None) -> dict[str, float | None] | None:
+    return {name: _finite(value) for name, value in found._asdict().items()} if found else None
 
 
 def _finite(value: float) -> float | None:

@@ -25,7 +25,9 @@ def write(results: Results, verdicts: list[Verdict], folder: Path) -> dict[str, 
     folder.mkdir(parents=True, exist_ok=True)
     study, info = results.study, results.info
     timed = results.timed
-    drawn = {f.name: figures.svg(f.draw(study, timed), f.name, f.caption) for f in study.figures}
+    drawn = {
+        f.name: figures.svg(f.draw(study, timed), f.name, f.told(study)) for f in study.figures
+    }
     when = str(info.get("finished_at") or info.get("started_at") or "2000-01-01T00:00:00+00:00")
     document = json.dumps(
         documents.verdicts_json(results, verdicts), indent=2, ensure_ascii=False, allow_nan=False

@@ -121,6 +121,9 @@ def _cards(
                 "spark": bars.spark(verdict, scale),
                 "sentence": words.sentence(verdict, study),
                 "reason": words.remark(verdict, study),
+                "improvement": words.improvement(verdict, study),
+                "chance": bars.chance(verdict),
+                "middle": words.middle(verdict, study),
                 "replicates": words.replicates(verdict) if verdict.n else "none",
                 "stopping": words.stopping(verdict),
                 "published": words.published(verdict),
@@ -160,7 +163,7 @@ def _figures(
         {
             "number": number,
             "name": figure.name,
-            "caption": figure.caption,
+            "caption": figure.told(results.study),
             "svg": drawn[figure.name].replace("<svg", f'<svg id="drawn-{figure.name}"', 1),
             "plays": figure.name in playing,
             "claims": [

@@ -164,6 +164,29 @@ def _position(verdict: Verdict) -> str:
     return f"the corrected p is {numbers.probability(verdict.p)}"
 
 
+def improvement(verdict: Verdict, study: Study) -> str:
+    """Of a difference of two arms: how likely one trial of the first beats one of the second."""
+    check, found = check_of(verdict, study), verdict.improvement
+    if found is None or not isinstance(check, Difference):
+        return ""
+    percent = Scale("%", 100.0)
+    places = percent.places(found.effect, found.low, found.high)
+    ends = f"{percent.digits(found.low, places)} to {percent.digits(found.high, places)}"
+    return (
+        f"{percent.words(found.effect, places)}, interval {ends}: how likely "
+        f"{check.improvement(study)}, one trial each"
+    )
+
+
+def middle(verdict: Verdict, study: Study) -> str:
+    """Of a mean that values far out may sway: that of the middle half."""
+    if verdict.middle is None:
+        return ""
+    scale = scale_of(verdict, study)
+    value = scale.words(verdict.middle, places(verdict, scale))
+    return f"{value}: the mean without the quarter at either end, where some lie far out"
+
+
 def stopping(verdict: Verdict) -> str:
     """Where seeds are added until claims are decided: when this one was; else ""."""
     if not verdict.look:

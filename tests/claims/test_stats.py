@@ -18,7 +18,6 @@ from harness.claims import stats
 from harness.study import BadInput
 
 FINITE = st.floats(-1e3, 1e3, allow_subnormal=False)
-GENERATOR = np.random.default_rng(0)
 SKEWED = np.random.default_rng(1).exponential(size=12)
 A, B = np.random.default_rng(2).normal(size=(2, 11)) + np.array([[0.7], [0.0]])
 
@@ -28,7 +27,8 @@ A, B = np.random.default_rng(2).normal(size=(2, 11)) + np.array([[0.7], [0.0]])
 
 def test_mean_by_hand() -> None:
     # 1, 2, 3: mean 2, sd 1, se 1/sqrt(3); t(0.975, 2) = 4.3027; no skewness
-    for estimate in (stats.mean(np.array([1.0, 2.0, 3.0])), stats.Mean(np.array([1.0, 2.0, 3.0]))):
+    for kind in (stats.centre, stats.Mean):
+        estimate = kind(np.array([1.0, 2.0, 3.0]))
         low, high = estimate.interval(0.95)
         assert estimate.effect == 2.0
         assert low == pytest.approx(2 - 4.3026527 / math.sqrt(3), rel=1e-6)
@@ -37,7 +37,7 @@ def test_mean_by_hand() -> None:
 
 
 def test_mean_difference_is_the_paired_t_test() -> None:
-    estimate = stats.mean_difference(A, B)
+    estimate = stats.Mean(A - B)
     wanted = scipy.stats.ttest_rel(A, B)
     assert 2 * estimate.p_above(0.0) == pytest.approx(wanted.pvalue)
     assert estimate.interval(0.95) == pytest.approx(tuple(wanted.confidence_interval(0.95)))
@@ -49,7 +49,7 @@ def test_a_skewed_mean_is_corrected_on_the_side_of_the_tail() -> None:
     # Hall's cubic h(t) = t + a t²/3 + a² t³/27 + a/6, at the upper end h = -q
     roots = np.roots([a**2 / 27, a / 3, 1, a / 6 + q])
     t = float(roots[np.abs(roots.imag) < 1e-9].real[0])
-    plain, wide = stats.Mean(SKEWED).interval(0.95), stats.mean(SKEWED).interval(0.95)
+    plain, wide = stats.Mean(SKEWED).interval(0.95), stats.centre(SKEWED).interval(0.95)
     assert wide[0] == pytest.approx(plain[0])  # the t interval is already the wider one there
     assert wide[1] == pytest.approx(SKEWED.mean() - t * SKEWED.std(ddof=1) / math.sqrt(n))
     assert wide[1] > plain[1]
@@ -64,25 +64,21 @@ def test_welch_is_scipys() -> None:
 
 
 def test_interquartile_mean_is_the_trimmed_mean() -> None:
-    estimate = stats.interquartile_mean(SKEWED)
-    assert estimate.effect == pytest.approx(scipy.stats.trim_mean(SKEWED, 0.25))
-    low, high = scipy.stats.mstats.trimmed_mean_ci(SKEWED, (0.25, 0.25), alpha=0.05)
-    # scipy divides by (1 - 2 x 0.25) sqrt(12) where Yuen has sqrt(6 x 5 / 11)
-    wider = math.sqrt(11 / 30) * 0.5 * math.sqrt(12)
-    half = wider * (high - low) / 2
-    assert estimate.interval(0.95) == pytest.approx(
-        (estimate.effect - half, estimate.effect + half)
-    )
-    # eight values: 1 and 2, 7 and 100 are cut
-    values = np.array([100.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0])
-    assert stats.interquartile_mean(values).effect == 4.5
-    assert stats.interquartile(np.stack([values, 2 * values])).tolist() == [4.5, 9.0]
+    for n in (4, 7, 12):
+        wanted = scipy.stats.trim_mean(SKEWED[:n], 0.25)
+        assert stats.interquartile_mean(SKEWED[:n]) == pytest.approx(wanted)
+    # eight values: 1 and 2, 7 and the infinite one are cut
+    assert stats.interquartile_mean(np.array([np.inf, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0])) == 4.5
 
 
-def test_one_infinite_seed_leaves_the_middle_half_alone() -> None:
-    estimate = stats.interquartile_mean(np.array([1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, np.inf]))
-    assert estimate.effect == 4.5
-    assert np.isfinite(estimate.interval(0.95)).all()
+def test_a_tail_is_heavy_where_a_value_lies_far_out() -> None:
+    values = np.arange(12.0)  # quartiles 2.75 and 8.25: fences at -13.75 and 24.75
+    assert not stats.heavy_tailed(np.r_[values, 24.0])
+    assert stats.heavy_tailed(np.r_[values, 60.0])
+    assert stats.heavy_tailed(-np.r_[values, 60.0])
+    assert not stats.heavy_tailed(np.r_[np.zeros(11), 1.0])  # most are one number: no scale
+    assert not stats.heavy_tailed(np.r_[np.arange(8.0), 60.0])  # nine values tell too little
+    assert not stats.heavy_tailed(np.r_[values, np.inf])  # which has no mean at all
 
 
 def test_mean_ratio_is_that_of_the_logarithms() -> None:
@@ -98,7 +94,7 @@ def test_mean_ratio_is_that_of_the_logarithms() -> None:
 
 def test_median_by_hand() -> None:
     # ten values above 0: P(all ten above | median 0) = 2^-10
-    estimate = stats.median(np.arange(1.0, 11.0))
+    estimate = stats.Median(np.arange(1.0, 11.0))
     assert estimate.effect == 5.5
     assert estimate.p_above(0.0) == pytest.approx(2**-10)
     assert estimate.interval(1 - 2**-9) == (1.0, 10.0)
@@ -109,7 +105,7 @@ def test_median_by_hand() -> None:
 
 
 def test_median_at_an_order_statistic_is_the_sign_test() -> None:
-    estimate = stats.median(np.arange(1.0, 11.0))
+    estimate = stats.Median(np.arange(1.0, 11.0))
     for k in range(1, 6):
         wanted = scipy.stats.binomtest(k - 1, 10, alternative="less").pvalue
         assert estimate.p_above(k) == pytest.approx(wanted)
@@ -118,7 +114,7 @@ def test_median_at_an_order_statistic_is_the_sign_test() -> None:
 
 def test_median_between_finite_and_infinite_is_not_interpolated() -> None:
     values = np.array([1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, np.inf, np.inf])
-    low, high = stats.median(values).interval(0.95)
+    low, high = stats.Median(values).interval(0.95)
     assert low == pytest.approx(2.6577, abs=1e-4)
     assert high == math.inf
 
@@ -160,97 +156,13 @@ def test_draws_that_are_missing_or_infinite_decide_nothing() -> None:
     assert high == math.inf
 
 
-def test_bca_is_scipys_where_seeds_are_many() -> None:
-    values = np.random.default_rng(5).exponential(size=300)
-    ours = stats.bootstrap(values, lambda x: x.var(axis=1), np.random.default_rng(1)).parts[1]
-    wanted = scipy.stats.bootstrap(
-        (values,), np.var, rng=np.random.default_rng(1), method="BCa", axis=-1, vectorized=True
-    ).confidence_interval
-    width = wanted.high - wanted.low
-    assert ours.interval(0.95) == pytest.approx((wanted.low, wanted.high), abs=0.03 * width)
-
-
-def test_bootstrap_keeps_a_seeds_tasks_together() -> None:
-    seed_effect = np.random.default_rng(0).normal(size=(20, 1))
-    together = stats.bootstrap(
-        np.repeat(seed_effect, 50, axis=1), lambda x: x.mean(axis=(1, 2)), np.random.default_rng(0)
-    )
-    alone = stats.bootstrap(seed_effect[:, 0], lambda x: x.mean(axis=1), np.random.default_rng(0))
-    assert together.interval(0.95) == pytest.approx(alone.interval(0.95))  # 50 tasks add no seeds
-
-
-def test_sign_flips_by_hand_and_by_scipy() -> None:
-    # differences 1, 2, 3, 4: only the pattern without a flip reaches the sum 10
-    estimate = stats.sign_flip(np.arange(1.0, 5.0), np.zeros(4), GENERATOR)
-    assert estimate.p_above(0.0) == 1 / 16
-    # the smallest two of the 15 means of subsets are 1 and 1.5
-    assert estimate.interval(1 - 2 / 16) == (1.0, 4.0)
-    assert estimate.interval(1 - 4 / 16) == (1.5, 3.5)
-    wanted = scipy.stats.permutation_test(
-        (A - B,), np.mean, permutation_type="samples", alternative="greater", n_resamples=np.inf
-    )
-    assert stats.sign_flip(A, B, GENERATOR).p_above(0.0) == pytest.approx(wanted.pvalue)
-
-
-def test_random_sign_flips_come_near_all_of_them() -> None:
-    a, b = np.random.default_rng(3).normal(size=(2, 15)) + np.array([[0.8], [0.0]])
-    wanted = scipy.stats.permutation_test(
-        (a - b,), np.mean, permutation_type="samples", alternative="greater", n_resamples=40_000
-    )
-    found = stats.sign_flip(a, b, np.random.default_rng(0), 40_000)
-    assert found.p_above(0.0) == pytest.approx(wanted.pvalue, abs=0.003)
-
-
-# --- effect sizes -------------------------------------------------------------------------------
-
-
-def test_effect_sizes_by_hand() -> None:
-    # differences 1, 2, 3: 2 over 1; groups of means 2 and 0 with pooled deviation 1
-    assert stats.cohen_dz(np.arange(1.0, 4.0), np.zeros(3)).effect == 2.0
-    g = stats.hedges_g(np.array([1.0, 2.0, 3.0]), np.array([-1.0, 0.0, 1.0]))
-    assert g.effect == pytest.approx(2 * (1 - 3 / (4 * 4 - 1)), rel=0.01)  # Hedges' approximation
-
-
-def test_the_noncentral_interval_is_scipys() -> None:
-    exact = stats.cohen_dz(A, B).parts[0]
-    low, high = exact.interval(0.95)
-    t, n = scipy.stats.ttest_rel(A, B).statistic, A.size
-    assert scipy.stats.nct.sf(t, n - 1, low * math.sqrt(n)) == pytest.approx(0.025)
-    assert scipy.stats.nct.cdf(t, n - 1, high * math.sqrt(n)) == pytest.approx(0.025)
-
-
-def test_the_jackknife_agrees_with_leaving_out() -> None:
-    d = np.array([np.delete(A - B, i) for i in range(A.size)])
-    scaled = np.arcsinh(d.mean(axis=1) / d.std(axis=1, ddof=1) / math.sqrt(2))
-    wanted = math.sqrt((A.size - 1) * scaled.var())
-    assert stats.cohen_dz(A, B).parts[1].error == pytest.approx(wanted)
-    a, b = 2 * A, B[:7]
-    freedom, root = a.size + b.size - 2, math.sqrt(a.size * b.size / (a.size + b.size))
-
-    def scale(x: np.ndarray, y: np.ndarray) -> float:
-        squares = (x.size - 1) * x.var(ddof=1) + (y.size - 1) * y.var(ddof=1)
-        d = (x.mean() - y.mean()) / math.sqrt(squares / (x.size + y.size - 2))
-        return math.asinh(d * root / math.sqrt(2 * (a.size + b.size)))
-
-    first = np.array([scale(np.delete(a, i), b) for i in range(a.size)])
-    second = np.array([scale(a, np.delete(b, i)) for i in range(b.size)])
-    wanted = math.sqrt((a.size - 1) * first.var() + (b.size - 1) * second.var())
-    found = stats.hedges_g(a, b).parts[1]
-    assert (found.error, found.freedom) == (pytest.approx(wanted), freedom)
-
-
-def test_no_spread_has_no_standardized_interval() -> None:
-    estimate = stats.cohen_dz(np.ones(5), np.zeros(5))
-    assert estimate.effect == math.inf
-    assert estimate.interval(0.95) == (-math.inf, math.inf)
-    assert estimate.p_above(0.0) == 1.0
+# --- chances of being better -------------------------------------------------------------------------------
 
 
 def test_improvement_by_hand_and_by_the_rank_test() -> None:
     a, b = np.array([1.0, 2.0, 3.0]), np.array([2.0, 3.0, 4.0])
     # of nine pairs a is higher in one, equal in two
     assert stats.probability_of_improvement(a, b).effect == pytest.approx(2 / 9)
-    assert stats.cliffs_delta(a, b).effect == pytest.approx(-5 / 9)
     wanted = scipy.stats.mannwhitneyu(A, B, use_continuity=False, method="asymptotic")
     found = stats.probability_of_improvement(A, B)
     assert 2 * found.p_above(0.5) == pytest.approx(wanted.pvalue)
@@ -310,8 +222,6 @@ def test_rank_correlations() -> None:
     assert found.effect == pytest.approx(r)
     wanted = (math.tanh(math.atanh(r) - half), math.tanh(math.atanh(r) + half))
     assert found.interval(0.95) == pytest.approx(wanted)
-    tau = stats.kendall(x, y)
-    assert tau.effect == pytest.approx(scipy.stats.kendalltau(x, y).statistic)
     perfect = stats.spearman(x, np.exp(x))
     low, high = perfect.interval(0.95)
     assert 0.9 < low < high <= 1.0
@@ -320,24 +230,34 @@ def test_rank_correlations() -> None:
 # --- profiles -----------------------------------------------------------------------------------
 
 
-def test_time_to_target_by_hand() -> None:
-    values = np.array([[3.0, 2.0, 1.0], [3.0, 3.0, 3.0], [1.0, np.nan, np.nan]])
-    assert stats.time_to_target(values, 2.0).tolist() == [2.0, np.inf, 1.0]
-    assert stats.time_to_target(-values, -2.0, "high").tolist() == [2.0, np.inf, 1.0]
-    steps = np.array([10.0, 20.0, 40.0])
-    assert stats.time_to_target(values, 1.0, steps=steps).tolist() == [40.0, np.inf, 10.0]
-
-
 def test_performance_profile_by_hand() -> None:
-    costs = np.array([[1.0, 2.0], [3.0, 1.0], [4.0, 4.0], [np.inf, 5.0]])
-    found = stats.performance_profile(costs, np.array([1.0, 2.0, 3.0]))
-    assert found.share.tolist() == [[0.5, 0.5, 0.75], [0.75, 1.0, 1.0]]
-    half = scipy.stats.kstwo.ppf(0.95, 4)
-    assert (found.share - found.low)[0, 2] == pytest.approx(half)
-    assert found.high.max() == 1.0
-    assert stats.performance_profile(costs).grid.tolist() == [1.0, 2.0, 3.0]
-    never = stats.performance_profile(np.full((3, 2), np.inf), np.array([1.0]))
-    assert never.share.tolist() == [[0.0], [0.0]]
+    # ratios to the best of each problem: 1, 2, never | 3, 1, 1
+    costs = np.array([[1.0, 3.0], [4.0, 2.0], [np.inf, 5.0]])
+    found = stats.performance_profile(costs)
+    assert found.ratios.tolist() == [1.0, 2.0, 3.0]
+    assert found.solved == pytest.approx(np.array([[1 / 3, 2 / 3, 2 / 3], [2 / 3, 2 / 3, 1.0]]))
+    never = stats.performance_profile(np.full((3, 2), np.inf))
+    assert (never.ratios.tolist(), never.solved.tolist()) == ([1.0], [[0.0], [0.0]])
+    # Kolmogorov's D of 20 values is over 0.294 in 5 % of samples (Massey 1951)
+    assert stats.performance_profile(np.ones((20, 2))).band == pytest.approx(0.294, abs=5e-4)
+
+
+COSTS = arrays(
+    float, st.tuples(st.integers(1, 8), st.integers(1, 4)),
+    elements=st.sampled_from([0.5, 1.0, 3.0, 70.0, np.inf]),
+)  # fmt: skip
+
+
+@given(COSTS, st.floats(0.1, 10), st.randoms(use_true_random=False))
+def test_profiles_rise_and_have_no_unit(costs, scale, random) -> None:
+    found = stats.performance_profile(costs)
+    assert (np.diff(found.solved, axis=1) >= 0).all()
+    assert found.solved[:, -1] == pytest.approx(np.isfinite(costs).mean(axis=0))
+    # on each problem that anyone solved, someone is the best
+    assert found.solved[:, 0].sum() >= np.isfinite(costs).any(axis=1).mean() - 1e-9
+    other = costs[random.sample(range(len(costs)), len(costs))]
+    again = stats.performance_profile(2 ** round(scale) * other)  # a power of two rounds nothing
+    assert again.solved == pytest.approx(found.solved)
 
 
 # --- many tests, many looks ---------------------------------------------------------------------
@@ -351,14 +271,13 @@ def test_holm_by_hand() -> None:
     adjusted, alpha = stats.holm(np.array([0.9, 0.01, 0.03]))
     assert adjusted == pytest.approx([0.9, 0.03, 0.06])
     assert alpha == pytest.approx([0.025, 0.05 / 3, 0.025])  # the first that fails sets the rest
-    assert stats.bonferroni(np.array([0.01, 0.4])).tolist() == [0.02, 0.8]
 
 
 @given(arrays(float, st.integers(1, 20), elements=st.floats(0, 1)))
 def test_holm_level_and_adjusted_p_agree(p) -> None:
     adjusted, alpha = stats.holm(p)
     assert (adjusted >= p).all()
-    assert (adjusted <= stats.bonferroni(p) + 1e-12).all()
+    assert (adjusted <= np.minimum(1.0, p * p.size) + 1e-12).all()  # Bonferroni's
     clear = np.abs(p - alpha) > 1e-12
     assert ((adjusted <= 0.05) == (p <= alpha))[clear].all()
 
@@ -375,37 +294,19 @@ def test_looks_spend_the_level_and_no_more(rounds: list[int], level: float) -> N
     assert (spent > 0).all()
 
 
-def test_equivalence_is_the_inner_interval() -> None:
-    values = np.array([-1.0, 0.0, 1.0, 2.0, -2.0])  # mean 0, error 0.7071; t(0.95, 4) = 2.1318
-    found = stats.equivalence(stats.Mean(values), -1.6, 1.6)
-    assert (found.low, found.high) == pytest.approx((-1.5075, 1.5075), abs=1e-4)
-    assert found.p < 0.05
-    assert stats.equivalence(stats.Mean(values), -1.5, 1.6).p > 0.05
-
-
 # --- what must hold for any numbers -------------------------------------------------------------
 
 ONE: dict[str, Callable[[np.ndarray], stats.Estimate]] = {
-    "mean": stats.mean,
+    "centre": stats.centre,
     "Mean": stats.Mean,
-    "median": stats.median,
-    "interquartile_mean": stats.interquartile_mean,
-    "bootstrap": lambda x: stats.bootstrap(
-        x, lambda y: y.mean(axis=1), np.random.default_rng(0), 199
-    ),
-    "sign_flip": lambda x: stats.sign_flip(x, np.zeros(x.size), np.random.default_rng(0), 199),
+    "Median": stats.Median,
 }
 TWO: dict[str, Callable[[np.ndarray, np.ndarray], stats.Estimate]] = {
-    "mean_difference": stats.mean_difference,
     "mean_ratio": lambda a, b: stats.mean_ratio(np.exp(a / 100), np.exp(b / 100)),
     "welch": stats.welch,
-    "cohen_dz": stats.cohen_dz,
-    "hedges_g": stats.hedges_g,
     "probability_of_improvement": stats.probability_of_improvement,
-    "cliffs_delta": stats.cliffs_delta,
     "spearman": stats.spearman,
-    "kendall": stats.kendall,
-}  # fmt: skip
+}
 SAMPLES = arrays(float, st.integers(5, 11), elements=FINITE, unique=True)
 PAIRS = st.integers(5, 11).flatmap(
     lambda n: arrays(float, (2, n), elements=st.integers(-999, 999).map(float), unique=True)
@@ -450,25 +351,27 @@ def test_interval_and_p_of_pairs_agree(name: str, pair, threshold, level) -> Non
 
 
 @given(
-    draws=arrays(float, 99, elements=FINITE), threshold=FINITE, level=LEVELS,
-    bias=st.floats(-0.5, 0.5), acceleration=st.floats(-0.2, 0.2), n=st.integers(2, 40),
-)  # fmt: skip
-def test_bootstrap_interval_and_p_agree(draws, threshold, level, bias, acceleration, n) -> None:
+    draws=arrays(float, 99, elements=FINITE),
+    threshold=FINITE,
+    level=LEVELS,
+    n=st.integers(2, 40),
+)
+def test_bootstrap_interval_and_p_agree(draws, threshold, level, n) -> None:
     assume(np.ptp(draws) == 0 or np.ptp(draws) > 1e-3)
-    agree(stats.Bootstrap(float(draws.mean()), draws, n, bias, acceleration), threshold, level)
+    agree(stats.Bootstrap(float(draws.mean()), draws, n), threshold, level)
 
 
 @given(values=arrays(float, st.integers(1, 15), elements=st.sampled_from([-np.inf, 0.0, 1.0, 2.0, np.inf])),
        threshold=st.sampled_from([-0.5, 0.0, 0.5, 1.0, 1.7, 3.0]), level=LEVELS)  # fmt: skip
 def test_medians_of_ties_and_infinities_agree(values, threshold, level) -> None:
-    agree(stats.median(values), threshold, level)
+    agree(stats.Median(values), threshold, level)
 
 
 def close(found: tuple[float, float], wanted: tuple[float, float], scale: float = 1.0) -> None:
     assert found == pytest.approx(wanted, rel=1e-6, abs=1e-6 * scale)
 
 
-@pytest.mark.parametrize("name", sorted(set(ONE) - {"bootstrap"}))
+@pytest.mark.parametrize("name", ONE)
 @given(values=SAMPLES, shift=FINITE, scale=st.floats(0.1, 10), level=LEVELS)
 def test_estimates_move_with_their_data(name: str, values, shift, scale, level) -> None:
     assume(np.ptp(values) > 1e-2)
@@ -487,7 +390,7 @@ def test_estimates_move_with_their_data(name: str, values, shift, scale, level) 
 # what swapping the two does to an effect, and to the ends of its interval
 SWAPPED = dict.fromkeys(TWO, lambda x: -x) | {
     "mean_ratio": lambda x: 1 / x, "probability_of_improvement": lambda x: 1 - x,
-    "spearman": lambda x: x, "kendall": lambda x: x,
+    "spearman": lambda x: x,
 }  # fmt: skip
 
 
@@ -505,7 +408,7 @@ def test_swapping_arms_mirrors_and_order_of_seeds_is_nothing(name: str, pair, le
     close(kind(a[order], b[order]).interval(level), ends, 1e3)
 
 
-@pytest.mark.parametrize("name", ["cohen_dz", "hedges_g", "probability_of_improvement", "cliffs_delta", "spearman", "kendall"])  # fmt: skip
+@pytest.mark.parametrize("name", ["probability_of_improvement", "spearman"])
 @given(pair=PAIRS, scale=st.floats(0.1, 10))
 def test_effects_without_unit_do_not_depend_on_it(name: str, pair, scale) -> None:
     kind = TWO[name]
@@ -514,7 +417,7 @@ def test_effects_without_unit_do_not_depend_on_it(name: str, pair, scale) -> Non
 
 @given(SAMPLES)
 def test_the_widest_holds_all_others(values) -> None:
-    plain, allowing = stats.Mean(values).interval(0.95), stats.mean(values).interval(0.95)
+    plain, allowing = stats.Mean(values).interval(0.95), stats.centre(values).interval(0.95)
     assert allowing[0] <= plain[0] + 1e-9 and allowing[1] >= plain[1] - 1e-9
 
 
@@ -523,7 +426,7 @@ def test_the_widest_holds_all_others(values) -> None:
 
 @pytest.mark.parametrize("bad", [np.zeros((2, 2)), np.array([1.0, np.nan])])
 def test_shapes_and_nan_are_refused(bad) -> None:
-    for kind in (stats.mean, stats.median, stats.interquartile_mean):
+    for kind in (stats.centre, stats.interquartile_mean, stats.heavy_tailed):
         with pytest.raises(BadInput, match=r"seeds|NaN"):
             kind(bad)
 
@@ -531,27 +434,18 @@ def test_shapes_and_nan_are_refused(bad) -> None:
 @pytest.mark.parametrize(
     ("call", "says"),
     [
-        (lambda: stats.mean_difference(np.zeros(2), np.zeros(3)), "a has 2 seeds and b has 3"),
         (lambda: stats.welch(np.zeros(1), np.zeros(3)), "a has 1 trials; allowed: at least 2"),
-        (lambda: stats.cohen_dz(np.zeros(2), np.zeros(2)), "2 seeds; allowed: at least 3"),
-        (lambda: stats.hedges_g(np.full(4, np.inf), np.zeros(4)), "infinite"),
         (lambda: stats.interquartile_mean(np.zeros(3)), "3 seeds; allowed: at least 4"),
         (lambda: stats.mean_ratio(np.array([1.0, 0.0]), np.ones(2)), r"\[0.0, 1.0\]"),
         (lambda: stats.median_ratio(np.array([1.0, -1.0]), np.ones(2)), "minimum of -1.0"),
         (lambda: stats.spearman(np.ones(6), np.arange(6.0)), "a is 1.0 throughout"),
-        (lambda: stats.kendall(np.ones(6), np.arange(5.0)), "a has 6 pairs and b has 5"),
+        (lambda: stats.spearman(np.ones(6), np.arange(5.0)), "a has 6 pairs and b has 5"),
         (lambda: stats.friedman(np.zeros(4)), r"scores has shape \(4,\); allowed: \(tasks, arms\)"),
         (lambda: stats.friedman(np.zeros((1, 4))), "1 tasks; allowed: at least 2"),
         (lambda: stats.friedman(np.zeros((4, 4)), better="best"), "'best'; allowed: 'high', 'low'"),
         (lambda: stats.performance_profile(np.zeros((2, 2))), "minimum of 0.0; allowed: positive"),
-        (lambda: stats.time_to_target(np.zeros(3), 1.0), r"allowed: \(seeds, steps\)"),
-        (lambda: stats.time_to_target(np.zeros((2, 3)), 1.0, steps=np.ones(2)), "2 entries for 3"),
         (lambda: stats.spend(np.array([10, 5])), r"\[10.0, 5.0\]; allowed: positive and rising"),
         (lambda: stats.spend(np.array([10]), 5.0), "level is 5.0"),
-        (lambda: stats.equivalence(stats.Mean(A), 1.0, -1.0), r"\[1.0, -1.0\]; allowed: low"),
-        (lambda: stats.bootstrap(A, np.mean, GENERATOR, 9), r"gave shape \(\) for values of shape"),
-        (lambda: stats.bootstrap(np.zeros((2, 2, 2)), np.mean, GENERATOR), "allowed: .seeds,. or"),
-        (lambda: stats.sign_flip(np.array([np.inf, 1.0]), np.zeros(2), GENERATOR), "infinite"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_used_is_named(call, says) -> None:
@@ -583,7 +477,7 @@ def test_error_bars_and_verdicts_come_from_one_estimate(values: list[float]) -> 
 
 def test_error_bars_of_one_skewed_arm_are_skewed() -> None:
     values = np.array([0.1, 0.2, 0.2, 0.3, 0.3, 0.4, 0.5, 3.0])
-    assert stats.interval_for_display(values)[1:] == stats.mean(values).interval(0.95)
+    assert stats.interval_for_display(values)[1:] == stats.centre(values).interval(0.95)
     plain = stats.Mean(values).interval(0.95)
     assert stats.interval_for_display(values)[2] > plain[1]
 
@@ -598,9 +492,9 @@ def test_bands_are_the_bars_of_each_row(seed: int, n: int) -> None:
 
 EQUAL: dict[str, Callable[[int], stats.Estimate]] = {
     "Mean": lambda n: stats.Mean(np.full(n, 0.1)),
-    "LevelMean": lambda n: stats.mean(np.full(n, 0.1)),
+    "LevelMean": lambda n: stats.centre(np.full(n, 0.1)),
     "Welch": lambda n: stats.welch(np.full(n, 0.3), np.full(n + 2, 0.2)),
-    "nearly": lambda n: stats.mean(np.float32(0.1) + np.float64(1e-9) * np.arange(n)),
+    "nearly": lambda n: stats.centre(np.float32(0.1) + np.float64(1e-9) * np.arange(n)),
 }
 
 
@@ -628,7 +522,7 @@ def test_a_mean_of_infinite_values_has_no_bound_on_their_side() -> None:
     values = np.linspace(0.0, 0.19, 20)
     found = stats.centre(np.r_[values[:15], [np.inf] * 5])
     assert isinstance(found, stats.Unbounded)
-    assert found.effect == stats.median(found.of.values).effect  # type: ignore[attr-defined]
+    assert found.effect == stats.Median(found.of.values).effect  # type: ignore[attr-defined]
     assert found.p_below(1e9) == 1.0 and found.interval(0.95)[1] == math.inf
     assert found.p_above(-1.0) < 1e-5 and found.interval(0.95)[0] > 0.0
     # differences: the side with more infinite ones is open; a band's are both, where none has more

@@ -214,6 +214,27 @@ def test_a_custom_figure_gets_study_frame_and_palette() -> None:
 
 
 @pytest.mark.parametrize(
+    ("spec", "says"),
+    [
+        (figures.curves("f", "Mine.", "loss"), "Mine."),
+        (figures.curves("f", metric="loss"),
+         "Loss against steps, mean and 95 % band over seeds, a panel a task."),
+        (figures.intervals("f", metric="test_accuracy", arms=("gd", "adam"), where={"task": "digits"}),
+         "Test accuracy (%), mean or median and 95 % interval of gradient descent and adam (digits)."),
+        (figures.across("f", metric="gap", factor="task"),
+         "Gap to the minimum (decades) by task, with 95 % intervals."),
+        (figures.sensitivity("f", metric="valid_loss", where={"task": "digits"}),
+         "Valid loss (nats) against lr, every draw of the tune phase (digits)."),
+        (figures.scatter("f", x="gap", y="loss", factor="task"),
+         "Loss against gap to the minimum (decades), a panel a task."),
+        (figures.custom("my_own", fn=lambda *_: None), "My own."),
+    ],
+)  # fmt: skip
+def test_a_figure_without_a_caption_says_what_it_draws(spec: figures.Figure_, says: str) -> None:
+    assert spec.told(STUDY) == says
+
+
+@pytest.mark.parametrize(
     ("make", "says"),
     [
         (lambda: figures.curves("f", "c", "speed"), "metric 'speed'; allowed: loss, x, y"),
@@ -226,6 +247,7 @@ def test_a_custom_figure_gets_study_frame_and_palette() -> None:
          "nuisance 'decay'; allowed: lr, momentum"),
         (lambda: figures.trajectories("f", "c", levels=("digits",)), "at least one of beale"),
         (lambda: figures.custom("f", "c", None), "fn=None; allowed: a function"),  # type: ignore
+        (lambda: figures.curves("f", "c"), "metric ''; allowed: loss, x, y"),
         (lambda: figures.curves("../f", "c", "loss"), "figure name '../f'; allowed: lower-case"),
     ],
 )  # fmt: skip

@@ -1,12 +1,10 @@
-"""Many tests at once, many looks at one test, and tests of no difference."""
+"""Many tests at once, and many looks at one test."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
-from harness.claims.stats.estimate import Array, Estimate
+from harness.claims.stats.estimate import Array
 from harness.study import BadInput
 
 
@@ -36,12 +34,6 @@ def holm(p_values: Array, level: float = 0.05) -> tuple[Array, Array]:
     return out_p, out_alpha
 
 
-def bonferroni(p_values: Array) -> Array:
-    """p values times their number, at most 1 (Dunn 1961); (tests,)."""
-    p = np.asarray(p_values, dtype=float)
-    return np.asarray(np.minimum(1.0, p * p.size))
-
-
 def spend(seeds_at_looks: Array, level: float = 0.05) -> Array:
     """The level that each look at growing data may use, for `level` over all looks.
 
@@ -64,25 +56,3 @@ def spend(seeds_at_looks: Array, level: float = 0.05) -> Array:
     if not 0 < level < 1:
         raise BadInput(f"level is {level}; allowed: between 0 and 1")
     return np.asarray(level * np.diff(seeds, prepend=0.0) / seeds[-1])
-
-
-@dataclass(frozen=True)
-class Equivalence:
-    """The outcome of two one-sided tests.
-
-    Attributes:
-        p: Of "the effect lies outside the band".
-        low, high: The interval at level 1 - 2 alpha, inside the band just when p is at most alpha.
-    """
-
-    p: float
-    low: float
-    high: float
-
-
-def equivalence(estimate: Estimate, low: float, high: float, level: float = 0.05) -> Equivalence:
-    """Whether an effect lies within a band (two one-sided tests; Schuirmann 1987)."""
-    if not low < high:
-        raise BadInput(f"the band is [{low}, {high}]; allowed: low under high")
-    p = max(estimate.p_above(low), estimate.p_below(high))
-    return Equivalence(p, *estimate.interval(1 - 2 * level))

@@ -127,30 +127,3 @@ class Widest:
     def interval(self, level: float) -> tuple[float, float]:
         lows, highs = zip(*(part.interval(level) for part in self.parts), strict=True)
         return min(lows), max(highs)
-
-
-@dataclass(frozen=True)
-class Affine:
-    """`scale` times an estimate plus `shift`, with a positive `scale`."""
-
-    of: Estimate
-    scale: float
-    shift: float
-
-    @property
-    def effect(self) -> float:
-        return self.scale * self.of.effect + self.shift
-
-    @property
-    def n(self) -> int:
-        return self.of.n
-
-    def p_above(self, threshold: float) -> float:
-        return self.of.p_above((threshold - self.shift) / self.scale)
-
-    def p_below(self, threshold: float) -> float:
-        return self.of.p_below((threshold - self.shift) / self.scale)
-
-    def interval(self, level: float) -> tuple[float, float]:
-        low, high = self.of.interval(level)
-        return self.scale * low + self.shift, self.scale * high + self.shift

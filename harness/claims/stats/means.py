@@ -1,4 +1,4 @@
-"""Means: of paired differences, of one arm, of two groups, and of the middle half."""
+"""Means: of paired differences, of one arm, and of two groups."""
 
 from __future__ import annotations
 
@@ -133,40 +133,6 @@ def hall_reach(q: Array, skewness: Array) -> tuple[Array, Array]:
 
 
 @dataclass(frozen=True)
-class TrimmedMean(Mean):
-    """The mean of the middle half of the seeds, with Tukey & McLaughlin's (1963) t interval.
-
-    The interquartile mean of Agarwal et al. (2021) for one task: as many degrees of freedom as
-    values are kept, less one, and the standard error of the winsorized sample (Yuen 1974).
-    """
-
-    @property
-    def _cut(self) -> int:
-        return self.n // 4
-
-    @property
-    def _freedom(self) -> int:
-        return self.n - 2 * self._cut - 1
-
-    @property
-    def effect(self) -> float:
-        return float(interquartile(self.values)) if self.n else float("nan")
-
-    @property
-    def _says_something(self) -> bool:
-        middle = np.sort(self.values)[self._cut : self.n - self._cut]
-        return self.n >= 4 and bool(np.isfinite(middle).all())
-
-    def _standard_error(self) -> float:
-        ordered, kept = np.sort(self.values), self.n - 2 * self._cut
-        winsorized = np.clip(self.values, ordered[self._cut], ordered[-self._cut - 1])
-        if all_same(winsorized):
-            return 0.0
-        spread = np.sqrt((self.n - 1) / (kept * (kept - 1))) * np.std(winsorized, ddof=1)
-        return float(spread)
-
-
-@dataclass(frozen=True)
 class Welch:
     """The difference of two groups' means, unpaired, of unequal variances (Welch 1947).
 
@@ -225,25 +191,6 @@ class Welch:
         return self.effect - half, self.effect + half
 
 
-def interquartile(values: Array, axis: int = -1) -> Array:
-    """The mean of the middle half along an axis: a quarter of the values, rounded down, is cut
-    from each end."""
-    n = np.shape(values)[axis]
-    middle = np.take(np.sort(values, axis=axis), range(n // 4, n - n // 4), axis=axis)
-    return np.asarray(middle.mean(axis=axis))
-
-
-def mean(values: Array) -> LevelMean:
-    """The mean of one number a seed, shape (seeds,), with an interval that allows for skewness."""
-    return LevelMean(one_a_unit(values))
-
-
-def mean_difference(a: Array, b: Array) -> Mean:
-    """Mean of a - b, paired by seed; both of shape (seeds,)."""
-    a, b = paired(a, b)
-    return Mean(a - b)
-
-
 def welch(a: Array, b: Array) -> Welch:
     """Mean of a minus mean of b, not paired; shapes (n,) and (m,), n and m at least 2.
 
@@ -253,14 +200,6 @@ def welch(a: Array, b: Array) -> Welch:
     a = at_least(2, one_a_unit(a, "a", "trial"), "a", "trial")
     b = at_least(2, one_a_unit(b, "b", "trial"), "b", "trial")
     return Welch(a, b)
-
-
-def interquartile_mean(values: Array) -> TrimmedMean:
-    """The mean of the middle half of one number a seed, shape (seeds,), at least 4 seeds.
-
-    For runs of several tasks see `stats.bootstrap` with `stats.interquartile`.
-    """
-    return TrimmedMean(at_least(4, one_a_unit(values)))
 
 
 def mean_ratio(a: Array, b: Array) -> GeometricMean:

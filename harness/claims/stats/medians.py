@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import special
 
-from harness.claims.stats.estimate import Array, one_a_unit, paired
+from harness.claims.stats.estimate import Array, paired
 from harness.study import BadInput
 
 
@@ -74,11 +74,6 @@ class Median:
         step = max(0.0, (tail - self._tail(k)) / (self._tail(k + 1) - self._tail(k)))
         share = (n - k) * step / (k + (n - 2 * k) * step)
         return float(below + share * (above - below))
-
-
-def median(values: Array) -> Median:
-    """The median of one number a seed, shape (seeds,); infinities are allowed."""
-    return Median(one_a_unit(values))
 
 
 def median_ratio(a: Array, b: Array) -> Median:

@@ -128,34 +128,17 @@ class Correlation:
 
 
 def spearman(a: Array, b: Array, unit: str = "pair") -> Correlation:
-    """Spearman's rank correlation of two arrays of shape (n,), n at least 4.
+    """Spearman's rank correlation of two arrays of shape (n,), n at least 5.
 
     The interval is Fisher's z with Bonett & Wright's (2000) standard error.
     """
     from scipy import stats as scipy_stats
 
-    a, b = _pairs(a, b, unit)
-    n, r = a.size, float(scipy_stats.spearmanr(a, b).statistic)
-    error = np.sqrt((1 + min(r**2, 1.0) / 2) / (n - 3))
-    return Correlation(r, n, 6 / (n * (n**2 - 1)), float(error))
-
-
-def kendall(a: Array, b: Array, unit: str = "pair") -> Correlation:
-    """Kendall's tau-b of two arrays of shape (n,), n at least 5.
-
-    The interval is Fisher's z with Fieller, Hartley & Pearson's (1957) standard error.
-    """
-    from scipy import stats as scipy_stats
-
-    a, b = _pairs(a, b, unit)
-    n, tau = a.size, float(scipy_stats.kendalltau(a, b).statistic)
-    return Correlation(tau, n, 2 / (n * (n - 1)), float(np.sqrt(0.437 / (n - 4))))
-
-
-def _pairs(a: Array, b: Array, unit: str) -> tuple[Array, Array]:
     a, b = paired(a, b, unit)
     at_least(5, a, "a", unit)
     for name, array in (("a", a), ("b", b)):
         if (array == array[0]).all():
             raise BadInput(f"{name} is {array[0]} throughout; allowed: values that differ")
-    return a, b
+    n, r = a.size, float(scipy_stats.spearmanr(a, b).statistic)
+    error = np.sqrt((1 + min(r**2, 1.0) / 2) / (n - 3))
+    return Correlation(r, n, 6 / (n * (n**2 - 1)), float(error))
