@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from harness.execution.cluster import start_ray, stop_ray, try_ray
-    from harness.execution.ending import Stop, Stopped
+    from harness.execution.ending import Ending, Stopped
     from harness.execution.lock import sole
     from harness.execution.prepare import check_data
     from harness.execution.recorded import find_run, recall, results_of
@@ -30,7 +30,7 @@ HOMES = {
     "Keeper": "session",
     "RowsFile": "rowsfile",
     "Session": "session",
-    "Stop": "ending",
+    "Ending": "ending",
     "Stopped": "ending",
     "check_data": "prepare",
     "execute": "run",
@@ -50,10 +50,10 @@ HOMES = {
 }
 
 __all__ = [
+    "Ending",
     "Keeper",
     "RowsFile",
     "Session",
-    "Stop",
     "Stopped",
     "check_data",
     "execute",
@@ -75,5 +75,5 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name in HOMES:
-        return getattr(importlib.import_module("harness.execution."), name)
+        return getattr(importlib.import_module(f"harness.execution.{HOMES[name]}"), name)
     raise AttributeError(f"module 'harness.execution' has no attribute {name!r}")
