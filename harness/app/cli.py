@@ -267,11 +267,11 @@ def run(
         )
     root = catalog.root()
 
-    def whole(study: Study, source: Source, stop: Any, fresh: bool = False) -> Results:
+    def whole(study: Study, source: Source, ending: Any, fresh: bool = False) -> Results:
         with run_.sole(root / ".harness" / f"{study.name}.lock", f"study {study.name} in {root}"):
             folder = _report_folder(root, study.name, scale)
             results, recorder = run_.execute(
-                study, source, scale, root, out, stop, use_ray=not inline, fresh=fresh,
+                study, source, scale, root, out, ending, use_ray=not inline, fresh=fresh,
                 pack_size=pack_size, trial_limit=trial_limit, meanwhile=_prepare_report,
             )  # fmt: skip
             try:
@@ -287,19 +287,19 @@ def run(
             raise typer.Exit(INTERRUPTED)
         return results
 
-    def first(other: Study, source: Source, stop: Any) -> Results:
+    def first(other: Study, source: Source, ending: Any) -> Results:
         out.print(f"{other.name}, whose rows {study.name} reads, is run first", markup=False)
         if rows is None:
-            return whole(other, source, stop)
+            return whole(other, source, ending)
         beside = rows.with_name(f"{rows.stem}.{other.name}{rows.suffix}")
         return run_.execute_to_file(other, source, scale, beside, out, pack_size)
 
-    with run_.Stop(limit) as stop:
+    with run_.Ending(limit) as ending:
         if study.reads:
             from_ledger = None if rows else root
-            run_.read_first(study, scale, from_ledger, lambda other, at: first(other, at, stop))
+            run_.read_first(study, scale, from_ledger, lambda other, at: first(other, at, ending))
         if rows is None:
-            whole(study, source, stop, fresh)
+            whole(study, source, ending, fresh)
             return
         run_.execute_to_file(study, source, scale, rows, out, pack_size, fresh)
     out.print(f"rows: {rows}\nLoad them with: harness import {rows}", markup=False)

@@ -149,7 +149,7 @@ def _watch_over(session: str) -> None:
     global _guard
     _leaving[:] = [one for one in _leaving if one.poll() is None]
     _guard = subprocess.Popen(
-        [sys.executable, "-I", str(Path(__file__).with_name("guard.py")),
+        [sys.executable, "-I", str(Path(__file__).with_name("orphans.py")),
          str(os.getpid()), session],
         stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         start_new_session=True,

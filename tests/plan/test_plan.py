@@ -8,12 +8,16 @@ from pathlib import Path
 
 import pytest
 
+import harness
 from harness import Data, Optimizer
 from harness.engine.fusing import work_of
 from harness.engine.packs import Outcome, Training
 from harness.parts.models import Recurrent
+from harness.plan.declared import Declarations
 from harness.plan.draws import Search
-from harness.plan.plan import TUNE_SEED, Packer, Plan, dry_run
+from harness.plan.forecast import dry_run
+from harness.plan.packing import Packer
+from harness.plan.plan import TUNE_SEED, Plan
 from harness.study import BadInput, Float, Source, catalog, fingerprint
 
 
@@ -77,7 +81,7 @@ def test_what_trains_changes_every_key(project: Path, what: str) -> None:
 
 def test_the_code_of_parts_counts_only_where_they_are_used(project: Path, monkeypatch) -> None:
     def hash_with(module: str, old: str, new: str, words: frozenset[str]) -> str:
-        path = Path(fingerprint.__file__).parent / f"{module.replace('.', '/')}.py"
+        path = Path(harness.__file__).parent / f"{module.replace('.', '/')}.py"
         changed = fingerprint.definitions(edit(path.read_text(), old, new))
         real = fingerprint._definitions
         with monkeypatch.context() as patch:
@@ -94,14 +98,14 @@ def test_the_code_of_parts_counts_only_where_they_are_used(project: Path, monkey
         for words in (sgd, nesterov)
     }
     assert base[sgd] != base[nesterov]
-    rule = ("optimizers.rules", '.add_(g).mul_(c["lr"])', '.sub_(g).mul_(c["lr"])')
+    rule = ("parts.optimizers.rules", '.add_(g).mul_(c["lr"])', '.sub_(g).mul_(c["lr"])')
     assert hash_with(*rule, sgd) == base[sgd]
     assert hash_with(*rule, nesterov) != base[nesterov]
-    valley = ("surfaces", "0.02 * x * x", "0.03 * x * x")
+    valley = ("parts.models.surfaces", "0.02 * x * x", "0.03 * x * x")
     assert hash_with(*valley, sgd) != base[sgd]
-    beale = ("surfaces", "1.5 - x", "1.6 - x")
+    beale = ("parts.models.surfaces", "1.5 - x", "1.6 - x")
     assert hash_with(*beale, sgd) == base[sgd]
-    engine = ("packs", "self.stepper.advance()\n", "self.stepper.advance(); pass\n")
+    engine = ("engine.stepper", "self._start = self.t\n", "self._start = self.t; pass\n")
     assert hash_with(*engine, sgd) != base[sgd]
 
 
@@ -187,11 +191,11 @@ def test_packs_hold_one_signature_and_at_most_the_size(project: Path) -> None:
     src = source(project)
     study = catalog.load(src)
     trials = Plan(study, src, "smoke").ready()
-    packs = Packer(study, 3).pack(trials)
+    packs = Packer(Declarations(study), 3).pack(trials)
     assert sorted(len(p.trials) for p in packs) == [2, 2, 2, 2]
     assert all(len({t.arm for t in p.trials}) == 1 for p in packs)
     assert {t.key for p in packs for t in p.trials} == {t.key for t in trials}
-    halves = Packer(study).halve(packs[0])
+    halves = Packer(Declarations(study)).halve(packs[0])
     assert [t for h in halves for t in h.trials] == packs[0].trials
 
 
@@ -199,13 +203,15 @@ def test_packs_are_forecast_to_take_no_longer_than_they_may(project: Path) -> No
     src = source(project)
     study = catalog.load(src)
     trials = Plan(study, src, "smoke").ready()
-    one = Packer(study).pack(trials)[0]
+    one = Packer(Declarations(study)).pack(trials)[0]
     assert len(one.trials) == 4
     for longest, most in ((one.cost, 4), (one.base + 2.5 * one.each, 2), (one.base / 2, 1)):
-        packs = Packer(study, longest=longest).pack(trials)
+        packs = Packer(Declarations(study), longest=longest).pack(trials)
         assert max(len(p.trials) for p in packs) == most
         assert sum(len(p.trials) for p in packs) == len(trials)
-    assert len(Packer(study, 4, longest=0.0).pack(trials)[0].trials) == 4  # it was asked for
+    assert (
+        len(Packer(Declarations(study), 4, longest=0.0).pack(trials)[0].trials) == 4
+    )  # it was asked for
 
 
 def test_dry_run_counts_everything_and_names_what_runs_alone(project: Path) -> None:
@@ -265,7 +271,7 @@ def test_constants_of_the_study_count(project: Path, what: str) -> None:
     [
         "from harness.parts.models.surfaces import SURFACES as S\n    S['valley']",
         "import harness.parts.models.surfaces\n    harness.parts.models.surfaces.SURFACES['valley']",
-        "from harness import surfaces\n    surfaces.SURFACES['valley']",
+        "from harness.parts.models import surfaces\n    surfaces.SURFACES['valley']",
     ],
 )
 def test_imports_inside_functions_are_followed(project: Path, lines: str) -> None:
