@@ -16,17 +16,17 @@ from typing import Any
 import torch
 
 from harness.engine.packs import Outcome, Training, train_pack
-from harness.engine.process import settle
+from harness.engine.process import one_thread
 from harness.study import Study, Trial
 
 
+@one_thread()
 def run_pack(study: Study, trials: list[Trial], device: str = "cpu") -> list[Outcome]:
-    """Train trials of one pack and return one outcome each, in order.
+    """Train trials of one pack, on one thread, and return one outcome each, in order.
 
     Raises only where an error has left the GPU unusable for this whole process (an index out of
     bounds does): it must end, and the pack be tried in another.
     """
-    settle()
     try:
         declared = [study.trial(trial) for trial in trials]
         if all(isinstance(one, Training) for one in declared):

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from harness.execution.rowsfile import RowsFile, execute_to_file, import_rows, read_rows
     from harness.execution.run import execute
     from harness.execution.session import Keeper, Session, inline
+    from harness.execution.surroundings import left_as_found
     from harness.execution.tables import read_first
 
 # The module that each name lives in.
@@ -46,6 +47,7 @@ HOMES = {
     "sole": "lock",
     "start_ray": "cluster",
     "stop_ray": "cluster",
+    "left_as_found": "surroundings",
     "try_ray": "cluster",
 }
 
@@ -61,6 +63,7 @@ __all__ = [
     "find_run",
     "import_rows",
     "inline",
+    "left_as_found",
     "read_first",
     "read_rows",
     "recall",

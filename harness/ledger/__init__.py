@@ -9,6 +9,7 @@ then. When all are there they become one file.
     rows        from outcomes to the tidy frame, and back
     results     one value that holds everything a report is made from
     provenance  what a run was made with: code, packages, machine
+    client      MLflow itself
     store       opens a tracking store and reads it
     past        what earlier runs hold
     recorder    writes one run
@@ -24,18 +25,7 @@ May import `plan` and what lies before it.
 from __future__ import annotations
 
 import importlib
-import logging
-import os
 from typing import TYPE_CHECKING, Any
-
-# Before MLflow is imported: it reads these once.
-os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
-os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
-# A request that is sent twice may make two runs; the recorder, which can tell, tries again itself.
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
 
 if TYPE_CHECKING:
     from harness.ledger.children import HISTORY
@@ -53,12 +43,6 @@ HOMES = {
     "default_artifacts": "home",
     "default_uri": "home",
 }
-
-for _name in ("mlflow", "alembic"):
-    logging.getLogger(_name).setLevel(logging.WARNING)
-logging.getLogger("mlflow.store.db.utils").setLevel(
-    logging.CRITICAL
-)  # a locked store is told by us
 
 __all__ = ["HISTORY", "Ledger", "Past", "Recorder", "default_artifacts", "default_uri"]
 

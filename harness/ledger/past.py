@@ -15,11 +15,10 @@ import json
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
-import mlflow.exceptions
 import pandas as pd
-from mlflow.entities import Run
 
 from harness.ledger import rows
+from harness.ledger.client import MlflowException, Run
 from harness.ledger.names import KEYS, PACKS, ROWS
 from harness.ledger.store import Ledger
 from harness.study import Study
@@ -132,7 +131,7 @@ def _load(
     try:
         with ledger.artifact(run_id, name) as path:
             return rows.load(path, columns)
-    except (OSError, ValueError, mlflow.exceptions.MlflowException):
+    except (OSError, ValueError, MlflowException):
         return None
 
 

@@ -7,7 +7,8 @@ import sqlite3
 from collections.abc import Iterator
 
 import sqlalchemy.exc
-from mlflow.exceptions import MlflowException
+
+from harness.ledger.client import MlflowException
 
 # A value or a statement that the database refuses: the same one is refused again.
 REFUSED = (

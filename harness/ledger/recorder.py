@@ -17,14 +17,13 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from mlflow.entities import Metric, RunTag
-from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
 from harness import durable
 from harness.engine.packs import Outcome
 from harness.ledger import rows
 from harness.ledger.children import Child, insert, send
+from harness.ledger.client import Metric, MlflowException, RunTag
 from harness.ledger.names import CLAIMS, INFO, KEYS, PACKS, ROWS
 from harness.ledger.past import Held, packs_of
 from harness.ledger.permanent import one_line, permanent

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import logging
 import os
 import socket
 import sqlite3
@@ -15,16 +16,20 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import mlflow.exceptions
 import sqlalchemy
-from mlflow.entities import Param, Run
-from mlflow.store.tracking.rest_store import RestStore
-from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
-from mlflow.tracking import MlflowClient
-from sqlalchemy.engine import Engine
 
 from harness import durable
 from harness.ledger import rows
+from harness.ledger.client import (
+    IN_USE,
+    MlflowClient,
+    MlflowException,
+    Param,
+    Run,
+    SqlAlchemyStore,
+    server_of,
+    store_of,
+)  # fmt: skip
 from harness.ledger.home import default_artifacts, default_uri
 from harness.ledger.lease import Lease
 from harness.ledger.names import (
@@ -55,7 +60,11 @@ def _relax_sqlite(connection: Any, _record: Any) -> None:
         connection.execute("PRAGMA synchronous=NORMAL")
 
 
-sqlalchemy.event.listen(Engine, "connect", _relax_sqlite)
+QUIET = {  # loggers whose words we say ourselves, or which nobody needs
+    "alembic": logging.WARNING,
+    "mlflow": logging.WARNING,
+    "mlflow.store.db.utils": logging.CRITICAL,  # a locked store
+}
 
 
 class Ledger:
@@ -64,6 +73,8 @@ class Ledger:
     Args:
         root: The project folder, home of the default store.
         uri: A tracking URI; by default `default_uri(root)`.
+
+    What it sets of this process (`IN_USE`, `QUIET`) `execution.left_as_found` puts back.
 
     Raises:
         BadInput: the store cannot be reached or opened.
@@ -90,6 +101,10 @@ class Ledger:
                 f"MLFLOW_TRACKING_URI={self.uri!r}; allowed: http(s)://host:port, sqlite:///file, "
                 "postgresql://user@host/database or mysql+pymysql://user@host/database"
             )
+        for name, value in IN_USE.items():
+            os.environ.setdefault(name, value)
+        for name, level in QUIET.items():
+            logging.getLogger(name).setLevel(level)
         try:
             self.client = MlflowClient(tracking_uri=uri)
             self.client.search_experiments(max_results=1)
@@ -97,13 +112,16 @@ class Ledger:
             raise BadInput(
                 f"tracking store {self.uri!r} cannot be opened: {one_line(error)}"
             ) from None
-        store = self.client._tracking_client.store
-        self.wire = Wire(store) if isinstance(store, RestStore) else None
+        server = server_of(self.client)
+        self.wire = Wire(server) if server else None
+        store = self.store()
+        if store and not sqlalchemy.event.contains(store.engine, "connect", _relax_sqlite):
+            sqlalchemy.event.listen(store.engine, "connect", _relax_sqlite)
+            store.engine.dispose()  # connections that were made before
 
     def store(self) -> SqlAlchemyStore | None:
         """MLflow's own store where it is a database that we reach ourselves, else None."""
-        store = self.client._tracking_client.store
-        return store if isinstance(store, SqlAlchemyStore) else None
+        return store_of(self.client)
 
     def release(self) -> None:
         """A run is over: others may run its study."""
@@ -218,7 +236,7 @@ class Ledger:
         try:
             with self.artifact(run_id, name) as path:
                 return path.read_text("utf-8")
-        except (OSError, ValueError, mlflow.exceptions.MlflowException):
+        except (OSError, ValueError, MlflowException):
             return None
 
     def spool(self, study: str) -> Path:
@@ -243,7 +261,7 @@ class Ledger:
                 pack = path.suffix == ".parquet" and path.name != ROWS
                 self.keep(path.parent.name, path, PACKS if pack else "")
                 count += 1
-            except mlflow.exceptions.MlflowException as error:
+            except MlflowException as error:
                 if error.error_code != "RESOURCE_DOES_NOT_EXIST":  # else the run was deleted
                     raise
         return count
@@ -437,6 +455,7 @@ def _check_sqlite(uri: str) -> None:
     try:
         with sqlite3.connect(path, timeout=5) as connection:
             connection.execute("PRAGMA schema_version").fetchone()
+            connection.execute("PRAGMA journal_mode=WAL")  # tables are made sooner
     except sqlite3.Error as error:
         raise BadInput(
             f"tracking store {uri!r} cannot be opened: {error}; allowed: a SQLite file of MLflow's, "
