@@ -93,7 +93,7 @@ def measure(trials: int, pack_size: int | None) -> tuple[list[tuple[int, float]]
     Meter.__enter__, Meter.add = entered, counted  # type: ignore[method-assign]
     source = catalog.find("soak")
     console = Console()
-    with execution.Stop() as stop:
+    with execution.Ending() as stop:
         results, recorder = execution.execute(
             catalog.load(source), source, "default", root, console, stop, pack_size=pack_size
         )

@@ -152,7 +152,7 @@ def ours(trials: int, repeats: int, best: str) -> tuple[list[float], str]:
         _anew()
         study = catalog.load(source)
         started = time.perf_counter()
-        with execution.Stop() as ending:
+        with execution.Ending() as ending:
             results, recorder = execution.execute(
                 study, source, scale, root, quiet, ending, fresh=True
             )

@@ -22,7 +22,9 @@ from harness.claims import LEVEL, compound, draws, judge
 from harness.engine.work import run_pack
 from harness.ledger import rows
 from harness.parts import data
-from harness.plan.plan import Packer, Plan
+from harness.plan.declared import Declarations
+from harness.plan.packing import Packer
+from harness.plan.plan import Plan
 from harness.study import FINAL_SEEDS, Source, Study, catalog
 
 matplotlib.use("Agg")
@@ -75,7 +77,7 @@ def smoke(name: str, shared: Path) -> pd.DataFrame:
 
 def trained(name: str) -> pd.DataFrame:
     study = loaded(name)
-    plan, packer, frames = Plan(study, source(name), "smoke"), Packer(study), []
+    plan, packer, frames = Plan(study, source(name), "smoke"), Packer(Declarations(study)), []
     while trials := plan.ready():
         for pack in packer.pack(trials):
             outcomes = run_pack(study, pack.trials)

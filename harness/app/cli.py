@@ -338,8 +338,11 @@ def ui(
 
 def main() -> None:
     """The console script: turns every ending into its exit code."""
+    from harness.execution import left_as_found
+
     try:
-        ended = app(standalone_mode=False)
+        with left_as_found():
+            ended = app(standalone_mode=False)
         code = ended if isinstance(ended, int) else 0
     except typer.Exit as done:
         code = done.exit_code

@@ -62,7 +62,7 @@ def of(name: str) -> dict[str, Any]:
 
 
 def planned(name: str, scale: str) -> dict[str, Any]:
-    """What `harness plan` says of a study at a scale: see `harness.plan.dry_run`.
+    """What `harness plan` says of a study at a scale: see `harness.plan.forecast.dry_run`.
 
     Raises:
         BadInput: there is no such study or scale, or it cannot be read.
@@ -72,7 +72,7 @@ def planned(name: str, scale: str) -> dict[str, Any]:
     def tell() -> dict[str, Any]:
         study = catalog.load(source)
         study.budget(scale)
-        from harness.plan.plan import dry_run
+        from harness.plan.forecast import dry_run
 
         return dry_run(study, source, scale, cores)
 

@@ -67,25 +67,25 @@ def run(study: Study, source: Source, order: Order, name: str) -> None:
         Unfinished: the tracking store does not take what was measured.
     """
 
-    def first(other: Study, at: Source, stop: Any) -> Results:
+    def first(other: Study, at: Source, ending: Any) -> Results:
         printing.out.print(
             f"{other.name}, whose rows {study.name} reads, is run first", markup=False
         )
         if order.rows is None:
-            return _whole(other, at, order, stop, name)
+            return _whole(other, at, order, ending, name)
         beside = order.rows.with_name(f"{order.rows.stem}.{other.name}{order.rows.suffix}")
         return execution.execute_to_file(
             other, at, order.scale, beside, printing.out, order.pack_size
         )
 
-    with execution.Stop(order.limit) as stop:
+    with execution.Ending(order.limit) as ending:
         if study.reads:
             ledger = None if order.rows else order.root
             execution.read_first(
-                study, order.scale, ledger, lambda other, at: first(other, at, stop)
+                study, order.scale, ledger, lambda other, at: first(other, at, ending)
             )
         if order.rows is None:
-            _whole(study, source, order, stop, name, order.fresh)
+            _whole(study, source, order, ending, name, order.fresh)
         else:
             execution.execute_to_file(
                 study, source, order.scale, order.rows, printing.out, order.pack_size, order.fresh
@@ -93,14 +93,14 @@ def run(study: Study, source: Source, order: Order, name: str) -> None:
 
 
 def _whole(
-    study: Study, source: Source, order: Order, stop: Any, name: str, fresh: bool = False
+    study: Study, source: Source, order: Order, ending: Any, name: str, fresh: bool = False
 ) -> Results:
     """Train, judge, report: one study, which no other process may run meanwhile."""
     root, scale = order.root, order.scale
     with execution.sole(root / ".harness" / f"{study.name}.lock", f"study {study.name} in {root}"):
         folder = report_folder(root, study.name, scale)
         results, recorder = execution.execute(
-            study, source, scale, root, printing.out, stop, use_ray=not order.inline, fresh=fresh,
+            study, source, scale, root, printing.out, ending, use_ray=not order.inline, fresh=fresh,
             pack_size=order.pack_size, trial_limit=order.trial_limit, meanwhile=_prepare_report,
         )  # fmt: skip
         try:

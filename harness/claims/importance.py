@@ -26,9 +26,8 @@ import pandas as pd
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 
 from harness.claims import stats
+from harness.plan.draws import quiet
 from harness.study import BadInput, is_level
-
-optuna.logging.set_verbosity(optuna.logging.ERROR)
 
 Array = np.ndarray
 Names = tuple[str, ...]
@@ -249,7 +248,8 @@ def ped_anova(
     ]
 
     def shares(rows: Array) -> Array:
-        study = optuna.create_study()
+        with quiet():
+            study = optuna.create_study()
         study.add_trials([made[row] for row in rows])
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # too few trials of a kind: the draws show it

@@ -68,7 +68,7 @@ class Slower(Check):
         return None  # it reads none
 
     def evidence(self, frame: pd.DataFrame, study: Study) -> Evidence:
-        if "seconds" not in frame:
+        if not {"seconds", "pack"} <= {*frame}:
             raise Missing("the rows do not say how long trials took")
         found = self.bounds(frame, study)  # (groups, 2)
         if len(found) < MIN_SEEDS:
@@ -89,11 +89,8 @@ class Slower(Check):
         trials = pd.concat(
             [self._trials(frame, study, arm) for arm in self.arms], ignore_index=True
         )
-        # no two packs take the same time to the last bit
-        packs = (
-            frame[frame["status"] != "failed"].drop_duplicates("trial")["seconds"].value_counts()
-        )
-        trials = trials.assign(size=trials["seconds"].map(packs))
+        packs = frame[frame["status"] != "failed"].drop_duplicates("trial")["pack"].value_counts()
+        trials = trials.assign(size=trials["pack"].map(packs))
         found = []
         for _, group in trials.groupby(_linked(trials, ["arm", *study.vary])):
             full = group["seconds"] * group["size"] / group["size"].max()
@@ -124,9 +121,8 @@ class Slower(Check):
                 study, arm, dict(self.where), {name: column for name, (column, _) in own.items()}
             )
             steepness = 1.5 + 0.05 * number / len(self.arms)  # thirds are two thirds apart
-            frames.append(
-                rows.assign(seconds=(1 + number) * ratio ** (steepness * own[self.of][1]))
-            )
+            took = (1 + number) * ratio ** (steepness * own[self.of][1])
+            frames.append(rows.assign(seconds=took, pack=arm + "-" + rows["trial"]))  # all alone
         return pd.concat(frames)
 
 
@@ -135,7 +131,7 @@ def _linked(trials: pd.DataFrame, place: list[str]) -> pd.Series:
     group = trials.groupby(place).ngroup()
     keys = [trials[name] for name in place]
     while True:
-        wider = group.groupby(trials["seconds"]).transform("min")
+        wider = group.groupby(trials["pack"]).transform("min")
         wider = wider.groupby(keys).transform("min")
         if wider.equals(group):
             return group

@@ -10,7 +10,8 @@ from typing import Any
 import torch
 
 # Read when a GPU is first used: without it cuBLAS may add up in another order from run to run.
-os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+if torch.cuda.is_available():
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 PRECISIONS = ("float32", "tf32", "bf16")
 
 

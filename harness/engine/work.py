@@ -17,18 +17,18 @@ import torch
 
 from harness.engine.outcome import Outcome
 from harness.engine.pack import train_pack
-from harness.engine.process import settle
+from harness.engine.process import one_thread
 from harness.engine.training import Training
 from harness.study import Study, Trial
 
 
+@one_thread()
 def run_pack(study: Study, trials: list[Trial], device: str = "cpu") -> list[Outcome]:
-    """Train trials of one pack and return one outcome each, in order.
+    """Train trials of one pack, on one thread, and return one outcome each, in order.
 
     Raises only where an error has left the GPU unusable for this whole process (an index out of
     bounds does): it must end, and the pack be tried in another.
     """
-    settle()
     try:
         declared = [study.trial(trial) for trial in trials]
         if all(isinstance(one, Training) for one in declared):

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from harness.execution.cluster import start_ray, stop_ray, try_ray
-    from harness.execution.ending import Stop, Stopped
+    from harness.execution.ending import Ending, Stopped
     from harness.execution.lock import sole
     from harness.execution.prepare import check_data
     from harness.execution.recorded import find_run, recall, results_of
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from harness.execution.rowsfile import RowsFile, execute_to_file, import_rows, read_rows
     from harness.execution.run import execute
     from harness.execution.session import Keeper, Session, inline
+    from harness.execution.surroundings import left_as_found
     from harness.execution.tables import read_first
 
 # The module that each name lives in.
@@ -30,7 +31,7 @@ HOMES = {
     "Keeper": "session",
     "RowsFile": "rowsfile",
     "Session": "session",
-    "Stop": "ending",
+    "Ending": "ending",
     "Stopped": "ending",
     "check_data": "prepare",
     "execute": "run",
@@ -46,14 +47,15 @@ HOMES = {
     "sole": "lock",
     "start_ray": "cluster",
     "stop_ray": "cluster",
+    "left_as_found": "surroundings",
     "try_ray": "cluster",
 }
 
 __all__ = [
+    "Ending",
     "Keeper",
     "RowsFile",
     "Session",
-    "Stop",
     "Stopped",
     "check_data",
     "execute",
@@ -61,6 +63,7 @@ __all__ = [
     "find_run",
     "import_rows",
     "inline",
+    "left_as_found",
     "read_first",
     "read_rows",
     "recall",

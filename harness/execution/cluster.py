@@ -23,6 +23,7 @@ SOCKET = "/ray/session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store"
 LONGEST = (104 if sys.platform == "darwin" else 108) - 1  # bytes
 SHORT = ("/tmp", "/var/tmp", "/dev/shm")  # noqa: S108 (the first is where Ray would be anyway)
 
+_private: dict[str, str] = {}  # variables of private clusters, once Ray is imported
 _guard: subprocess.Popen[bytes] | None = None  # of the private cluster, while there is one
 _leaving: list[subprocess.Popen[bytes]] = []  # those of clusters that have ended, as they may be
 
@@ -53,21 +54,11 @@ def start_ray(*, ahead: bool = True) -> None:
         _knock(address)
     else:
         short_folder()
-    if not address and "ray" not in sys.modules:  # it reads these when it is imported
-        # Of its own it would listen on every interface, so that other machines can join; this, its
-        # name notwithstanding, is what keeps it to loopback. And only who knows this run's token
-        # may ask it anything: others have accounts on this machine, too.
-        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
-        # One worker a core begins with Ray and imports while this process plans: see
-        # `one_environment`. Not beside GPUs, where fewer packs than cores run at once.
-        ready = ahead and not torch.cuda.is_available()
-        os.environ.setdefault("RAY_prestart_worker_first_driver", str(int(ready)))
-        if ready:
-            os.environ.setdefault("RAY_preload_python_modules", "harness.execution.worker")
-            # Else Ray ends those that are idle once Tune has set their cores aside for its actors.
-            os.environ.setdefault("RAY_num_workers_soft_limit", str(os.cpu_count() or 1))
-        os.environ.setdefault("RAY_AUTH_MODE", "token")
-        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+    if not address:
+        if "ray" not in sys.modules:  # it reads these when it is imported
+            _private.update(_of_a_private_cluster(ahead))
+        for name, value in _private.items():  # and so does what it starts, each time
+            os.environ.setdefault(name, value)
     import ray
 
     if ray.is_initialized():
@@ -94,6 +85,29 @@ def start_ray(*, ahead: bool = True) -> None:
             f"the Ray cluster at RAY_ADDRESS={address!r} wants its token; set RAY_AUTH_MODE=token and "
             "RAY_AUTH_TOKEN to the one it was started with"
         ) from None
+
+
+def _of_a_private_cluster(ahead: bool) -> dict[str, str]:
+    """Variables for Ray's processes and this one's Ray.
+
+    Three are for speed and are no part of Ray's interface: `RAY_prestart_worker_first_driver`,
+    `RAY_preload_python_modules` and `RAY_num_workers_soft_limit`. A version that does not know them
+    starts its workers when Tune asks for them. `RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER` is none either: a
+    test asks which addresses are listened on.
+    """
+    # Of its own Ray would listen on every interface, so that other machines can join; this, its
+    # name notwithstanding, is what keeps it to loopback. And only who knows this run's token
+    # may ask it anything: others have accounts on this machine, too.
+    found = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+    # One worker a core begins with Ray and imports while this process plans: see
+    # `one_environment`. Not beside GPUs, where fewer packs than cores run at once.
+    ready = ahead and not torch.cuda.is_available()
+    found["RAY_prestart_worker_first_driver"] = str(int(ready))
+    if ready:
+        found["RAY_preload_python_modules"] = "harness.execution.worker"
+        # Else Ray ends those that are idle once Tune has set their cores aside for its actors.
+        found["RAY_num_workers_soft_limit"] = str(os.cpu_count() or 1)
+    return {**found, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
 
 
 def short_folder() -> None:
@@ -138,10 +152,15 @@ def one_environment() -> None:
 
 
 def _quiet() -> None:
-    """Not a paragraph of Ray's for each worker that dies: we tell what came of it."""
-    from ray._private import worker
+    """Not a paragraph of Ray's for each worker that dies: we tell what came of it.
 
-    worker.print_to_stdstream = lambda *_, **__: None
+    Ray has no setting for it, so what prints is replaced. A version that prints otherwise prints.
+    """
+    with contextlib.suppress(ImportError, AttributeError):
+        from ray._private import worker
+
+        if hasattr(worker, "print_to_stdstream"):
+            worker.print_to_stdstream = lambda *_, **__: None
 
 
 def _watch_over(session: str) -> None:
@@ -149,7 +168,7 @@ def _watch_over(session: str) -> None:
     global _guard
     _leaving[:] = [one for one in _leaving if one.poll() is None]
     _guard = subprocess.Popen(
-        [sys.executable, "-I", str(Path(__file__).with_name("guard.py")),
+        [sys.executable, "-I", str(Path(__file__).with_name("orphans.py")),
          str(os.getpid()), session],
         stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         start_new_session=True,

@@ -18,7 +18,7 @@ class Stopped(KeyboardInterrupt):
     """The run ends here, and what has ended is kept; the text says why."""
 
 
-class Stop:
+class Ending:
     """Ends a run early and in good order: used as a context, on the main thread.
 
     The first SIGINT or SIGTERM, or the end of the limit, raises `Stopped` there. Any further
@@ -35,7 +35,7 @@ class Stop:
         self._timer: threading.Timer | None = None
         self._before: dict[int, Any] = {}
 
-    def __enter__(self) -> Stop:
+    def __enter__(self) -> Ending:
         for number in SIGNALS:
             self._before[number] = signal.getsignal(number)
         self.listen()

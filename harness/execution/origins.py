@@ -9,21 +9,18 @@ from harness.parts import data
 from harness.study import Study
 
 if TYPE_CHECKING:
-    from harness.ledger import Ledger
-    from harness.ledger.store import Past
+    from harness.ledger import Past
 
 ABOUT = ("run_id", "commit", "started_at", "provenance")
 
 Info = Mapping[str, Any]
 
 
-def reused(
-    ledger: Ledger, past: Past, used: Collection[str], run_id: str, earlier: Info
-) -> list[dict[str, Any]]:
+def reused(past: Past, used: Collection[str], run_id: str, earlier: Info) -> list[dict[str, Any]]:
     """Where trials that a run has not trained itself are from.
 
     Args:
-        ledger, past: With every run of the study.
+        past: Every run of the study.
         used: Keys of the run's trials that were there before.
         run_id: The run's own.
         earlier: What it knew of itself before this process went on with it.
@@ -32,13 +29,12 @@ def reused(
         A dictionary each: how many `trials`, and of the run that trained them `ABOUT`.
     """
     found, rest = [], set(used)
-    for run, frame in sorted(past.runs, key=lambda one: one[0].info.run_id != run_id):
-        here = rest & set(frame.loc[frame["status"] != "failed", "trial"])
-        if not here:
-            continue
-        rest -= here
-        own = run.info.run_id == run_id
-        found.append(entry(earlier if own else ledger.info_of(run.info.run_id), len(here)))
+    for one in past.from_(run_id):
+        if not rest:
+            break
+        if here := past.ended(one, rest):
+            rest -= here
+            found.append(entry(earlier if one == run_id else past.ledger.info_of(one), len(here)))
     return found
 
 

@@ -1,4 +1,4 @@
-"""`python guard.py DRIVER SESSION`: ends what is left of a private Ray cluster once its driver is gone.
+"""`python orphans.py DRIVER SESSION`: ends what is left of a private Ray cluster once its driver is gone.
 
 Ray's processes end with their driver, by the kernel's doing; but the two agents of a raylet that was
 killed first try, for a minute, to tell so to Ray's head, which is gone, too, and a worker that has

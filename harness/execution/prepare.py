@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.engine.training import Training
+from harness.claims import registration
 from harness.ledger import provenance
 from harness.parts import data
-from harness.plan.plan import Plan, dry_run
-from harness.study import BadInput, Choice, Source, Study, make_trial
+from harness.plan.declared import Declarations
+from harness.plan.forecast import dry_run
+from harness.plan.plan import Plan
+from harness.study import BadInput, Source, Study
 
 if TYPE_CHECKING:
-    from harness.ledger import Ledger
+    from harness.ledger import Ledger, Past
 
 
-def check_data(study: Study, plan: Plan) -> dict[str, str]:
+def check_data(plan: Plan, declared: Declarations) -> dict[str, str]:
     """Load every data set the plan needs, so that a bad file stops the run before it starts.
 
     Returns:
@@ -28,24 +31,25 @@ def check_data(study: Study, plan: Plan) -> dict[str, str]:
         DataError: a file is missing, truncated or not the pinned one, or a study that this one
             reads has not been run.
     """
-    for name in study.reads:
+    reads = plan.study.reads
+    for name in reads:
         data.table(name)
     seen: set[data.Data] = set()
     precisions: set[str] = set()
-    digests = {f"{name} {data.table_digest(name)[:12]}" for name in study.reads}
-    for cell in plan.cells():
-        trial = make_trial(study, plan.scale, "confirm", *cell, _any_draw(study, cell[0]), 0, "")
-        try:
-            declared = study.trial(trial)
-        except BadInput:
-            raise
-        except Exception:  # noqa: S112 - the trial will fail with this error and be reported
+    digests = {f"{name} {data.table_digest(name)[:12]}" for name in reads}
+    for trial in plan.samples():
+        one = declared.of(trial)
+        if isinstance(one.error, BadInput):
+            raise one.error
+        if one.training is None:  # what else is wrong with it is reported as a failed trial
             continue
-        if isinstance(declared, Training):
-            precisions.add(declared.precision)
-            if declared.data and declared.data not in seen:
-                seen.add(declared.data)
-                digests.add(f"{declared.data.name} {_digest(data.load(declared.data))}")
+        precisions.add(one.training.precision)
+        used = one.training.data
+        if used and used.draw is not None:
+            used = dataclasses.replace(used, draw=0)
+        if used and used not in seen:
+            seen.add(used)
+            digests.add(f"{used.name} {_digest(data.load(used))}")
     return {
         "precision": ", ".join(sorted(precisions)) or "left to the trials",
         "data": ", ".join(sorted(digests)) or "none declared",
@@ -61,17 +65,10 @@ def _digest(splits: data.Splits) -> str:
     return found.hexdigest()[:12]
 
 
-def _any_draw(study: Study, arm: str) -> dict[str, Any]:
-    """The first value of everything that is drawn for an arm."""
-    return {
-        name: dist.choices[0] if isinstance(dist, Choice) else vars(dist)["low"]
-        for name, dist in study.space(arm).items()
-    }
-
-
-def work_of(plan: Plan, source: Source) -> float:
+def work_of(plan: Plan, source: Source, declared: Declarations) -> float:
     """Estimated seconds of training, on one core."""
-    return float(dry_run(plan.study, source, plan.scale, 1, plan.codes)["work"])
+    sketch = dry_run(plan.study, source, plan.scale, 1, plan.codes, declared)
+    return float(sketch["work"])
 
 
 def now() -> str:
@@ -98,3 +95,24 @@ def info_of(root: Path, plan: Plan, uri: str, declared: Mapping[str, str]) -> di
         "started_at": now(),
         "tracking_uri": uri,
     }
+
+
+def registration_of(
+    study: Study, source: Source, scale: str, at: str, past: Past,
+    *known: Sequence[Mapping[str, Any]],
+) -> dict[str, Any]:  # fmt: skip
+    """The registration of the claims as they are now.
+
+    How many trials there are is found out from every run's keys, and counts for claims that were
+    not written down before. So it is not asked where they were.
+
+    Args:
+        study, source, scale: Whose claims.
+        at: The moment, or "".
+        past: Every run of the study.
+        known: Registrations, the oldest first: where the last of each says the same, that is known.
+    """
+    entry = registration.entry(study, source, scale, at, 0)
+    if all(each and each[-1]["hash"] == entry["hash"] for each in known):
+        return entry
+    return entry | {"trials": past.trials(scale)}

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from harness.claims import registration
-from harness.execution.prepare import open_ledger
+from harness.execution.prepare import open_ledger, registration_of
 from harness.ledger import rows
 from harness.ledger.results import Results
 from harness.study import SCALES, BadInput, Source, Study
@@ -33,9 +33,12 @@ def recall(
         )
     run = next((one for one in parents if one.info.run_id == run_id), parents[0])
     info = ledger.info_of(run.info.run_id)
-    past = ledger.past(study)
-    entry = registration.entry(study, source, scale, "", past.trials(scale))
-    info |= registration.summary(ledger.registrations(study.name, scale), entry)
+    from harness.ledger import Past
+
+    past = Past(ledger, study)
+    registered = ledger.registrations(study.name, scale)
+    entry = registration_of(study, source, scale, "", past, registered)
+    info |= registration.summary(registered, entry)
     ids = ledger.children(run.info.experiment_id, run.info.run_id)
     return results_of(study, scale, past.of(run.info.run_id), ids, info)
 

@@ -39,11 +39,13 @@ def replay(key: str, root: Path, file: Path | None = None) -> tuple[bool, list[s
         BadInput: no ledger run holds a trial of that key, or its study is not at hand.
     """
     ledger = open_ledger(root)
+    from harness.ledger import past
+
     found = ledger.holding(key) if re.fullmatch("[0-9a-f]{16}", key) else []
     for run in found:
         source, lines = _source(ledger, run, file)
         study = catalog.load(source)
-        frame = ledger.rows_of(study, run)
+        frame = past.rows_of(ledger, study, run.info.run_id)
         recorded = frame[frame["trial"] == key]
         if recorded.empty:  # its file is damaged; another run may have it whole
             continue

@@ -20,7 +20,7 @@ from harness.execution.lock import sole
 from harness.execution.prepare import check_data, info_of, now, open_ledger, work_of
 from harness.execution.progress import Meter
 from harness.execution.recorded import results_of
-from harness.execution.session import Session, inline, packer_for
+from harness.execution.session import Session, declarations, inline, packer_for
 from harness.ledger import rows
 from harness.ledger.results import STATUSES, Results
 from harness.plan.plan import Plan
@@ -48,15 +48,17 @@ class RowsFile:
         self.all = False  # rows of others are kept, too: the plan may come to them
         self.saved = time.monotonic()
 
-    def add(
-        self, pack: str, trials: list[Trial], outcomes: list[Outcome], stored: bool = False
-    ) -> None:
+    def add(self, pack: str, trials: list[Trial], outcomes: list[Outcome]) -> None:
         self.keys.update(trial.key for trial in trials)
-        if stored:
-            return
         self.frames.append(rows.frame_of(self.study, pack, trials, outcomes))
         if time.monotonic() - self.saved > SAVE_EVERY:
             self.wait()
+
+    def take(
+        self, name: str, frame: pd.DataFrame, trials: list[Trial], outcomes: list[Outcome],
+        stored: bool,
+    ) -> None:  # fmt: skip
+        self.keys.update(trial.key for trial in trials)  # what an earlier run had is in the file
 
     def frame(self) -> pd.DataFrame:
         """Rows of the plan's trials: what code, settings or versions of before made is left out."""
@@ -107,7 +109,8 @@ def _train_to_file(
     pack_size: int | None, fresh: bool,
 ) -> Results:  # fmt: skip
     plan = Plan(study, source, scale)
-    info = info_of(catalog.root(), plan, "", check_data(study, plan))
+    declared = declarations(study)
+    info = info_of(catalog.root(), plan, "", check_data(plan, declared))
     earlier = None
     if path.is_file() and not fresh:
         earlier, _, then = read_rows(path)
@@ -125,18 +128,20 @@ def _train_to_file(
     if not info["registrations"] or info["registrations"][-1]["hash"] != entry["hash"]:
         info["registrations"].append(entry)
     before = earlier.attrs["info"].get("seconds", 0.0) if earlier is not None else 0.0
-    known = None if earlier is None else rows.Recorded(study, earlier)
+
+    def known(keys: set[str]) -> pd.DataFrame:
+        return rows.empty(study) if earlier is None else earlier[earlier["trial"].isin(keys)]
+
     keeper = RowsFile(study, path, {"scale": scale, "info": info}, earlier)
     then = {} if earlier is None else earlier.attrs["info"]
     keeper.all = then.get("plan") == info["plan"]
     clock = time.monotonic()
     try:
-        with Meter(plan.planned, work_of(plan, source), console) as meter:
+        with Meter(plan.planned, work_of(plan, source, declared), console) as meter:
             inline(
                 Session(
-                    study, source, scale, plan, packer_for(study, pack_size), keeper, meter, None,
-                    lambda key: known.get(key) if known else None,
-                    lambda key: True,  # what is known is in the file
+                    study, source, scale, plan, packer_for(declared, pack_size), keeper, meter, None,
+                    known,
                 )
             )  # fmt: skip
     finally:
@@ -213,7 +218,7 @@ def _fitting(study: Study, frame: pd.DataFrame, what: str) -> pd.DataFrame:
         problem += [f"it has {name}={str(value)[:100]!r}" for value in odd[:1]]
     try:
         if not problem:
-            return rows.typed(study, frame)
+            return rows.told_apart(rows.typed(study, frame))
     except (ValueError, TypeError) as error:
         problem.append(" ".join(str(error).split())[:200])
     raise BadInput(
@@ -229,19 +234,21 @@ def import_rows(
     frame = _fitting(study, frame, "the rows file")
     ledger = open_ledger(root)
     info = {**frame.attrs["info"], "tracking_uri": ledger.uri}
-    entry = registration.entry(study, source, scale, now(), ledger.past(study).trials(scale))
-    from harness.ledger import Recorder
+    frame.attrs = {}  # which the ledger has in files of their own
+    from harness.ledger import Past, Recorder
 
+    past = Past(ledger, study)
+    entry = registration.entry(study, source, scale, now(), past.trials(scale))
     recorder = Recorder(ledger, study, source, scale, info, fresh=True)
     for earlier in info.pop("registrations", []):
         recorder.register(earlier)
     recorded = rows.Recorded(study, frame)
     try:
-        for pack, part in frame.groupby("pack", sort=False):
+        for number, (_, part) in enumerate(frame.groupby("pack", sort=False)):
             groups = [group for _, group in part.groupby("trial", sort=False)]
             trials = [rows.trial_of(study, scale, group) for group in groups]
             outcomes = [recorded.get(trial.key) for trial in trials]
-            recorder.add(str(pack), trials, [outcome for outcome in outcomes if outcome])
+            recorder.take(f"p{number:05d}", part, trials, outcomes)
         console.print(f"{frame['trial'].nunique()} trials to load")
     except BaseException:
         recorder.end("FAILED")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import threading
 import time
@@ -10,18 +9,26 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
+import pandas as pd
 from rich.console import Console
 from rich.markup import escape
 
 from harness.claims import registration
 from harness.execution import origins
 from harness.execution.cluster import device, start_ray, stop_ray
-from harness.execution.ending import Stop, Stopped
-from harness.execution.prepare import check_data, info_of, now, open_ledger, work_of
+from harness.execution.ending import Ending, Stopped
+from harness.execution.prepare import (
+    check_data,
+    info_of,
+    now,
+    open_ledger,
+    registration_of,
+    work_of,
+)  # fmt: skip
 from harness.execution.progress import Meter
 from harness.execution.recorded import results_of
-from harness.execution.session import Session, inline, packer_for
-from harness.ledger import provenance, rows
+from harness.execution.session import Session, declarations, inline, packer_for
+from harness.ledger import home, provenance, rows
 from harness.ledger.results import Results
 from harness.plan.plan import Plan
 from harness.study import Source, Study
@@ -36,7 +43,7 @@ def execute(
     scale: str,
     root: Path,
     console: Console,
-    stop: Stop,
+    ending: Ending,
     *,
     use_ray: bool = True,
     fresh: bool = False,
@@ -47,7 +54,7 @@ def execute(
     """Run a study into the ledger.
 
     Args:
-        stop: Entered by the caller; ends the run early.
+        ending: Entered by the caller; ends the run early.
         trial_limit: Seconds that a trial may train, on Ray.
         meanwhile: Called in a thread of its own while Ray's workers train.
 
@@ -62,10 +69,11 @@ def execute(
     joined = use_ray and bool(os.environ.get("RAY_ADDRESS"))
     if joined:  # only the cluster knows on what its workers train
         start_ray()
-        stop.listen()
+        ending.listen()
     try:
         plan = Plan(study, source, scale, device=device() if joined else None)
-        declared = check_data(study, plan)
+        declared = declarations(study)
+        found = check_data(plan, declared)
         for needed, count in plan.left_out.items():
             console.print(f"{count:,} trials are left out, as {needed} is not at hand")
     except BaseException:
@@ -75,25 +83,28 @@ def execute(
     # MLflow's import, the forecast and Ray's start take seconds each, so where there is likely to be
     # something to train they go side by side. Ray must start on the main thread: its processes end
     # with the thread that started them.
-    opening = _in_background(lambda: (open_ledger(root), work_of(plan, source)))
-    early = use_ray and (joined or fresh or not _was_finished(root, study, scale))
+    opening = _in_background(lambda: (open_ledger(root), work_of(plan, source, declared)))
+    early = use_ray and (joined or fresh or not home.whole(root, study.name, plan.hash()))
     try:
         if early:
             start_ray()
-            stop.listen()
+            ending.listen()
         ledger, work = opening()
         if waited := ledger.recover(study.name):
             console.print(
                 f"{waited} records of an earlier run were waiting; the ledger has them now"
             )
-        info = info_of(root, plan, ledger.uri, declared)
-        past = ledger.past(study)
-        entry = registration.entry(study, source, scale, now(), past.trials(scale))
-        from harness.ledger import Recorder  # MLflow is there by now
+        info = info_of(root, plan, ledger.uri, found)
+        from harness.ledger import Past, Recorder  # MLflow is there by now
 
+        past = Past(ledger, study)
         recorder = Recorder(
             ledger, study, source, scale, info, fresh, lambda text: console.print(escape(text))
         )
+        entry = registration_of(
+            study, source, scale, now(), past, ledger.registered(recorder.run_id),
+            ledger.registrations(study.name, scale),
+        )  # fmt: skip
         recorder.register(entry)
         registered = ledger.registrations(study.name, scale)
         earlier = ledger.info_of(recorder.run_id) if recorder.continued else {}
@@ -104,18 +115,20 @@ def execute(
     clock = time.monotonic()
     stopped: Stopped | None = None
     try:
-        known = past.known()
-        book = None if fresh or known.empty else rows.Recorded(study, known)
-        own = past.of(recorder.run_id)
-        mine = set(own.loc[own["status"] != "failed", "trial"])
+        mine: set[str] = set()
+        if recorder.continued:
+            own = past.of(recorder.run_id)
+            mine = set(own.loc[own["status"] != "failed", "trial"])
+
+        def known(keys: set[str]) -> pd.DataFrame:
+            return rows.empty(study) if fresh else past.find(keys, recorder.run_id)
+
         meter = Meter(plan.planned, work, console)
         try:
             with meter:
                 session = Session(
-                    study, source, scale, plan, packer_for(study, pack_size, stop.limit), recorder,
-                    meter, trial_limit,
-                    lambda key: book.get(key) if book else None,
-                    lambda key: key in mine,
+                    study, source, scale, plan, packer_for(declared, pack_size, ending.limit), recorder,
+                    meter, trial_limit, known, mine,
                 )  # fmt: skip
                 if not use_ray:
                     inline(session)
@@ -124,12 +137,12 @@ def execute(
                     from harness.execution.tune import on_ray
 
                     _in_background(meanwhile)
-                    on_ray(session, stop)
+                    on_ray(session, ending)
         except Stopped as why:
             if recorder.frame().empty:
                 raise
             stopped = why
-        stop.over()
+        ending.over()
         if use_ray:
             stop_ray()  # the recorder goes on meanwhile
         recorder.wait(*([INTERRUPTED] if stopped else []))
@@ -159,9 +172,7 @@ def execute(
         info["started_at"] = earlier["started_at"]
     info |= {"experiment_id": recorder.experiment, "run_id": recorder.run_id}
     info["partial"] = stopped is not None
-    keys = set(recorder.frame()["trial"])
-    there = (set(known["trial"]) if book else mine) & keys
-    before = origins.reused(ledger, past, there, recorder.run_id, earlier)
+    before = origins.reused(past, recorder.reused, recorder.run_id, earlier)
     info["elsewhere"] = origins.together(
         earlier.get("elsewhere", ()), [*before, *origins.read(study)]
     )
@@ -173,15 +184,6 @@ def execute(
     else:
         recorder.consolidate(info)
     return results_of(study, scale, recorder.frame(), recorder.run_ids, info), recorder
-
-
-def _was_finished(root: Path, study: Study, scale: str) -> bool:
-    """Whether the last report is of a whole run, after which a run may find nothing to train."""
-    path = root / "reports" / study.name / scale / "verdicts.json"
-    try:
-        return not json.loads(path.read_text())["partial"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return False
 
 
 def _in_background(fn: Callable[[], T]) -> Callable[[], T]:

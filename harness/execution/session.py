@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -13,11 +13,15 @@ import pandas as pd
 import torch
 
 from harness.claims import reads, undecided
+from harness.engine import process
 from harness.engine.outcome import Outcome
 from harness.engine.work import run_pack
 from harness.execution.cluster import packs_a_gpu
 from harness.execution.progress import Meter
-from harness.plan.plan import Pack, Packer, Plan
+from harness.ledger import rows
+from harness.plan.declared import Declarations
+from harness.plan.packing import Pack, Packer
+from harness.plan.plan import Plan
 from harness.study import Source, Study, Trial
 
 PACKS_A_LIMIT = 3  # packs that are to end, one after the other, within a run's limit
@@ -27,9 +31,11 @@ TRIES = 2  # worker processes that a trial alone may end before it is held to be
 class Keeper(Protocol):
     """Where a session's outcomes go: `ledger.Recorder`, or a file."""
 
-    def add(
-        self, pack: str, trials: list[Trial], outcomes: list[Outcome], stored: bool = False
-    ) -> None: ...
+    def add(self, pack: str, trials: list[Trial], outcomes: list[Outcome]) -> None: ...
+    def take(
+        self, name: str, frame: pd.DataFrame, trials: list[Trial], outcomes: list[Outcome],
+        stored: bool,
+    ) -> None: ...  # fmt: skip
     def frame(self) -> pd.DataFrame: ...
 
 
@@ -37,8 +43,8 @@ class Keeper(Protocol):
 class Session:
     """A run in flight: what is left to train, and where what has ended goes.
 
-    `known` maps keys of trials that ended in earlier runs to their outcomes; `stored` are those
-    whose rows the keeper has already.
+    `known` gives the rows of those of some trials that ended in earlier runs; `stored` are keys of
+    trials whose rows the keeper has already.
     """
 
     study: Study
@@ -49,8 +55,8 @@ class Session:
     keeper: Keeper
     meter: Meter
     trial_limit: float | None = None  # seconds
-    known: Callable[[str], Outcome | None] = lambda key: None
-    stored: Callable[[str], bool] = lambda key: False
+    known: Callable[[set[str]], pd.DataFrame] = lambda keys: pd.DataFrame()
+    stored: Container[str] = ()
 
     def __post_init__(self) -> None:
         self._packs: deque[Pack] = deque()
@@ -60,19 +66,25 @@ class Session:
     def _refill(self) -> None:
         """Take trials that have become ready: from the ledger where it has them, else as packs."""
         while (trials := self.plan.ready()) or (trials := self._more_seeds()):
-            found = {trial.key: self.known(trial.key) for trial in trials}
-            for stored in (True, False):
-                reused = [
-                    (trial, outcome)
-                    for trial in trials
-                    if self.stored(trial.key) is stored and (outcome := found[trial.key])
-                ]
-                if reused:
-                    work = sum(pack.cost for pack in self.packer.pack([t for t, _ in reused]))
-                    self._take("ledger", reused, work, stored, reused=True)
-            fresh = [trial for trial in trials if not found[trial.key]]
+            reused = self._reuse(trials, self.known({trial.key for trial in trials}))
+            fresh = [trial for trial in trials if trial.key not in reused]
             packs = [*self._packs, *self.packer.pack(fresh)]
             self._packs = deque(sorted(packs, key=lambda pack: -pack.cost))
+
+    def _reuse(self, trials: list[Trial], frame: pd.DataFrame) -> set[str]:
+        """Take those trials that ended in earlier runs, as their rows have it; says which."""
+        if frame.empty:
+            return set()
+        known = rows.Recorded(self.study, frame)
+        for stored in (True, False):
+            there = [t for t in trials if t.key in known and (t.key in self.stored) is stored]
+            if there:
+                outcomes = [known.get(trial.key) for trial in there]
+                work = sum(pack.cost for pack in self.packer.pack(there))
+                part = known.rows(trial.key for trial in there)
+                self.keeper.take("ledger", part, there, outcomes, stored)
+                self._tell(there, outcomes, work, reused=True)
+        return {trial.key for trial in trials if trial.key in known}
 
     def _more_seeds(self) -> list[Trial]:
         """The trials of the next look, where all is done and a claim is still open."""
@@ -85,14 +97,12 @@ class Session:
             self.meter.grow(more, sum(pack.cost for pack in self.packer.pack(trials)))
         return trials
 
-    def _take(
-        self, name: str, ended: list[tuple[Trial, Outcome]], work: float, stored: bool = False,
-        reused: bool = False,
-    ) -> None:  # fmt: skip
-        trials, outcomes = [t for t, _ in ended], [o for _, o in ended]
-        self.keeper.add(name, trials, outcomes, stored)
-        for trial, outcome in ended:
+    def _tell(
+        self, trials: list[Trial], outcomes: list[Outcome], work: float, reused: bool = False
+    ) -> None:
+        for trial, outcome in zip(trials, outcomes, strict=True):
             self.plan.tell(trial.key, outcome)
+        self.packer.declared.forget(trials)
         self.meter.add([o.status for o in outcomes], work, reused)
 
     def next(self) -> Pack | None:
@@ -108,7 +118,8 @@ class Session:
         pack = self._running.pop(name, None)
         if pack is None:  # told twice
             return
-        self._take(name, list(zip(pack.trials, outcomes, strict=True)), pack.cost)
+        self.keeper.add(name, pack.trials, outcomes)
+        self._tell(pack.trials, outcomes, pack.cost)
         self._refill()
 
     def allowance(self, pack: Pack) -> float | None:
@@ -162,21 +173,26 @@ class Session:
         return self.plan.done
 
 
-def packer_for(study: Study, size: int | None, limit: float | None = None) -> Packer:
+def declarations(study: Study) -> Declarations:
+    """What trials of a run train, on this machine."""
+    return Declarations(study, process.device())
+
+
+def packer_for(declared: Declarations, size: int | None, limit: float | None = None) -> Packer:
     """The packer of a run on this machine.
 
     Args:
+        declared: What its trials train.
         size: Most trials a pack, if it was asked for.
         limit: Seconds that the run may take: some packs are to end within them, for what is in
             flight when they are over is trained again.
     """
-    device = "cuda" if torch.cuda.is_available() else "cpu"
     workers = cores = os.cpu_count() or 1
-    if device == "cuda":
+    if declared.device == "cuda":
         gpus = torch.cuda.device_count()
         workers = gpus * packs_a_gpu(cores, gpus)
     longest = math.inf if limit is None else limit / PACKS_A_LIMIT
-    return Packer(study, size, workers, device, longest=longest)
+    return Packer(declared, size, workers, longest)
 
 
 def inline(session: Session) -> None:

@@ -14,7 +14,7 @@ from ray import tune
 from ray.tune.search import Searcher
 
 from harness.execution.cluster import one_environment, slots
-from harness.execution.ending import Stop
+from harness.execution.ending import Ending
 from harness.execution.session import Session
 from harness.execution.worker import Opaque, PackWorker
 from harness.parts import data
@@ -23,7 +23,7 @@ from harness.study import Unfinished
 STARTS = 3  # workers in a row that may die before they have begun: then none can begin
 
 
-def on_ray(session: Session, stop: Stop) -> None:
+def on_ray(session: Session, ending: Ending) -> None:
     """Train every pack on Ray Tune.
 
     Raises:
@@ -57,10 +57,10 @@ def on_ray(session: Session, stop: Stop) -> None:
                 name=session.study.name,
                 storage_path=scratch,
                 verbose=0,
-                callbacks=[Watch(session, stop)],
+                callbacks=[Watch(session, ending)],
             ),
         )
-        with stop.polled():
+        with ending.polled():
             tuner.fit()
     except _CannotBegin as error:
         raise Unfinished(str(error)) from None
@@ -109,13 +109,13 @@ class PackSearcher(Searcher):  # type: ignore[misc]
 class Watch(tune.Callback):  # type: ignore[misc]
     """Tells the session how each pack ended, and ends the run when it is to end."""
 
-    def __init__(self, session: Session, stop: Stop) -> None:
-        self.session, self.stop = session, stop
+    def __init__(self, session: Session, ending: Ending) -> None:
+        self.session, self.ending = session, ending
         self.began: dict[str, float] = {}
         self.stillborn = 0  # workers in a row
 
     def on_step_begin(self, iteration: int, trials: Any, **_: Any) -> None:
-        self.stop.check()
+        self.ending.check()
 
     def on_trial_start(self, iteration: int, trials: Any, trial: Any, **_: Any) -> None:
         self.began[trial.trial_id] = time.monotonic()
@@ -146,7 +146,11 @@ class Watch(tune.Callback):  # type: ignore[misc]
 
 
 def _error(trial: Any) -> tuple[bool, str]:
-    """Whether the worker's own set-up raised what ended a Tune trial, and that in a few words."""
+    """Whether the worker's own set-up raised what ended a Tune trial, and that in a few words.
+
+    Tune tells it in a file of text alone. Where its words are not those known here, the last that
+    it says is told, and the set-up is found at fault when `STARTS` workers in a row do not begin.
+    """
     try:
         text = re.sub(r"\x1b\[[0-9;]*m", "", Path(trial.error_file).read_text())
     except (OSError, TypeError):

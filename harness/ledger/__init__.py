@@ -4,15 +4,18 @@ One experiment a study, one parent run a study run, one child run a trial. A sin
 so that training never waits for the tracking store. A pack's rows are first one parquet file in a
 spool on this machine's disk, then an artifact of the parent, and then its trials become child runs:
 what a later run continues from are those files, and a child that is missing beside them is written
-then.
+then. When all are there they become one file.
 
     rows        from outcomes to the tidy frame, and back
     results     one value that holds everything a report is made from
     provenance  what a run was made with: code, packages, machine
+    client      MLflow itself
     store       opens a tracking store and reads it
+    past        what earlier runs hold
     recorder    writes one run
     children    makes the child runs, over `wire` where a server keeps them
     permanent   tells errors that no waiting mends from outages
+    home        where a project's own ledger lies
     lease       keeps a server to one run of a study
     names       what a parent run keeps
 
@@ -22,40 +25,26 @@ May import `plan` and what lies before it.
 from __future__ import annotations
 
 import importlib
-import logging
-import os
 from typing import TYPE_CHECKING, Any
-
-# Before MLflow is imported: it reads these once.
-os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
-os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
-# A request that is sent twice may make two runs; the recorder, which can tell, tries again itself.
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
 
 if TYPE_CHECKING:
     from harness.ledger.children import HISTORY
+    from harness.ledger.home import default_artifacts, default_uri
+    from harness.ledger.past import Past
     from harness.ledger.recorder import Recorder
-    from harness.ledger.store import Ledger, default_artifacts, default_uri
+    from harness.ledger.store import Ledger
 
 # The module that each name lives in: MLflow takes seconds to import, and frames need none of it.
 HOMES = {
     "HISTORY": "children",
     "Ledger": "store",
+    "Past": "past",
     "Recorder": "recorder",
-    "default_artifacts": "store",
-    "default_uri": "store",
+    "default_artifacts": "home",
+    "default_uri": "home",
 }
 
-for _name in ("mlflow", "alembic"):
-    logging.getLogger(_name).setLevel(logging.WARNING)
-logging.getLogger("mlflow.store.db.utils").setLevel(
-    logging.CRITICAL
-)  # a locked store is told by us
-
-__all__ = ["HISTORY", "Ledger", "Recorder", "default_artifacts", "default_uri"]
+__all__ = ["HISTORY", "Ledger", "Past", "Recorder", "default_artifacts", "default_uri"]
 
 
 def __getattr__(name: str) -> Any:

@@ -14,21 +14,22 @@ from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy
-from mlflow.entities import Metric, Param
-from mlflow.store.tracking.dbmodels.models import (
-    SqlLatestMetric,
-    SqlMetric,
-    SqlParam,
-    SqlRun,
-    SqlTag,
-)
-from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
-from mlflow.tracking import MlflowClient
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from harness.engine.outcome import Outcome
 from harness.ledger import rows
+from harness.ledger.client import (
+    Metric,
+    MlflowClient,
+    Param,
+    SqlAlchemyStore,
+    SqlLatestMetric,
+    SqlMetric,
+    SqlParam,
+    SqlRun,
+    SqlTag,
+)  # fmt: skip
 from harness.ledger.wire import AT_ONCE, Wire
 from harness.study import Trial
 

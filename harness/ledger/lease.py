@@ -8,8 +8,7 @@ import socket
 import threading
 import time
 
-from mlflow.tracking import MlflowClient
-
+from harness.ledger.client import MlflowClient
 from harness.study import BadInput
 
 TAG = "harness.lease"

@@ -1,4 +1,4 @@
-"""Which errors of a tracking store will not go away by waiting."""
+"""A tracking store's errors: which will not go away by waiting, and each in a line."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import sqlite3
 from collections.abc import Iterator
 
 import sqlalchemy.exc
-from mlflow.exceptions import MlflowException
+
+from harness.ledger.client import MlflowException
 
 # A value or a statement that the database refuses: the same one is refused again.
 REFUSED = (
@@ -63,3 +64,14 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
     while one is not None:
         yield one
         one = one.__cause__
+
+
+def one_line(error: BaseException) -> str:
+    """An error's first line, or its kind where it says nothing.
+
+    MLflow repeats address and retries of a server that cannot be reached, over half a page.
+    """
+    if isinstance(error, MlflowException) and isinstance(error.__context__, OSError):
+        return f"no answer ({type(error.__context__).__name__})"
+    lines = str(error).strip().splitlines()
+    return lines[0][:300] if lines else type(error).__name__

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import psutil
 import torch
 
 PACKAGES = ("torch", "ray", "mlflow", "optuna", "numpy", "pandas", "scipy", "scikit-learn")
@@ -81,7 +82,7 @@ def describe() -> dict[str, str]:
             found[name] = "not installed"
     found["cpu"] = _cpu()
     found["cores"] = str(os.cpu_count())
-    found["memory"] = _memory()
+    found["memory"] = f"{psutil.virtual_memory().total / 2**30:.1f} GiB"
     cuda = torch.cuda.is_available()
     found["gpu"] = torch.cuda.get_device_name(0) if cuda else "none"
     found["device"] = "cuda" if cuda else "cpu"
@@ -99,11 +100,3 @@ def _cpu() -> str:
     except OSError:
         pass
     return platform.processor() or platform.machine()
-
-
-def _memory() -> str:
-    try:
-        pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (ValueError, OSError):
-        return "unknown"
-    return f"{pages / 2**30:.1f} GiB"

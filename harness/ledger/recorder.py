@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import hashlib
 import json
 import math
 import os
@@ -18,16 +17,16 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from mlflow.entities import Metric, RunTag
-from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
 from harness import durable
 from harness.engine.outcome import Outcome
 from harness.ledger import rows
 from harness.ledger.children import Child, insert, send
-from harness.ledger.names import CLAIMS, INFO, one_line
-from harness.ledger.permanent import permanent
+from harness.ledger.client import Metric, MlflowException, RunTag
+from harness.ledger.names import CLAIMS, INFO, KEYS, PACKS, ROWS
+from harness.ledger.past import Held, packs_of
+from harness.ledger.permanent import one_line, permanent
 from harness.ledger.store import Ledger
 from harness.study import Source, Study, Trial, Unfinished
 
@@ -55,7 +54,8 @@ class _Entry:
     file: Path | None = None
     fill: Callable[[Path], None] | None = None
     folder: str = ""  # among the artifacts
-    pack: str = ""
+    then: Callable[[], None] = lambda: None  # once the store has the file
+    packs: Sequence[str] = ()  # of each trial
     trials: Sequence[Trial] = ()
     outcomes: Sequence[Outcome] = ()
 
@@ -96,10 +96,13 @@ class Recorder:
         self.frames: list[pd.DataFrame] = []
         self.run_ids: dict[str, str] = {}
         self.packs: set[str] = set()  # names of the pack files that `frame` covers
+        self.reused: set[str] = set()  # trials that were taken from earlier runs
+        self._grown = True  # whether `frame` has more than the run's one file of rows
         if self.continued:
             cut = ("RUNNING", "FAILED")
             self.run_ids = ledger.children(self.experiment, self.run_id, remove=cut)
-            self.packs = {name.rpartition("/")[2] for name in ledger.packs_of(self.run_id)}
+            self.packs = {name.rpartition("/")[2] for name in packs_of(ledger, self.run_id)}
+            self._grown = bool(self.packs) or Held.of(ledger, self.run_id) is None
         self.error: Exception | None = None  # a fault of ours, or `Refused`
         self._trouble = ""  # why the store did not take the last record, if it did not
         self._given_up = False
@@ -109,24 +112,49 @@ class Recorder:
         self._changed = threading.Condition()
         threading.Thread(target=self._drain, name="ledger", daemon=True).start()
 
-    def add(
-        self, pack: str, trials: Sequence[Trial], outcomes: Sequence[Outcome], stored: bool = False
-    ) -> None:
-        """Keep a pack's outcomes. `stored`: its rows are in this parent's artifacts already.
+    def add(self, pack: str, trials: Sequence[Trial], outcomes: Sequence[Outcome]) -> None:
+        """Keep a pack's outcomes.
 
         Raises:
             Refused: the store refuses records; this pack's rows are in the spool all the same.
         """
-        frame = rows.frame_of(self.study, pack, trials, outcomes)
+        self._keep(pack, rows.frame_of(self.study, pack, trials, outcomes), trials, outcomes)
+
+    def take(
+        self, name: str, frame: pd.DataFrame, trials: Sequence[Trial], outcomes: Sequence[Outcome],
+        stored: bool = False,
+    ) -> None:  # fmt: skip
+        """Keep trials that another run has trained, or this one before.
+
+        Args:
+            name: For their file.
+            frame: Their rows.
+            trials, outcomes: Whose they are, in the same order.
+            stored: The rows are in this parent's artifacts already.
+
+        Raises:
+            Refused: as `add`.
+        """
+        self.reused.update(trial.key for trial in trials)
+        self._keep(name, frame, trials, outcomes, stored)
+
+    def _keep(
+        self, name: str, frame: pd.DataFrame, trials: Sequence[Trial],
+        outcomes: Sequence[Outcome], stored: bool = False,
+    ) -> None:  # fmt: skip
         self.frames.append(frame)
-        entry = _Entry(folder="packs", pack=pack, trials=trials, outcomes=outcomes)
+        packs = dict(zip(frame["trial"], frame["pack"], strict=True))
+        entry = _Entry(
+            folder=PACKS, packs=[packs[trial.key] for trial in trials], trials=trials,
+            outcomes=outcomes,
+        )  # fmt: skip
         if not stored:
             # Names of packs begin anew with every process that continues this run; their trials
             # do not.
-            keys = "".join(sorted(frame["trial"].unique()))
-            name = f"{pack}-{hashlib.sha256(keys.encode()).hexdigest()[:12]}.parquet"
-            self.packs.add(name)
-            entry.file = self.spool / name
+            file = f"{name}-{rows.digest(trial.key for trial in trials)}.parquet"
+            self._grown = True
+            self.packs.add(file)
+            entry.file = self.spool / file
             entry.fill = lambda path: rows.save(frame, path)
         self._put(entry)
         if self.error:
@@ -142,15 +170,22 @@ class Recorder:
         self._put(_Entry(self.spool / INFO, lambda path: durable.text(path, text)))
 
     def consolidate(self, info: Mapping[str, Any]) -> bool:
-        """All rows in one file, which is read in place of the packs, and the finished info.
+        """All rows in one file, in place of the packs, and the finished info: see `ledger.past`.
 
         Returns:
             As `wait`.
         """
-        frame = self.frame()
-        frame.attrs["packs"] = sorted(self.packs)
-        path = self.spool / "all.parquet"
-        self._put(_Entry(path, lambda path: rows.save(frame, path), "packs"))
+        if self._grown:
+            frame, packs = self.frame(), frozenset(self.packs)
+            ends = frame.drop_duplicates("trial")
+            held = Held(dict(zip(ends["trial"], ends["status"], strict=True)), packs)
+            self._put(_Entry(self.spool / ROWS, lambda path: rows.save(frame, path)))
+            self._put(
+                _Entry(
+                    self.spool / KEYS, lambda path: durable.text(path, held.text()),
+                    then=lambda: self.ledger.remove(self.run_id, PACKS, packs),
+                )
+            )  # fmt: skip
         self.remember(info)
         return self.wait()
 
@@ -215,7 +250,11 @@ class Recorder:
                 metrics=[Metric(k, float(v), now, 0) for k, v in metrics.items()],
                 tags=[RunTag("mlflow.note.content", note[:NOTE_LENGTH])],
             )
-            client.log_artifacts(self.run_id, str(folder))
+            for path in sorted(folder.iterdir()):  # but for the rows, which are there already
+                if path.is_dir():
+                    client.log_artifacts(self.run_id, str(path), path.name)
+                elif path.name != ROWS:
+                    client.log_artifact(self.run_id, str(path))
             client.set_terminated(self.run_id, "KILLED" if partial else "FINISHED")
 
         try:
@@ -340,10 +379,12 @@ class Recorder:
             self._save(entry)
             if entry.file:
                 self.ledger.keep(self.run_id, entry.file, entry.folder)
+                entry.then()
                 entry.file = None
-            for trial, outcome in zip(entry.trials, entry.outcomes, strict=True):
+            ended = zip(entry.packs, entry.trials, entry.outcomes, strict=True)
+            for pack, trial, outcome in ended:
                 if trial.key not in self.run_ids and trial.key not in fresh:
-                    fresh[trial.key] = Child.of(self.run_id, entry.pack, trial, outcome, now)
+                    fresh[trial.key] = Child.of(self.run_id, pack, trial, outcome, now)
         store = self.ledger.store()
         if store is not None:
             self.run_ids |= insert(store, self.experiment, list(fresh.values()))

@@ -51,12 +51,14 @@ class Results:
 
     @property
     def timed(self) -> pd.DataFrame:
-        """The frame with the seconds that each trial took, its share of its pack's time.
+        """The frame with the seconds that each trial took, its share of its pack's time, and the
+        pack's name.
 
-        Claims and figures read this. `frame` has no times, for no second run repeats them.
+        Claims and figures read this. `frame` has neither, for no second run repeats them.
         """
-        took = self.trials.set_index("trial")["seconds"]
-        return self.frame.assign(seconds=self.frame["trial"].map(took).astype(float))
+        trials, keys = self.trials.set_index("trial"), self.frame["trial"]
+        took = keys.map(trials["seconds"]).astype(float)
+        return self.frame.assign(seconds=took, pack=keys.map(trials["pack"]))
 
     @property
     def counts(self) -> dict[str, int]:

@@ -8,6 +8,7 @@ belong to a trial and go into the trials table.
 from __future__ import annotations
 
 import functools
+import hashlib
 import math
 from collections.abc import Iterable
 from pathlib import Path
@@ -26,8 +27,15 @@ PER_TRIAL = ("pack", "seconds", "error")
 def frame_of(
     study: Study, pack: str, trials: Iterable[Trial], outcomes: Iterable[Outcome]
 ) -> pd.DataFrame:
-    """Rows of one pack: `Study.columns` and `PER_TRIAL`. A failed trial is one row at step 0."""
+    """Rows of one pack: `Study.columns` and `PER_TRIAL`. A failed trial is one row at step 0.
+
+    Args:
+        study: Names the columns.
+        pack: Its name in this process; with a digest of its trials, rows have it as `pack`.
+        trials, outcomes: Of the pack, in the same order.
+    """
     pairs = list(zip(trials, outcomes, strict=True))
+    pack = f"{pack}-{digest(trial.key for trial, _ in pairs)}"
     lengths = [max(1, len(o.steps)) for _, o in pairs]
     settings = [*study.vary, *study.nuisance_names()]
     per_trial = [
@@ -51,6 +59,11 @@ def frame_of(
         ]
         frame[name] = np.concatenate(parts)
     return frame[[*study.columns(), *PER_TRIAL]]
+
+
+def digest(keys: Iterable[str]) -> str:
+    """Twelve hex digits over the keys of trials, in any order."""
+    return hashlib.sha256("".join(sorted(keys)).encode()).hexdigest()[:12]
 
 
 def typed(study: Study, frame: pd.DataFrame) -> pd.DataFrame:
@@ -107,6 +120,19 @@ def once(frames: Iterable[pd.DataFrame]) -> pd.DataFrame:
     return pd.concat(kept or frames[:1] or [pd.DataFrame()], ignore_index=True)
 
 
+def told_apart(frame: pd.DataFrame) -> pd.DataFrame:
+    """Rows, each pack with a name of its own.
+
+    Rows of earlier versions name packs by a count that begins anew in every process, and those that
+    a run had reused "ledger". There the time tells packs apart: no two take the same to the last bit.
+    """
+    old = ~frame["pack"].str.contains("-", regex=False)
+    if old.any():
+        times = frame.loc[old, "seconds"].map(float.hex)
+        frame = frame.assign(pack=frame["pack"].mask(old, frame["pack"] + "-" + times))
+    return frame
+
+
 def save(frame: pd.DataFrame, path: Path) -> None:
     """Keep rows, and the frame's `attrs`, in a parquet file: whole or not at all, on the disk.
 
@@ -116,15 +142,17 @@ def save(frame: pd.DataFrame, path: Path) -> None:
     durable.write(path, lambda part: frame.to_parquet(part, index=False, write_page_checksum=True))
 
 
-def load(path: Path) -> pd.DataFrame:
-    """What `save` kept.
+def load(path: Path, columns: list[str] | None = None) -> pd.DataFrame:
+    """What `save` kept, or some columns of it.
 
     Raises:
         OSError: there is no such file.
         ValueError: the file was cut short or is damaged.
     """
     try:
-        return pd.read_parquet(path, engine="pyarrow", page_checksum_verification=True)
+        return pd.read_parquet(
+            path, engine="pyarrow", columns=columns, page_checksum_verification=True
+        )
     except FileNotFoundError:
         raise
     except Exception as error:  # Arrow has a dozen kinds, by the place of the damage
@@ -144,7 +172,7 @@ class Recorded:
     """
 
     def __init__(self, study: Study, frame: pd.DataFrame) -> None:
-        ordered = frame.sort_values(["trial", "step"], kind="stable")
+        self._ordered = ordered = frame.sort_values(["trial", "step"], kind="stable")
         keys, starts = np.unique(ordered["trial"].to_numpy(str), return_index=True)
         ends = [*starts[1:], len(ordered)][: len(starts)]  # no rows: no spans
         self._span = {str(k): slice(a, b) for k, a, b in zip(keys, starts, ends, strict=True)}
@@ -152,11 +180,21 @@ class Recorded:
         self._columns = {name: ordered[name].to_numpy() for name in names}
         self._metrics = tuple(study.metrics)
 
-    def get(self, key: str) -> Outcome | None:
-        """The outcome that a trial's rows came from, or None without any."""
-        span = self._span.get(key)
-        if span is None:
-            return None
+    def __contains__(self, key: str) -> bool:
+        return key in self._span
+
+    def rows(self, keys: Iterable[str]) -> pd.DataFrame:
+        """The rows of trials that are there, one trial after the other."""
+        places = [np.arange(self._span[key].start, self._span[key].stop) for key in keys]
+        return self._ordered.iloc[np.concatenate(places)].reset_index(drop=True)
+
+    def get(self, key: str) -> Outcome:
+        """The outcome that a trial's rows came from.
+
+        Raises:
+            KeyError: there are none.
+        """
+        span = self._span[key]
         column = {name: values[span] for name, values in self._columns.items()}
         status, seconds = str(column["status"][0]), float(column["seconds"][0])
         if status == "failed":

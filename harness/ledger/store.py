@@ -5,30 +5,44 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import logging
 import os
 import socket
 import sqlite3
 import tempfile
 import urllib.parse
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import mlflow.exceptions
-import pandas as pd
 import sqlalchemy
-from mlflow.entities import Param, Run
-from mlflow.store.tracking.rest_store import RestStore
-from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
-from mlflow.tracking import MlflowClient
-from sqlalchemy.engine import Engine
 
 from harness import durable
 from harness.ledger import rows
+from harness.ledger.client import (
+    IN_USE,
+    MlflowClient,
+    MlflowException,
+    Param,
+    Run,
+    SqlAlchemyStore,
+    server_of,
+    store_of,
+)  # fmt: skip
+from harness.ledger.home import default_artifacts, default_uri
 from harness.ledger.lease import Lease
-from harness.ledger.names import BESIDE, CLAIMS, INFO, PROVENANCE, SOURCE, one_line
+from harness.ledger.names import (
+    BESIDE,
+    CLAIMS,
+    INFO,
+    KEYS,
+    PACKS,
+    PROVENANCE,
+    ROWS,
+    SOURCE,
+)  # fmt: skip
+from harness.ledger.permanent import one_line
 from harness.ledger.wire import Wire
 from harness.study import BadInput, Source, Study
 
@@ -39,16 +53,6 @@ DATABASES = {
 }
 
 
-def default_uri(root: Path) -> str:
-    """`MLFLOW_TRACKING_URI`, or a database file in the project."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{root / 'mlflow.db'}"
-
-
-def default_artifacts(root: Path) -> Path:
-    """Where artifacts go when the tracking store is the project's own database."""
-    return root / "mlruns"
-
-
 def _relax_sqlite(connection: Any, _record: Any) -> None:
     """One writer and a write-ahead log: half the time a run, and a crash loses at most the last."""
     if isinstance(connection, sqlite3.Connection):
@@ -56,28 +60,11 @@ def _relax_sqlite(connection: Any, _record: Any) -> None:
         connection.execute("PRAGMA synchronous=NORMAL")
 
 
-sqlalchemy.event.listen(Engine, "connect", _relax_sqlite)
-
-
-@dataclass(frozen=True)
-class Past:
-    """Every run of a study with its rows, the newest first."""
-
-    runs: list[tuple[Run, pd.DataFrame]]
-
-    def known(self) -> pd.DataFrame:
-        """Rows of every trial that has finished or diverged in any of the runs."""
-        return rows.once(frame[frame["status"] != "failed"] for _, frame in self.runs)
-
-    def trials(self, scale: str) -> int:
-        """How many trials the runs at a scale hold."""
-        held = [f for run, f in self.runs if run.data.tags.get("harness.scale") == scale]
-        return len({key for frame in held for key in frame["trial"].unique()})
-
-    def of(self, run_id: str) -> pd.DataFrame:
-        """The rows of one run; of one that has begun since, none."""
-        none = pd.DataFrame(columns=["trial", "status"])
-        return next((frame for run, frame in self.runs if run.info.run_id == run_id), none)
+QUIET = {  # loggers whose words we say ourselves, or which nobody needs
+    "alembic": logging.WARNING,
+    "mlflow": logging.WARNING,
+    "mlflow.store.db.utils": logging.CRITICAL,  # a locked store
+}
 
 
 class Ledger:
@@ -86,6 +73,8 @@ class Ledger:
     Args:
         root: The project folder, home of the default store.
         uri: A tracking URI; by default `default_uri(root)`.
+
+    What it sets of this process (`IN_USE`, `QUIET`) `execution.left_as_found` puts back.
 
     Raises:
         BadInput: the store cannot be reached or opened.
@@ -112,6 +101,10 @@ class Ledger:
                 f"MLFLOW_TRACKING_URI={self.uri!r}; allowed: http(s)://host:port, sqlite:///file, "
                 "postgresql://user@host/database or mysql+pymysql://user@host/database"
             )
+        for name, value in IN_USE.items():
+            os.environ.setdefault(name, value)
+        for name, level in QUIET.items():
+            logging.getLogger(name).setLevel(level)
         try:
             self.client = MlflowClient(tracking_uri=uri)
             self.client.search_experiments(max_results=1)
@@ -119,13 +112,16 @@ class Ledger:
             raise BadInput(
                 f"tracking store {self.uri!r} cannot be opened: {one_line(error)}"
             ) from None
-        store = self.client._tracking_client.store
-        self.wire = Wire(store) if isinstance(store, RestStore) else None
+        server = server_of(self.client)
+        self.wire = Wire(server) if server else None
+        store = self.store()
+        if store and not sqlalchemy.event.contains(store.engine, "connect", _relax_sqlite):
+            sqlalchemy.event.listen(store.engine, "connect", _relax_sqlite)
+            store.engine.dispose()  # connections that were made before
 
     def store(self) -> SqlAlchemyStore | None:
         """MLflow's own store where it is a database that we reach ourselves, else None."""
-        store = self.client._tracking_client.store
-        return store if isinstance(store, SqlAlchemyStore) else None
+        return store_of(self.client)
 
     def release(self) -> None:
         """A run is over: others may run its study."""
@@ -155,7 +151,10 @@ class Ledger:
         words = f"tags.`harness.study` = '{study}'"
         if scale:
             words += f" and tags.`harness.scale` = '{scale}'"
-        return list(self._search([experiment], words))
+        runs = list(self._search([experiment], words))
+        for run in runs:
+            self._homes[run.info.run_id] = _folder(run)
+        return runs
 
     def _search(self, experiments: list[str], words: str) -> Iterator[Run]:
         """Every active run that the words find, the newest first."""
@@ -175,9 +174,7 @@ class Ledger:
     def _home(self, run_id: str) -> Path | None:
         """The folder of a run's artifacts, where it is one on this machine."""
         if run_id not in self._homes:
-            place = urllib.parse.urlparse(self.client.get_run(run_id).info.artifact_uri)
-            local = place.scheme in ("file", "")  # a plain path, where MLflow chose it
-            self._homes[run_id] = Path(urllib.parse.unquote(place.path)) if local else None
+            self._homes[run_id] = _folder(self.client.get_run(run_id))
         return self._homes[run_id]
 
     def own(self, run_id: str) -> bool:
@@ -201,8 +198,31 @@ class Ledger:
         else:
             self.client.log_text(run_id, text, name)
 
+    def files(self, run_id: str, folder: str) -> list[str]:
+        """The names of what lies in a folder of a run's artifacts."""
+        home = self._home(run_id)
+        if home is None:
+            found = self.client.list_artifacts(run_id, folder)
+            return [one.path.rpartition("/")[2] for one in found]
+        try:
+            return os.listdir(home / folder)
+        except FileNotFoundError:
+            return []
+
+    def remove(self, run_id: str, folder: str, names: Collection[str]) -> None:
+        """Remove files from a folder of a run's artifacts, and the folder if it is empty then.
+
+        Where the artifacts are not on this machine they stay: MLflow's client removes none.
+        """
+        home = self._home(run_id)
+        if home is not None:
+            for name in names:
+                (home / folder / name).unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                (home / folder).rmdir()
+
     @contextlib.contextmanager
-    def _artifact(self, run_id: str, name: str) -> Iterator[Path]:
+    def artifact(self, run_id: str, name: str) -> Iterator[Path]:
         """A run's artifact as a file on this machine, for as long as it is read."""
         home = self._home(run_id)
         if home is not None:
@@ -211,12 +231,12 @@ class Ledger:
             with tempfile.TemporaryDirectory() as folder:
                 yield Path(self.client.download_artifacts(run_id, name, folder))
 
-    def _text(self, run_id: str, name: str) -> str | None:
+    def text_of(self, run_id: str, name: str) -> str | None:
         """A text among a run's artifacts, or None where there is none that can be read."""
         try:
-            with self._artifact(run_id, name) as path:
+            with self.artifact(run_id, name) as path:
                 return path.read_text("utf-8")
-        except (OSError, ValueError, mlflow.exceptions.MlflowException):
+        except (OSError, ValueError, MlflowException):
             return None
 
     def spool(self, study: str) -> Path:
@@ -232,45 +252,21 @@ class Ledger:
             How many files.
         """
         count = 0
-        for path in sorted(self.spool(study).glob("*/*")):
+        waiting = self.spool(study).glob("*/*")
+        for path in sorted(waiting, key=lambda path: (path.name == KEYS, path)):  # rows before keys
             if path.suffix == ".part" or not _whole(path):
                 path.unlink()
                 continue
             try:
-                self.keep(path.parent.name, path, "packs" if path.suffix == ".parquet" else "")
+                pack = path.suffix == ".parquet" and path.name != ROWS
+                self.keep(path.parent.name, path, PACKS if pack else "")
                 count += 1
-            except mlflow.exceptions.MlflowException as error:
+            except MlflowException as error:
                 if error.error_code != "RESOURCE_DOES_NOT_EXIST":  # else the run was deleted
                     raise
         return count
 
-    # --- what runs hold --------------------------------------------------------------------------
-
-    def packs_of(self, run_id: str) -> list[str]:
-        """The artifacts of a run that hold rows, the consolidated one first."""
-        names = [f.path for f in self.client.list_artifacts(run_id, "packs")]
-        found = sorted(name for name in names if name.endswith(".parquet"))
-        return sorted(found, key=lambda name: not name.endswith("/all.parquet"))
-
-    def rows_of(self, study: Study, run: Run) -> pd.DataFrame:
-        """All rows that a parent run holds; a damaged file is passed over."""
-        frames: list[pd.DataFrame] = []
-        covered: set[str] = set()  # packs whose rows the consolidated file has
-        for name in self.packs_of(run.info.run_id):
-            if name.rpartition("/")[2] in covered:
-                continue
-            try:
-                with self._artifact(run.info.run_id, name) as path:
-                    frame = rows.load(path)
-            except (OSError, ValueError, mlflow.exceptions.MlflowException):
-                continue
-            covered.update(frame.attrs.pop("packs", ()))
-            frames.append(frame)
-        return rows.typed(study, rows.once(frames))
-
-    def past(self, study: Study) -> Past:
-        """What every run of a study has measured."""
-        return Past([(run, self.rows_of(study, run)) for run in self.parents(study.name)])
+    # --- what runs know of themselves -------------------------------------------------------------
 
     def info_of(self, run_id: str) -> dict[str, Any]:
         """What a parent run knew of itself, with its state as the store has it.
@@ -279,7 +275,7 @@ class Ledger:
         """
         run = self.client.get_run(run_id)
         try:
-            info = dict(json.loads(self._text(run_id, INFO) or ""))
+            info = dict(json.loads(self.text_of(run_id, INFO) or ""))
         except (ValueError, TypeError):
             params, started = run.data.params, run.info.start_time / 1000
             info = {
@@ -300,12 +296,12 @@ class Ledger:
 
     def source_of(self, run_id: str) -> str | None:
         """The text of the study file that a run was made from, where it was recorded."""
-        return self._text(run_id, SOURCE)
+        return self.text_of(run_id, SOURCE)
 
     def beside_of(self, run_id: str) -> tuple[tuple[str, str], ...]:
         """The modules beside that study file, as `Source.beside` has them."""
         try:
-            found = json.loads(self._text(run_id, BESIDE) or "{}")
+            found = json.loads(self.text_of(run_id, BESIDE) or "{}")
         except ValueError:
             return ()
         return tuple(sorted((str(path), str(text)) for path, text in dict(found).items()))
@@ -320,7 +316,7 @@ class Ledger:
     def registered(self, run_id: str) -> list[dict[str, Any]]:
         """The registrations in one run."""
         try:
-            return list(json.loads(self._text(run_id, CLAIMS) or "[]"))
+            return list(json.loads(self.text_of(run_id, CLAIMS) or "[]"))
         except ValueError:
             return []
 
@@ -397,6 +393,13 @@ class Ledger:
         return [self.client.get_run(parent) for parent in parents if parent]
 
 
+def _folder(run: Run) -> Path | None:
+    """The folder of a run's artifacts, where it is one on this machine."""
+    place = urllib.parse.urlparse(run.info.artifact_uri)
+    local = place.scheme in ("file", "")  # a plain path, where MLflow chose it
+    return Path(urllib.parse.unquote(place.path)) if local else None
+
+
 def _whole(path: Path) -> bool:
     """Whether a file that waited in the spool was written to its end."""
     try:
@@ -452,6 +455,7 @@ def _check_sqlite(uri: str) -> None:
     try:
         with sqlite3.connect(path, timeout=5) as connection:
             connection.execute("PRAGMA schema_version").fetchone()
+            connection.execute("PRAGMA journal_mode=WAL")  # tables are made sooner
     except sqlite3.Error as error:
         raise BadInput(
             f"tracking store {uri!r} cannot be opened: {error}; allowed: a SQLite file of MLflow's, "

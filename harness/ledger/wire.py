@@ -6,12 +6,16 @@ import json
 from typing import Any
 
 import requests
-from mlflow.environment_variables import MLFLOW_HTTP_REQUEST_TIMEOUT
-from mlflow.exceptions import MlflowException
-from mlflow.protos.databricks_pb2 import TEMPORARILY_UNAVAILABLE
-from mlflow.store.tracking.rest_store import RestStore
-from mlflow.utils.rest_utils import http_request, verify_rest_response
 from requests.adapters import HTTPAdapter
+
+from harness.ledger.client import (
+    MLFLOW_HTTP_REQUEST_TIMEOUT,
+    TEMPORARILY_UNAVAILABLE,
+    MlflowException,
+    RestStore,
+    http_request,
+    verify_rest_response,
+)  # fmt: skip
 
 # Requests on their way: enough to keep a server's processes busy. One process has 15 connections to
 # its database, and a request holds up to two of them; more than that wait for each other.

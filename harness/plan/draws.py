@@ -9,10 +9,11 @@ study makes the same draws however its trials were spread over workers.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import math
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -27,7 +28,17 @@ from optuna.distributions import (
 
 from harness.study import Sampler
 
-optuna.logging.set_verbosity(optuna.logging.ERROR)
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Not a line of Optuna's for each study that is made within."""
+    before = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    try:
+        yield
+    finally:
+        optuna.logging.set_verbosity(before)
+
 
 TPE_ROUND = 8  # draws asked at once; constant liar spreads them
 
@@ -114,7 +125,8 @@ class Search:
                 tpe = optuna.samplers.TPESampler(
                     seed=seed, multivariate=True, constant_liar=True, n_startup_trials=TPE_ROUND
                 )
-            self._study = optuna.create_study(sampler=tpe)
+            with quiet():
+                self._study = optuna.create_study(sampler=tpe)
 
     def ask(self) -> list[dict[str, Any]]:
         """The draws that can be made now: none while a round waits for its scores."""

@@ -49,7 +49,11 @@ def frame_of(
             fixed = {"phase": "tune", "arm": arm, "task": "u", "seed": range(count), "step": 1}
             names = [f"{arm}-{ends[0]}-{i}" for i in range(count)]
             rows = pd.DataFrame({**fixed, **own, "trial": names, "status": "finished"})
-            frames.append(rows.reindex(columns=study.columns()).assign(seconds=share))
+            frames.append(
+                rows.reindex(columns=study.columns()).assign(
+                    seconds=share, pack=f"{arm}-{count}-{cost}-{ends}"
+                )
+            )
     return pd.concat(frames, ignore_index=True)
 
 
@@ -108,11 +112,12 @@ def test_the_ratio_in_packs_of_one_size_lies_within_the_bounds(
 def test_arms_that_share_a_pack_are_one_observation() -> None:
     study = make()
     frame = frame_of(study, (20, 10), base=1.0, each=(1.0, 2.0))
-    took = frame.groupby(["arm", frame["width"] > 100])["seconds"].first()
+    packs = frame.groupby(["arm", frame["width"] > 100])[["seconds", "pack"]].first()
+    took = packs["seconds"]
     shared = frame.copy()
     for arm, other, wide in (("b", "a", False), ("c", "b", True)):  # a chain of three
         mine = (shared["arm"] == arm) & ((shared["width"] > 100) == wide)
-        shared.loc[mine, "seconds"] = took[other, wide]
+        shared.loc[mine, ["seconds", "pack"]] = packs.loc[(other, wide)].to_numpy()
     bounds = check_of(study).bounds(shared, study)
     assert len(check_of(study).bounds(frame, study)) == 6
     assert len(bounds) == 4
@@ -127,7 +132,7 @@ def test_cells_that_are_left_open_are_told_apart() -> None:
     both = replace(study, claims=(Claim("S.", "[1]", slower(1.0, of="width", arms=ARMS)),))
     frame = frame_of(study, (20, 10), base=1.0, each=(1.0, 2.0))
     other = frame.assign(
-        task="v", trial=frame["trial"] + "v", seconds=frame["seconds"] * 7, seed=frame["seed"]
+        task="v", trial=frame["trial"] + "v", seconds=frame["seconds"] * 7, pack=frame["pack"] + "v"
     )
     assert len(check_of(both).bounds(pd.concat([frame, other]), both)) == 12
     assert verdict_of(both, pd.concat([frame, other])).n == 12
@@ -138,9 +143,9 @@ def test_failed_and_diverged_trials_are_no_part_of_a_time() -> None:
     frame = frame_of(study, (20, 20), base=0.0, each=(1.0, 2.0))
     plain = verdict_of(study, frame)
     lost = frame.iloc[:30].assign(
-        trial=[f"lost {i}" for i in range(30)], status="failed", seconds=0.0
+        trial=[f"lost {i}" for i in range(30)], status="failed", seconds=0.0, pack="lost"
     )
-    gone = frame.iloc[:1].assign(trial="gone", status="diverged", seconds=1e-6)
+    gone = frame.iloc[:1].assign(trial="gone", status="diverged", seconds=1e-6, pack="gone")
     found = verdict_of(study, pd.concat([frame, lost, gone]))
     assert (found.effect, found.low, found.high) == (plain.effect, plain.low, plain.high)
 
@@ -149,12 +154,13 @@ def test_too_little_to_say_is_inconclusive_and_says_so() -> None:
     study = make()
     frame = frame_of(study, (20, 20), base=0.0, each=(1.0, 2.0))
     no_times = verdict_of(study, frame.drop(columns="seconds"))
+    no_packs = verdict_of(study, frame.drop(columns="pack"))
     assert no_times.reason == "the rows do not say how long trials took"
     few = verdict_of(study, frame[frame["arm"].isin(ARMS[:4])])
     assert few.reason == (
         "4 groups of arms that share no pack have trials in both thirds; at least 5 are needed"
     )
-    assert {no_times.verdict, few.verdict} == {"inconclusive"}
+    assert {no_times.verdict, no_packs.verdict, few.verdict} == {"inconclusive"}
     five = verdict_of(study, frame[frame["arm"] != "a"])
     assert (five.verdict, five.n) == ("supported", 5)
 
@@ -194,6 +200,9 @@ def test_a_verdict_of_times_is_marked_and_kept_out_of_what_runs_share(tmp_path: 
 
 def test_results_have_times_beside_their_rows() -> None:
     results, _ = synthetic.small()
-    assert "seconds" not in results.frame
-    pd.testing.assert_frame_equal(results.timed.drop(columns="seconds"), results.frame)
+    assert not {"seconds", "pack"} & {*results.frame}
+    timed = results.timed
+    pd.testing.assert_frame_equal(timed.drop(columns=["seconds", "pack"]), results.frame)
+    packs = results.trials.set_index("trial")["pack"]
+    assert (timed["pack"] == packs[timed["trial"]].to_numpy()).all()
     assert results.timed["seconds"].eq(0.02).all()

@@ -32,7 +32,9 @@ from harness.parts.objectives import Bernoulli, CrossEntropy
 from harness.parts.optimizers import RULES, Optimizer
 from harness.parts.probes.moment import EVAL_ROWS
 from harness.parts.schedules import Cosine
-from harness.plan.plan import Packer, Plan
+from harness.plan.declared import Declarations
+from harness.plan.packing import Packer
+from harness.plan.plan import Plan
 from tests import simulated
 from tests.engine.test_buckets import chorales  # noqa: F401 - a fixture
 from tests.engine.test_fusing import MODELS, PROBES, Drawing, Opaque, make, padded, same, stopping
@@ -178,7 +180,7 @@ def test_what_cannot_fuse(device: Device, model: Any) -> None:
 def test_studies(device: Device, name: str, monkeypatch) -> None:
     """Some of what each study trains at the smoke scale, as it is tuned and as it is confirmed."""
     study = loaded(name)
-    plan, packer = Plan(study, source(name), "smoke"), Packer(study)
+    plan, packer = Plan(study, source(name), "smoke"), Packer(Declarations(study))
     groups = packer.pack(plan.ready())
     assert groups
     for group in groups[:: max(1, len(groups) // 3)]:

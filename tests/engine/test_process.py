@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from harness.engine import process
-from harness.plan import plan
-from harness.study import catalog
+from harness.plan import forecast
+from harness.plan.packing import Pack, Packer
+from harness.study import Trial, catalog
 
 
 def test_a_dry_run_takes_one_thread_and_leaves_as_many_as_there_were(
@@ -18,17 +19,17 @@ def test_a_dry_run_takes_one_thread_and_leaves_as_many_as_there_were(
     source = catalog.find("tiny")
     study = catalog.load(source)
     during = []
-    pack = plan.Packer.pack
+    pack = Packer.pack
 
-    def watched(self: plan.Packer, trials: list[plan.Trial]) -> list[plan.Pack]:
+    def watched(self: Packer, trials: list[Trial]) -> list[Pack]:
         during.append(torch.get_num_threads())
         return pack(self, trials)
 
-    monkeypatch.setattr(plan.Packer, "pack", watched)
+    monkeypatch.setattr(Packer, "pack", watched)
     before = torch.get_num_threads()
     torch.set_num_threads(3)
     try:
-        plan.dry_run(study, source, "smoke", 2)
+        forecast.dry_run(study, source, "smoke", 2)
         assert set(during) == {1}
         assert torch.get_num_threads() == 3
         with pytest.raises(ZeroDivisionError), process.one_thread():

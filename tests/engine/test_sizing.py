@@ -15,7 +15,9 @@ from harness.engine.training import Training
 from harness.parts.data import Data
 from harness.parts.models import MLP, Descent
 from harness.parts.optimizers import Optimizer
-from harness.plan.plan import Packer, Plan
+from harness.plan.declared import Declarations
+from harness.plan.packing import Packer
+from harness.plan.plan import Plan
 from harness.study import catalog
 
 POINT = Training(partial(Descent, "valley"), Optimizer("sgd"), steps=400)
@@ -78,7 +80,20 @@ def test_the_packer_gives_every_worker_some(project: Path, monkeypatch) -> None:
     study = catalog.load(source)
     trials = [t for t in Plan(study, source, "smoke").ready() if t.arm == "gd"] * 8  # 32 trials
     monkeypatch.setattr(sizing, "pack_size", lambda *a: 64)
-    assert [len(p.trials) for p in Packer(study, None, 4).pack(trials)] == [8, 8, 8, 8]
+    assert [len(p.trials) for p in Packer(Declarations(study), None, 4).pack(trials)] == [
+        8,
+        8,
+        8,
+        8,
+    ]
     monkeypatch.setattr(sizing, "pack_size", lambda *a: 16)
-    assert [len(p.trials) for p in Packer(study, None, 1).pack(trials)] == [16, 16]
-    assert [len(p.trials) for p in Packer(study, 5).pack(trials)] == [5, 5, 5, 5, 5, 5, 2]
+    assert [len(p.trials) for p in Packer(Declarations(study), None, 1).pack(trials)] == [16, 16]
+    assert [len(p.trials) for p in Packer(Declarations(study), 5).pack(trials)] == [
+        5,
+        5,
+        5,
+        5,
+        5,
+        5,
+        2,
+    ]

@@ -19,11 +19,13 @@ import pytest
 from rich.console import Console
 
 from harness.engine.outcome import Outcome
-from harness.execution import Session, Stop, Stopped
+from harness.execution import Ending, Session, Stopped
 from harness.execution import run as running
 from harness.execution.progress import Meter
 from harness.execution.session import TRIES
-from harness.plan.plan import Packer, Plan
+from harness.plan.declared import Declarations
+from harness.plan.packing import Packer
+from harness.plan.plan import Plan
 from harness.study import catalog
 
 ENDING = Path(__file__).parent.parent.parent / "harness" / "execution" / "ending.py"
@@ -61,13 +63,13 @@ def alone(code: str) -> tuple[int, str]:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_is_raised_where_training_is(number: int) -> None:
     before = signal.getsignal(number)
-    with pytest.raises(Stopped, match="interrupted"), Stop():
+    with pytest.raises(Stopped, match="interrupted"), Ending():
         signal.raise_signal(number)
     assert signal.getsignal(number) is before
 
 
 def test_within_a_loop_it_waits_for_the_check() -> None:
-    with Stop() as stop:
+    with Ending() as stop:
         with stop.polled():
             stop.check()
             os.kill(os.getpid(), signal.SIGINT)
@@ -78,9 +80,9 @@ def test_within_a_loop_it_waits_for_the_check() -> None:
 
 
 def test_the_limit_ends_what_runs_and_nothing_after_it() -> None:
-    with pytest.raises(Stopped, match=r"cut: its limit of 0\.05 s is over"), Stop(0.05):
+    with pytest.raises(Stopped, match=r"cut: its limit of 0\.05 s is over"), Ending(0.05):
         time.sleep(5)
-    with Stop(0.05) as stop:
+    with Ending(0.05) as stop:
         stop.over()
         time.sleep(0.1)
     assert stop.why is None
@@ -107,20 +109,20 @@ def test_the_limit_holds_while_ray_has_started_and_nothing_trains(
         monkeypatch.setattr(running, name, fake)
     source = catalog.find("tiny")
     study, quiet = catalog.load(source), Console(quiet=True)
-    with pytest.raises(Stopped), Stop() as stop:
+    with pytest.raises(Stopped), Ending() as stop:
         running.execute(study, source, "smoke", project, quiet, stop)
     assert not taken
 
 
 def test_tune_can_store_what_it_is_given() -> None:
-    with Stop(60.0) as stop:  # a timer holds a lock, which no pickle takes
+    with Ending(60.0) as stop:  # a timer holds a lock, which no pickle takes
         pickle.dumps(stop)
 
 
 def test_an_ignored_interrupt_stays_ignored() -> None:
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # as nohup and background jobs have it
     try:
-        with Stop() as stop:
+        with Ending() as stop:
             os.kill(os.getpid(), signal.SIGINT)
             time.sleep(0.05)
         assert stop.why is None
@@ -130,7 +132,7 @@ def test_an_ignored_interrupt_stays_ignored() -> None:
 
 def test_the_second_signal_ends_at_once() -> None:
     code, said = alone("""
-        with Stop() as stop:
+        with Ending() as stop:
             try:
                 os.kill(os.getpid(), 2)
                 time.sleep(9)
@@ -172,7 +174,7 @@ class Kept:
     def __init__(self) -> None:
         self.ended: dict[str, Outcome] = {}
 
-    def add(self, pack, trials, outcomes, stored=False) -> None:
+    def add(self, pack, trials, outcomes) -> None:
         for trial, outcome in zip(trials, outcomes, strict=True):
             assert trial.key not in self.ended
             self.ended[trial.key] = outcome
@@ -188,7 +190,7 @@ class Kept:
 def session(project: Path) -> Session:
     source = catalog.find("tiny")
     study = catalog.load(source)
-    plan, packer = Plan(study, source, "smoke"), Packer(study, workers=1)
+    plan, packer = Plan(study, source, "smoke"), Packer(Declarations(study), workers=1)
     meter = Meter(plan.planned, 1.0, Console(quiet=True))
     return Session(study, source, "smoke", plan, packer, Kept(), meter, trial_limit=60.0)
 

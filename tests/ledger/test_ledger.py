@@ -24,7 +24,7 @@ from sqlalchemy.exc import DataError, IntegrityError, OperationalError, Statemen
 
 from harness import durable
 from harness.engine.outcome import Outcome
-from harness.ledger import Ledger, Recorder, recorder, rows
+from harness.ledger import Ledger, Past, Recorder, past, recorder, rows
 from harness.ledger.permanent import permanent
 from harness.plan.plan import Plan
 from harness.study import BadInput, Source, Study, Trial, Unfinished, catalog
@@ -111,7 +111,14 @@ def held(project: Path) -> tuple[pd.DataFrame, dict[str, str]]:
     children = ledger.client.search_runs([parent.info.experiment_id], words)
     found = {run.data.tags["harness.trial"]: run.info.status for run in children}
     assert len(found) == len(children)
-    return ledger.rows_of(study, parent), found
+    return past.rows_of(ledger, study, parent.info.run_id), found
+
+
+def reuse(one: Recorder, trials: list[Trial], outcomes: list[Outcome]) -> None:
+    """Take trials as a run does that finds their rows in its own artifacts."""
+    frame = Past(one.ledger, one.study).find({trial.key for trial in trials}, one.run_id)
+    assert set(frame["trial"]) == {trial.key for trial in trials}
+    one.take("ledger", frame, trials, outcomes, stored=True)
 
 
 def test_rows_come_back_and_a_damaged_file_is_passed_over(project: Path) -> None:
@@ -123,8 +130,8 @@ def test_rows_come_back_and_a_damaged_file_is_passed_over(project: Path) -> None
     frame, _ = held(project)
     pd.testing.assert_frame_equal(frame, one.frame())
     assert rows.Recorded(study, frame).get(trials[0].key) == outcomes[0]
-    assert rows.Recorded(study, frame).get("no such trial") is None
-    assert rows.Recorded(study, frame.iloc[:0]).get(trials[0].key) is None
+    assert "no such trial" not in rows.Recorded(study, frame)
+    assert trials[0].key not in rows.Recorded(study, frame.iloc[:0])
     (broken,) = (project / "mlruns").rglob("p2-*.parquet")
     whole = broken.read_bytes()
     broken.write_bytes(whole[:100])
@@ -133,17 +140,14 @@ def test_rows_come_back_and_a_damaged_file_is_passed_over(project: Path) -> None
     info = one.ledger.info_of(one.run_id)
     assert (info["commit"], info["plan"], info["provenance"]) == ("abc", "p1", {"python": "3"})
 
-    # what is trained again for it is recorded once, and the consolidated file covers both
+    # what is trained again for it is recorded once, and one file has both
     again = begun(project)
-    assert not again.ledger.past(study).of(again.run_id).empty
-    again.add("ledger", trials[:2], outcomes[:2], stored=True)
+    reuse(again, trials[:2], outcomes[:2])
     again.add("p1", trials[2:], outcomes[2:])
     assert again.consolidate(INFO)
     frame, children = held(project)
     assert (len(frame), children) == (8, dict.fromkeys((t.key for t in trials), "FINISHED"))
-    (all_,) = (project / "mlruns").rglob("all.parquet")
-    all_.write_bytes(all_.read_bytes()[:-1])
-    assert set(held(project)[0]["trial"]) == {t.key for t in trials}  # from the packs
+    assert [path.name for path in (project / "mlruns").rglob("*.parquet")] == ["rows.parquet"]
     assert again.ledger.source_of(again.run_id) == source.text
 
 
@@ -214,9 +218,9 @@ def test_what_a_killed_process_left_is_recorded_by_the_next(
     monkeypatch.chdir(project)
     two = begun(project)
     assert not list(two.spool.parent.rglob("*.parquet*"))
-    known = two.ledger.past(study).known()
+    known = Past(two.ledger, study).find({t.key for t in trials})
     assert set(known["trial"]) == {t.key for t in trials[:3]}  # the half-written pack is not
-    two.add("ledger", trials[:3], outcomes[:3], stored=True)
+    reuse(two, trials[:3], outcomes[:3])
     two.add("p1", trials[3:], outcomes[3:])
     assert two.consolidate(INFO)
     frame, children = held(project)
@@ -310,7 +314,7 @@ BROKEN = {  # what is done to the store, what undoes it, and what the line then 
 def test_a_store_that_refuses_records_ends_the_run_and_then_continues(
     project: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    study, _, trials, outcomes = tiny()
+    *_, trials, outcomes = tiny()
     monkeypatch.setattr(recorder, "FIRST_DELAY", 100.0)  # who waits is found out
     broken, mended, says = BROKEN[name]
     said: list[str] = []
@@ -330,9 +334,7 @@ def test_a_store_that_refuses_records_ends_the_run_and_then_continues(
     monkeypatch.chdir(project)
     sql(project, mended)
     again = begun(project)
-    known = again.ledger.past(study).known()
-    assert set(known["trial"]) == {t.key for t in trials}  # nothing is trained again
-    again.add("ledger", trials, outcomes, stored=True)
+    reuse(again, trials, outcomes)  # nothing is trained again
     assert again.consolidate(INFO)
     assert held(project)[1] == dict.fromkeys((t.key for t in trials), "FINISHED")
 

@@ -20,7 +20,7 @@ from mlflow.tracking import MlflowClient
 from mlflow.utils.proto_json_utils import parse_dict
 
 from benchmarks import stores
-from harness.ledger import Ledger, Recorder, children, recorder
+from harness.ledger import Ledger, Recorder, children, past, recorder
 from harness.ledger.children import Child, send
 from harness.ledger.store import public
 from harness.ledger.wire import AT_ONCE, Wire
@@ -84,7 +84,7 @@ def test_a_database_that_is_killed_in_the_middle_loses_nothing(
     again = Ledger(project, database.uri)
     (parent,) = [run for run in again.parents("tiny") if run.info.run_id == one.run_id]
     expected = one.frame().drop_duplicates(["trial", "step"], ignore_index=True)
-    found = again.rows_of(study, parent).drop_duplicates(["trial", "step"])
+    found = past.rows_of(again, study, one.run_id).drop_duplicates(["trial", "step"])
     order = ["trial", "step"]
     pd.testing.assert_frame_equal(
         *(f.sort_values(order, ignore_index=True).drop(columns="pack") for f in (found, expected))

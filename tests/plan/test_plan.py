@@ -14,8 +14,11 @@ from harness.engine.cost import work_of
 from harness.engine.outcome import Outcome
 from harness.engine.training import Training
 from harness.parts.models import Recurrent
+from harness.plan.declared import Declarations
 from harness.plan.draws import Search
-from harness.plan.plan import TUNE_SEED, Packer, Plan, dry_run
+from harness.plan.forecast import dry_run
+from harness.plan.packing import Packer
+from harness.plan.plan import TUNE_SEED, Plan
 from harness.study import BadInput, Float, Source, catalog, fingerprint
 
 
@@ -103,6 +106,8 @@ def test_the_code_of_parts_counts_only_where_they_are_used(project: Path, monkey
     assert hash_with(*valley, sgd) != base[sgd]
     beale = ("parts.models.surfaces", "1.5 - x", "1.6 - x")
     assert hash_with(*beale, sgd) == base[sgd]
+    engine = ("engine.stepper", "self._start = self.t\n", "self._start = self.t; pass\n")
+    assert hash_with(*engine, sgd) != base[sgd]
 
 
 def test_every_arm_gets_the_same_draws_and_fresh_seeds(project: Path) -> None:
@@ -187,11 +192,11 @@ def test_packs_hold_one_signature_and_at_most_the_size(project: Path) -> None:
     src = source(project)
     study = catalog.load(src)
     trials = Plan(study, src, "smoke").ready()
-    packs = Packer(study, 3).pack(trials)
+    packs = Packer(Declarations(study), 3).pack(trials)
     assert sorted(len(p.trials) for p in packs) == [2, 2, 2, 2]
     assert all(len({t.arm for t in p.trials}) == 1 for p in packs)
     assert {t.key for p in packs for t in p.trials} == {t.key for t in trials}
-    halves = Packer(study).halve(packs[0])
+    halves = Packer(Declarations(study)).halve(packs[0])
     assert [t for h in halves for t in h.trials] == packs[0].trials
 
 
@@ -199,13 +204,15 @@ def test_packs_are_forecast_to_take_no_longer_than_they_may(project: Path) -> No
     src = source(project)
     study = catalog.load(src)
     trials = Plan(study, src, "smoke").ready()
-    one = Packer(study).pack(trials)[0]
+    one = Packer(Declarations(study)).pack(trials)[0]
     assert len(one.trials) == 4
     for longest, most in ((one.cost, 4), (one.base + 2.5 * one.each, 2), (one.base / 2, 1)):
-        packs = Packer(study, longest=longest).pack(trials)
+        packs = Packer(Declarations(study), longest=longest).pack(trials)
         assert max(len(p.trials) for p in packs) == most
         assert sum(len(p.trials) for p in packs) == len(trials)
-    assert len(Packer(study, 4, longest=0.0).pack(trials)[0].trials) == 4  # it was asked for
+    assert (
+        len(Packer(Declarations(study), 4, longest=0.0).pack(trials)[0].trials) == 4
+    )  # it was asked for
 
 
 def test_dry_run_counts_everything_and_names_what_runs_alone(project: Path) -> None:

@@ -1,0 +1,143 @@
+"""From trials to packs: what can be trained as one program, in pieces that are worth it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from harness.engine import sizing
+from harness.plan import keys
+from harness.plan.declared import Declarations, Declared, Kind
+from harness.study import Trial
+
+SPLIT = 8  # trials a pack, below which a group is not split to give every worker some
+MOST_TRIED = 3  # kinds of model, for a plan that is to be told in seconds
+
+
+@dataclass
+class Pack:
+    """Trials to be trained as one program, or one that cannot be fused."""
+
+    name: str  # no other pack of a study has it, unless it holds the same trials
+    trials: list[Trial]
+    base: float  # estimated seconds on one core, whatever it holds
+    each: float  # and those that every trial adds
+    lone: str = ""  # why it cannot fuse, if it cannot
+    losses: int = 0  # worker processes that have died over it
+
+    @property
+    def cost(self) -> float:
+        """Estimated seconds on one core, for ordering and forecasts."""
+        return self.base + self.each * len(self.trials)
+
+    @property
+    def share(self) -> float:
+        """How many times as long as one of its trials alone it is estimated to take."""
+        return self.cost / (self.base + self.each)
+
+
+class Packer:
+    """Groups trials by what they train, and cuts the groups into packs.
+
+    Args:
+        declared: What trials train, and where.
+        size: Most trials a pack; None leaves it to a forecast of what is fastest.
+        workers: Packs that train at once: there are at least as many, where trials allow.
+        longest: Seconds that a pack may be forecast to take, where more than a trial is in it.
+    """
+
+    def __init__(
+        self, declared: Declarations, size: int | None = None, workers: int = 1,
+        longest: float = math.inf,
+    ) -> None:  # fmt: skip
+        self.declared, self.size, self.workers, self.longest = declared, size, workers, longest
+        self.count = 0
+
+    def pack(self, trials: Sequence[Trial]) -> list[Pack]:
+        """Packs of trials of one kind, the costliest first."""
+        groups: dict[Any, list[Trial]] = {}
+        about: dict[Any, tuple[Declared, str]] = {}
+        for trial in trials:
+            one = self._look_up(trial)
+            lone = self._lone(one)
+            label = (one.kind, trial.key) if lone else one.kind
+            groups.setdefault(label, []).append(trial)
+            about[label] = one, lone
+        packs = []
+        for label, members in groups.items():
+            one, lone = about[label]
+            base, each = one.cost
+            size = self._size(members, one)
+            if not self.size and base + each * size > self.longest:
+                size = max(1, int((self.longest - base) / each + 1e-6))
+            parts = math.ceil(len(members) / size)
+            parts = max(parts, min(math.ceil(self.workers / len(groups)), len(members) // SPLIT))
+            even = math.ceil(len(members) / parts)
+            packs += [
+                self._named(members[start : start + even], base, each, lone)
+                for start in range(0, len(members), even)
+            ]
+        return sorted(packs, key=lambda pack: -pack.cost)
+
+    def halve(self, pack: Pack) -> list[Pack]:
+        """Two halves of a pack that did not come back."""
+        middle = len(pack.trials) // 2
+        return [
+            self._named(part, pack.base, pack.each, pack.lone)
+            for part in (pack.trials[:middle], pack.trials[middle:])
+        ]
+
+    def _named(self, trials: list[Trial], base: float, each: float, lone: str) -> Pack:
+        # counts begin anew with every process that continues a run; its trials do not
+        self.count += 1
+        held = keys.digest(sorted(trial.key for trial in trials))[:12]
+        return Pack(f"p{self.count:05d}-{held}", trials, base, each, lone)
+
+    def _look_up(self, trial: Trial) -> Declared:
+        return self.declared.of(trial)
+
+    def _lone(self, one: Declared) -> str:
+        return one.why
+
+    def _size(self, members: list[Trial], one: Declared) -> int:
+        """Most trials a pack of this group."""
+        if self.size or len(members) <= sizing.SIZES[0] or one.training is None:
+            return self.size or sizing.SIZES[0]
+        return sizing.pack_size(one.training, self.declared.device, self.workers)
+
+
+class Sketch(Packer):
+    """A packer for what is only told of: trials of equal settings are taken to be alike, whatever
+    their seeds; and few kinds of model that no run has tried yet are tried, the others taken to fuse.
+
+    Attributes:
+        untried: How many kinds were taken to.
+    """
+
+    def __init__(self, declared: Declarations, workers: int) -> None:
+        super().__init__(declared, workers=workers)
+        self._alike: dict[str, Declared] = {}
+        self._taken: set[Kind] = set()
+        self._tries = 0
+
+    @property
+    def untried(self) -> int:
+        return len(self._taken)
+
+    def _look_up(self, trial: Trial) -> Declared:
+        alike = repr((trial.arm, trial.settings))
+        if alike not in self._alike:
+            self._alike[alike] = super()._look_up(trial)
+        return self._alike[alike]
+
+    def _lone(self, one: Declared) -> str:
+        if one.kind in self._taken:
+            return ""
+        if one.kind and not one.kind.tried:
+            if self._tries == MOST_TRIED:
+                self._taken.add(one.kind)
+                return ""
+            self._tries += 1
+        return one.why
