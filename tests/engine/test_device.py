@@ -21,7 +21,6 @@ import torch
 from torch import Tensor
 
 from harness.engine import work
-from harness.engine.graph import Repeated
 from harness.engine.outcome import Outcome
 from harness.engine.pack import PackInFlight, train
 from harness.engine.training import Stop, Training
@@ -98,7 +97,7 @@ def test_models(device: Device, name: str) -> None:
     # which fails; a device that is there does not take it
     probes = () if device.simulated and name == "groupnorm" else PROBES
     device.check([make(MODELS[name], lr, probes=probes) for lr in (0.02, 0.05)])
-    assert simulated.Graph.replays == 2 * (10 - 3) or not device.simulated
+    assert simulated.Graph.replays or not device.simulated
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -241,22 +240,6 @@ def test_a_gpu_that_is_lost_ends_the_worker_and_blames_no_trial(monkeypatch) -> 
     monkeypatch.setattr(torch.cuda, "synchronize", broken)
     with pytest.raises(RuntimeError, match="device-side assert"):
         work.run_pack(study, trials, "cuda")
-
-
-def test_what_cannot_be_captured_is_called() -> None:
-    with simulated.gpu() as device:
-        total, seen = torch.zeros(2, device=device), []
-
-        def reads() -> None:
-            total.add_(1)
-            seen.append(total.sum().item())
-
-        repeated = Repeated(reads, device)
-        for _ in range(6):
-            repeated()
-    assert not repeated.capture
-    # the fifth is the one that was captured, in which nothing has been run
-    assert [s for s in seen if s] == [2.0, 4.0, 6.0, 8.0, 10.0, 12.0]
 
 
 # --- the simulation ------------------------------------------------------------------------------

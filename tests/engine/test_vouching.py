@@ -71,6 +71,14 @@ def why(model: type[nn.Module]) -> str:
     return vouch.declared(model, 0.05).why_alone()
 
 
+def test_what_is_not_batched_is_named() -> None:
+    class Counts(Base):
+        def forward(self, x):
+            return super().forward(x) + torch.histc(x, 10)
+
+    assert why(Counts) == "its model cannot be fused (aten::histc cannot be batched)"
+
+
 def outcome(model, **changes) -> Outcome:
     training = dataclasses.replace(vouch.declared(model, 0.05), **changes)
     return harness.train([training], [1], device="cpu")[0]

@@ -218,3 +218,40 @@ def trial(t):
 def test_what_a_study_sets_in_an_installed_package_counts() -> None:
     text = "import torch\n\ntorch.set_default_dtype(torch.float{})\n\ndef trial(t):\n    return torch.ones(t)\n"
     assert hash_of(text.format(32)) != hash_of(text.format(64))
+
+
+# --- the engine ----------------------------------------------------------------------------------
+
+TRAINS = [
+    ("pack", "PackInFlight"), ("pack", "train_pack"), ("batches", "Batches"), ("noise", "Noise"),
+    ("losses", "Losses"), ("stopping", "Stopping"), ("record", "Record"), ("graph", "Repeated"),
+    ("lanes", "Lanes"), ("stepper", "Stepper"), ("flat", "Flat"), ("program", "Program"),
+    ("program", "perturbed"), ("looped", "Looped"), ("tracing.recording", "Recorder"),
+    ("building", "built"), ("padding", "pad"), ("vouching", "vouch"), ("work", "_generated"),
+]  # fmt: skip
+
+
+DECLARES = "from harness import Training\n\ndef trial(t):\n    return Training(t)\n"
+
+
+@pytest.mark.parametrize(("module", "name"), TRAINS)
+def test_every_room_of_the_engine_counts(monkeypatch, module: str, name: str) -> None:
+    """One more statement in any definition of it changes every key, and another layout none."""
+    module = f"harness.engine.{module}"
+    tree = ast.parse((ROOT / f"{module.replace('.', '/')}.py").read_text())
+    real = fingerprint._definitions
+
+    def hashed() -> str:
+        changed = fingerprint.definitions(ast.unparse(tree))
+        with monkeypatch.context() as patch:
+            patch.setattr(
+                fingerprint, "_definitions", lambda m: changed if m == module else real(m)
+            )
+            return fingerprint.code_hash(DECLARES, "trial")
+
+    base = fingerprint.code_hash(DECLARES, "trial")
+    assert hashed() == base
+    node = next(n for n in tree.body if getattr(n, "name", "") == name)
+    inside = next(n for n in ast.walk(node) if isinstance(n, ast.FunctionDef))
+    inside.body.append(ast.Pass())
+    assert hashed() != base
