@@ -111,6 +111,8 @@ def _train_to_file(
     plan = Plan(study, source, scale)
     declared = declarations(study)
     info = info_of(catalog.root(), plan, "", check_data(plan, declared))
+    for needed, count in plan.left_out.items():
+        console.print(f"{count:,} trials are left out, as {needed} is not at hand")
     earlier = None
     if path.is_file() and not fresh:
         earlier, _, then = read_rows(path)
