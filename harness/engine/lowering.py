@@ -5,6 +5,9 @@ attention, and dropout that is called as a function, it cannot batch at all. `Lo
 around a module's forward pass: it sees the functions of torch that are called, by a layer or by the
 author, and does these as matrix products, sums and keyed masks. What it does is traced, so that
 looking costs nothing in training.
+
+One module: the rules share how patches and heads are laid out for matrix products, and only
+`Lowered` calls them.
 """
 
 from __future__ import annotations

@@ -22,8 +22,9 @@ class Noise:
 
     Args:
         trainings, seeds: Of K trials.
-        each: Gets `numbers`, which any trial's loss uses, the keys of this update among them; the
-            keys of every dropout layer in `buffers`, which it holds already; and `streams`.
+        each: Gets `streams`, each trial's keys; `now`, those of this update; `numbers`, which any
+            trial's loss uses, with these keys among them; and in `buffers`, which it holds already,
+            the keys of dropout layers.
         layers: Paths of the dropout layers.
         called: Whether dropout that is called as a function has masks of a key, too.
         device: Where the numbers are used.
@@ -52,9 +53,8 @@ class Noise:
             for name in Augment.numbers:
                 values = [float(getattr(t.augment, name)) for t in trainings]
                 numbers[name] = torch.tensor(values, device=device)
-        streams = ["mask"]
-        streams += [name for name, there in (("noise", "noise" in numbers),
-                                             ("augment", one.augment is not None)) if there]  # fmt: skip
+        used = {"mask": True, "noise": "noise" in numbers, "augment": one.augment is not None}
+        streams = [name for name, there in used.items() if there]
         each.streams = {name: keyed.keys(list(seeds), name, device) for name in streams}
         each.now = {name: torch.zeros_like(key) for name, key in each.streams.items()}
         each.numbers = numbers | {

@@ -1,4 +1,9 @@
-"""K trials as one program: the vmapped gradient, traced into plain batched kernels."""
+"""K trials as one program: the vmapped gradient, traced into plain batched kernels.
+
+`Computation` is what a pack and its probes ask of K trials, whether they are fused or not; `Program`
+is the fused one. They lie together, since all that an author wrote is called in the first and all
+that vmap and tracing make of it is in the second.
+"""
 
 from __future__ import annotations
 

@@ -227,7 +227,7 @@ TRAINS = [
     ("losses", "Losses"), ("stopping", "Stopping"), ("record", "Record"), ("graph", "Repeated"),
     ("lanes", "Lanes"), ("stepper", "Stepper"), ("flat", "Flat"), ("program", "Program"),
     ("program", "perturbed"), ("looped", "Looped"), ("tracing.recording", "Recorder"),
-    ("building", "built"), ("padding", "pad"), ("vouching", "vouch"), ("work", "_generated"),
+    ("building", "built"), ("padding", "pad"), ("vouching", "vouch"), ("watching", "watched"), ("authored", "by_author"), ("work", "_generated"),
 ]  # fmt: skip
 
 
