@@ -148,8 +148,8 @@ class Watch(tune.Callback):  # type: ignore[misc]
 def _error(trial: Any) -> tuple[bool, str]:
     """Whether the worker's own set-up raised what ended a Tune trial, and that in a few words.
 
-    Tune tells it in a file of text alone. Where its words are not those known here, the last that
-    it says is told, and the set-up is found at fault when `STARTS` workers in a row do not begin.
+    Tune tells it in a file of text alone. Where its words are not those known here, the first of
+    them are told, and the set-up is found at fault when `STARTS` workers in a row do not begin.
     """
     try:
         text = re.sub(r"\x1b\[[0-9;]*m", "", Path(trial.error_file).read_text())

@@ -61,6 +61,7 @@ with _environment(AT_IMPORT):
 
         tables = True
     except ImportError:
+        SqlAlchemyStore = SqlLatestMetric = SqlMetric = SqlParam = SqlRun = SqlTag = None
         tables = False
     try:
         from mlflow.store.tracking.rest_store import RestStore
@@ -68,6 +69,7 @@ with _environment(AT_IMPORT):
 
         requests_ = True
     except ImportError:
+        RestStore = http_request = verify_rest_response = None
         requests_ = False
 
 
