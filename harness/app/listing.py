@@ -32,7 +32,7 @@ from typing import Any
 
 from harness.study import By, Source, Study, catalog, few
 
-PACKAGE = Path(__file__).resolve().parent
+PACKAGE = Path(__file__).resolve().parent.parent
 
 # What a study may import and still be known by its code: none of it tells the time, the machine or
 # the environment, unless by one of the names below. Modules beside the study are looked into.

@@ -15,10 +15,12 @@ from torch import nn
 
 from harness.engine.structure import digest, told
 
+PACKAGE = os.path.dirname(os.path.dirname(__file__))  # this one, too, is a library
+
 _LIBRARY = tuple(
     os.path.realpath(path) + os.sep
     for path in (
-        os.path.dirname(torch.__file__), sysconfig.get_path("stdlib"), os.path.dirname(__file__),
+        os.path.dirname(torch.__file__), sysconfig.get_path("stdlib"), PACKAGE,
         os.path.dirname(np.__file__),
     )
 )  # fmt: skip

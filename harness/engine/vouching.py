@@ -26,13 +26,13 @@ from torch import Tensor, nn
 from torch.func import stack_module_state
 
 from harness import durable
-from harness.engine.authored import authored
+from harness.engine.authored import PACKAGE, authored
 from harness.engine.building import Builder, Tensors, build, drawing, sow
 from harness.engine.looped import Looped
 from harness.engine.program import Program
 from harness.engine.structure import digest
 from harness.engine.watching import masked, run, unlike, watched
-from harness.parts import keyed, torch_private
+from harness.parts import keyed
 from harness.parts.models.layers import Dropout
 from harness.parts.objectives import Objective
 
@@ -271,7 +271,7 @@ def _remember(file: Path, found: Vouched) -> None:
 @functools.cache
 def _engine() -> str:
     """Of all code that decides what a program is."""
-    here = Path(__file__).parent
-    files = [*sorted(here.rglob("*.py")), Path(torch_private.__file__)]
+    folders = [Path(PACKAGE, name) for name in ("parts", "engine", "nas")]
+    files = [path for folder in folders for path in sorted(folder.rglob("*.py"))]
     texts = [path.read_bytes() for path in files]
     return digest(b"\0".join([*texts, torch.__version__.encode(), sys.version.encode()]))

@@ -27,7 +27,7 @@ def root() -> Path:
     for folder in (here, *here.parents):
         if (folder / "studies").is_dir() and (folder / "reports").is_dir():
             return folder
-    return Path(__file__).resolve().parent.parent
+    return Path(__file__).resolve().parent.parent.parent
 
 
 def names() -> list[str]:

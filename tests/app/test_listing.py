@@ -13,9 +13,11 @@ from typing import Any
 
 import pytest
 
+import harness as harness_package
 from harness.app import listing
 from harness.engine import vouching
-from harness.plan import plan as harness_plan
+from harness.plan import packing
+from harness.plan.plan import Plan
 from harness.study import BadInput, Source, catalog
 from tests.conftest import harness
 
@@ -66,7 +68,7 @@ def test_a_plan_is_kept_until_another_kind_of_model_has_been_tried(
     tried = tmp_path / "vouched"
     monkeypatch.setattr(vouching, "_folder", lambda: tried)
     monkeypatch.setattr(vouching, "_FOUND", {})
-    monkeypatch.setattr(harness_plan, "MOST_TRIED", 0)
+    monkeypatch.setattr(packing, "MOST_TRIED", 0)
 
     def sketch() -> dict[str, Any]:
         return json.loads(printed("plan", "tiny", "--scale", "smoke", "--json"))
@@ -75,7 +77,7 @@ def test_a_plan_is_kept_until_another_kind_of_model_has_been_tried(
     assert plain["untried"] == 2  # of one model, by two rules
     source = catalog.find("tiny")
     study = catalog.load(source)
-    trial = harness_plan.Plan(study, source, "smoke").ready()[0]
+    trial = Plan(study, source, "smoke").ready()[0]
     assert study.trial(trial).why_alone() == ""
     assert len([*tried.glob("*.json")]) == 1
     monkeypatch.setattr(vouching, "_FOUND", {})
@@ -317,3 +319,7 @@ def test_a_study_that_asks_for_more_is_read_each_time(
     monkeypatch.delenv("WORDS")
     with pytest.raises(BadInput, match="KeyError"):
         listing.of("tiny")
+
+
+def test_the_whole_package_counts() -> None:
+    assert Path(harness_package.__file__).parent == listing.PACKAGE

@@ -16,11 +16,12 @@ import harness
 from benchmarks import vouch
 from benchmarks.kinds import KINDS, Base
 from harness import Data, Optimizer, Training
-from harness.engine import vouching
+from harness.engine import authored, vouching
 from harness.engine.building import build, structure
 from harness.engine.outcome import Outcome
 from harness.engine.pack import PackInFlight, train_pack
 from harness.engine.structure import told
+from harness.parts.models import networks
 from harness.parts.objectives import CrossEntropy
 from tests.grown import Grown
 
@@ -265,3 +266,8 @@ def test_what_was_found_is_kept_until_any_code_changes(tmp_path, monkeypatch) ->
     monkeypatch.setattr(vouching, "_engine", lambda: "another version")
     found(**plain)
     assert len(tried) == 5
+
+
+def test_what_lies_in_this_package_is_no_author_s() -> None:
+    assert not authored.by_author(networks.__file__)
+    assert authored.by_author(__file__)

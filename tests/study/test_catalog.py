@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+import harness
 from harness.study import BadInput, Source, catalog
 
 
@@ -69,3 +70,11 @@ def test_what_a_file_says_of_its_study() -> None:
     assert catalog.about(Source("one", "one.py", text)) == "Departures: [none] of\nnote."
     assert catalog.about(Source("one", "one.py", '"""A title."""')) == ""
     assert catalog.about(Source("one", "one.py", "STUDY = 1")) == ""
+
+
+def test_outside_of_any_project_it_is_the_package_s(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert catalog.root() == Path(harness.__file__).resolve().parent.parent
+    (tmp_path / "studies").mkdir()
+    (tmp_path / "reports").mkdir()
+    assert catalog.root() == tmp_path
