@@ -267,7 +267,7 @@ def test_rows_do_not_choose_the_code_that_is_run(project: Path, trained: bytes) 
 
 
 def test_a_file_that_unpacks_without_end_is_refused_at_its_limit(monkeypatch) -> None:
-    monkeypatch.setattr(data_, "LARGEST", 2**20)
+    monkeypatch.setattr(files, "LARGEST", 2**20)
     bomb = gzip.compress(bytes(2**26))
     tracemalloc.start()
     found, flaw = decompressed(bomb)
@@ -283,7 +283,7 @@ def test_a_file_too_large_is_not_read(tmp_path: Path, monkeypatch) -> None:
     path.parent.mkdir()
     with path.open("wb") as file:
         file.truncate(2**40)  # takes no room on the disk
-    monkeypatch.setattr(data_, "LARGEST", 2**20)
+    monkeypatch.setattr(files, "LARGEST", 2**20)
     monkeypatch.setenv("HARNESS_DATA", str(tmp_path))
     data_.forget()
     with pytest.raises(DataError, match="is larger than 1,048,576 bytes"):
@@ -374,7 +374,7 @@ def test_idx_is_refused_or_has_exactly_the_bytes_of_the_file(data: Any) -> None:
 def test_the_bundled_digits_are_checked_too(tmp_path: Path, monkeypatch) -> None:
     path = tmp_path / "digits.csv.gz"
     path.write_bytes(gzip.compress(b"1,2,3\n"))
-    monkeypatch.setattr(data_, "_bundled", lambda *parts: path)
+    monkeypatch.setattr(images, "_bundled", lambda *parts: path)
     data_.forget()
     with pytest.raises(DataError, match=r"is another file: .*reinstall scikit-learn"):
         load(Data("digits"))

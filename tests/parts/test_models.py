@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
+from harness.engine import building
 from harness.engine.building import build
 from harness.engine.pack import train
 from harness.engine.training import Training
@@ -71,14 +72,14 @@ def test_gain_multiplies_weights() -> None:
 
 
 def test_initialisations_fuse_and_wirings_and_activations_do_not() -> None:
-    def structure(*arguments: object) -> object:
-        return structure(partial(MLP, (64, 8, 8, 10), *arguments))
+    def of(*arguments: object) -> object:
+        return building.structure(partial(MLP, (64, 8, 8, 10), *arguments))
 
-    base = structure("tanh", "xavier", 1.0, "plain")
-    assert structure("tanh", "standard", 32.0, "plain") == base
+    base = of("tanh", "xavier", 1.0, "plain")
+    assert of("tanh", "standard", 32.0, "plain") == base
     for other in (("relu", "xavier"), ("tanh", "xavier", 1.0, "residual"),
                   ("tanh", "xavier", 1.0, "batchnorm"), ("sigmoid_tanh", "xavier")):  # fmt: skip
-        assert structure(*other) != base
+        assert of(*other) != base
 
 
 def test_wirings_by_hand() -> None:

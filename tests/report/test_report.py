@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import dataclasses
 import html.parser
 import io
@@ -396,25 +395,6 @@ def test_the_cost_is_the_trials_own_seconds() -> None:
     gpu = {**results.info, "provenance": {"device": "cuda"}}
     assert words.cost(dataclasses.replace(results, info=gpu)).endswith("GPU-seconds")
     assert words.cost(synthetic.empty()) == "0.0 core-seconds"
-
-
-def test_parts_of_the_report_import_downward() -> None:
-    order = ("numbers", "words", "bars", "tables", "islands", "descent", "page", "printing",
-             "documents", "files", "board")  # fmt: skip
-    folder = Path(report.__file__).parent
-    assert {p.stem for p in folder.glob("*.py")} == {*order, "__init__"}
-    for place, name in enumerate(order):
-        used = {
-            part
-            for node in ast.walk(ast.parse((folder / f"{name}.py").read_text()))
-            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("harness.report")
-            for part in (
-                [alias.name for alias in node.names]
-                if node.module == "harness.report"
-                else [str(node.module).split(".")[2]]
-            )
-        }
-        assert used <= set(order[:place]), name
 
 
 def test_an_empty_run_and_a_study_without_claims_still_make_a_report(tmp_path: Path) -> None:
