@@ -35,7 +35,7 @@ from harness.execution import read_rows
 from harness.execution.rowsfile import _digest
 from harness.figures import intervals
 from harness.parts import data as data_
-from harness.parts.data import load, sequences
+from harness.parts.data import files, images, load, sequences
 from harness.parts.data.files import decompressed
 from harness.parts.data.images import IMAGES, parse_idx
 from harness.study import BadInput, By, DataError, InvalidStudy
