@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import graphlib
+import importlib
 import re
 import sys
 from pathlib import Path
@@ -98,3 +99,14 @@ def test_each_folder_says_what_it_may_import() -> None:
 def test_the_readme_shows_the_folders_in_order() -> None:
     text = (ROOT / "README.md").read_text().partition("## How it is built")[2]
     assert tuple(re.findall(r"^(\w+)/ ", text, re.MULTILINE)) == FOLDERS
+
+
+def test_the_walk_of_a_trial_names_what_there_is() -> None:
+    walk = (ROOT / "README.md").read_text().partition("One trial, from")[2].partition("\n## ")[0]
+    named = [name.split(".") for name in re.findall(r"`(\w+\.[\w.]+)`", walk)]
+    assert len(named) > 8
+    for first, *rest in named:
+        if first in FOLDERS:
+            home = importlib.import_module(".".join(["harness", first, *rest[:-1]]))
+            assert hasattr(home, rest[-1]), rest
+    assert len(re.findall(r"^\d+\. ", walk, re.MULTILINE)) <= 15

@@ -19,7 +19,7 @@ from filelock import FileLock
 
 from harness import figures
 from harness.claims import LEVEL, compound, draws, judge
-from harness.engine.work import run_pack
+from harness.engine.attempt import run_pack
 from harness.ledger import rows
 from harness.parts import data
 from harness.plan.declared import Declarations

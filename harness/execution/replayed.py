@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import torch
 
-from harness.engine.work import run_pack
+from harness.engine.attempt import run_pack
 from harness.execution.prepare import open_ledger
 from harness.execution.tables import read_first
 from harness.ledger import provenance, rows

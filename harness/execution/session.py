@@ -14,8 +14,8 @@ import torch
 
 from harness.claims import reads, undecided
 from harness.engine import process
+from harness.engine.attempt import run_pack
 from harness.engine.outcome import Outcome
-from harness.engine.work import run_pack
 from harness.execution.cluster import packs_a_gpu
 from harness.execution.progress import Meter
 from harness.ledger import rows

@@ -11,7 +11,7 @@ import ray
 import torch
 from ray import tune
 
-from harness.engine.work import run_pack
+from harness.engine.attempt import run_pack
 from harness.execution.ending import deadline
 from harness.parts import data
 from harness.study import Source, catalog, make_trial

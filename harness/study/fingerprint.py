@@ -32,7 +32,7 @@ from harness.study.errors import InvalidStudy
 PACKAGE = "harness"
 
 # The engine itself, which a study declares for but does not call.
-ENGINE = ((f"{PACKAGE}.engine.pack", "train"), (f"{PACKAGE}.engine.work", "_generated"))
+ENGINE = ((f"{PACKAGE}.engine.pack", "train"), (f"{PACKAGE}.engine.attempt", "_generated"))
 
 # They draw, fetch or show, and what comes of it is checked or part of a key by itself.
 DECIDE_NOTHING = frozenset({"optuna", "pooch", "tqdm", "pytest"})

@@ -20,7 +20,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from harness.engine import work
+from harness.engine import attempt
 from harness.engine.outcome import Outcome
 from harness.engine.pack import PackInFlight, train
 from harness.engine.training import Stop, Training
@@ -232,14 +232,16 @@ def test_a_gpu_that_is_lost_ends_the_worker_and_blames_no_trial(monkeypatch) -> 
     def broken(*_: Any) -> None:
         raise RuntimeError("CUDA error: device-side assert triggered")
 
-    monkeypatch.setattr(work, "train_pack", broken)
+    monkeypatch.setattr(attempt, "train_pack", broken)
     monkeypatch.setattr(torch.cuda, "synchronize", lambda: None)
     monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
-    outcomes = work.run_pack(study, trials, "cuda")  # it can still be used: the trials' own fault
+    outcomes = attempt.run_pack(
+        study, trials, "cuda"
+    )  # it can still be used: the trials' own fault
     assert [outcome.status for outcome in outcomes] == ["failed", "failed"]
     monkeypatch.setattr(torch.cuda, "synchronize", broken)
     with pytest.raises(RuntimeError, match="device-side assert"):
-        work.run_pack(study, trials, "cuda")
+        attempt.run_pack(study, trials, "cuda")
 
 
 # --- the simulation ------------------------------------------------------------------------------

@@ -23,6 +23,7 @@ import pandas as pd
 import pytest
 import torch
 
+from harness.engine import attempt
 from harness.ledger import HISTORY, Ledger, Recorder
 from harness.study import catalog
 from tests.conftest import HARNESS, TINY, apart, harness
@@ -191,10 +192,9 @@ def test_interrupted_rows_are_kept_and_gone_on_with(project: Path, monkeypatch) 
 
 
 def test_a_pack_that_runs_out_of_memory_is_halved(project: Path, monkeypatch) -> None:
-    from harness.engine import work
     from harness.plan.plan import Plan
 
-    real, sizes = work.train_pack, []
+    real, sizes = attempt.train_pack, []
 
     def small(trainings, seeds, device):
         sizes.append(len(trainings))
@@ -205,9 +205,9 @@ def test_a_pack_that_runs_out_of_memory_is_halved(project: Path, monkeypatch) ->
     source = catalog.find("tiny")
     study = catalog.load(source)
     trials = [t for t in Plan(study, source, "smoke").ready() if t.arm == "gd"] * 2
-    expected = work.run_pack(study, trials)
-    monkeypatch.setattr(work, "train_pack", small)
-    outcomes = work.run_pack(study, trials)
+    expected = attempt.run_pack(study, trials)
+    monkeypatch.setattr(attempt, "train_pack", small)
+    outcomes = attempt.run_pack(study, trials)
     assert sizes == [8, 4, 2, 2, 4, 2, 2]
     losses = [[o.metrics["loss"] for o in found] for found in (outcomes, expected)]
     assert losses[0] == losses[1]

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from harness.claims import judge
-from harness.engine.work import run_pack
+from harness.engine.attempt import run_pack
 from harness.ledger import rows
 from harness.nas.space import SPACES
 from harness.parts import data

@@ -17,7 +17,7 @@ from torch import Tensor
 from harness.engine.tracing.code import compiled
 from harness.engine.tracing.memory import accumulate, in_place, most_bytes, soon
 from harness.engine.tracing.operations import Op, Ref, Untraceable, refs
-from harness.engine.tracing.recording import Recorder
+from harness.engine.tracing.recording import Tracer
 from harness.engine.tracing.simplify import Simplified
 from harness.engine.trees import filled, leaves, mapped
 
@@ -45,7 +45,7 @@ def trace(
         torch.empty_strided(t.shape, t.stride(), dtype=t.dtype, device=t.device).copy_(t)
         for t in given
     ]
-    recorder = Recorder(copies)
+    recorder = Tracer(copies)
     cached = torch.is_autocast_cache_enabled()
     torch.set_autocast_cache_enabled(False)
     try:

@@ -11,7 +11,7 @@ from harness.engine.trees import mapped
 from harness.parts.torch_private import Mode, signature
 
 
-class Recorder(Mode):  # type: ignore[no-untyped-call]
+class Tracer(Mode):  # type: ignore[no-untyped-call]
     """Writes down every operation below the function transforms."""
 
     def __init__(self, inputs: list[Tensor]) -> None:
