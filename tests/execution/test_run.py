@@ -448,7 +448,8 @@ SHARED = '''
 
 from functools import partial
 
-from harness import Budget, Data, Metric, Optimizer, Study, Training, Trial, data
+from harness import Budget, Data, Metric, Optimizer, Study, Training, Trial
+from harness.parts import data
 from harness.parts.models import MLP
 
 
