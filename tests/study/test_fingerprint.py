@@ -21,14 +21,14 @@ RENAMED = {"parts": "shelf", "engine": "machinery"}
 # Run in the project and in a copy of it whose files lie elsewhere.
 HASHES = """
 import json, pathlib, sys
-from harness.plan import plan
+from harness.plan import keys
 from harness.study import catalog, fingerprint
 found = {}
 for name in catalog.names():
     source = catalog.find(name)
     study = catalog.load(source)
     cells = study.cells("smoke")
-    words = {plan._words(study, "smoke", arm, cell) for arm, cell in cells}
+    words = {keys.words(study, "smoke", arm, cell) for arm, cell in cells}
     found[name] = {
         " ".join(sorted(one)): fingerprint.code_hash(source, "trial", one) for one in words
     }
@@ -226,8 +226,8 @@ TRAINS = [
     ("pack", "PackInFlight"), ("pack", "train_pack"), ("batches", "Batches"), ("noise", "Noise"),
     ("losses", "Losses"), ("stopping", "Stopping"), ("record", "Record"), ("graph", "Repeated"),
     ("lanes", "Lanes"), ("stepper", "Stepper"), ("flat", "Flat"), ("program", "Program"),
-    ("program", "perturbed"), ("looped", "Looped"), ("tracing.recording", "Recorder"),
-    ("building", "built"), ("padding", "pad"), ("vouching", "vouch"), ("watching", "watched"), ("authored", "by_author"), ("work", "_generated"),
+    ("program", "perturbed"), ("looped", "Looped"), ("tracing.recording", "Tracer"),
+    ("building", "built"), ("padding", "pad"), ("vouching", "vouch"), ("watching", "watched"), ("authored", "by_author"), ("attempt", "_generated"),
 ]  # fmt: skip
 
 
