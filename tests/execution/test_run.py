@@ -533,7 +533,7 @@ def test_a_tracking_server_that_is_killed_and_comes_back(
         assert "20/20 trials" in said
         assert "Momentum needs fewer steps." in said  # judged all the same
         assert (
-            f"error: tracking store {uri} takes no records, no answer (ConnectionError); 6"
+            f"error: tracking store {uri} takes no records, no answer (ConnectionError); 7"
             in done.stderr
         )
         assert f"this finishes: harness {' '.join(words)}" in done.stderr
