@@ -10,6 +10,8 @@ Two methods, named in every result, that answer two questions:
 
 The replication unit is one trial. Each draw fits anew, with a new forest seed, on trials drawn
 with replacement.
+
+One module: all of it rests on how trials are drawn anew and hyperparameters are laid on axes.
 """
 
 from __future__ import annotations

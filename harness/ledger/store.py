@@ -1,4 +1,8 @@
-"""The tracking store: opened, or refused at once, and read."""
+"""The tracking store: opened, or refused at once, and read.
+
+One class, for all of it needs the one client and what is known of the store's address: what is left
+out is writing a run (`recorder`), child runs (`children`) and reading earlier ones (`past`).
+"""
 
 from __future__ import annotations
 

@@ -4,6 +4,8 @@ A network is a stem, `depth` copies of one cell, and a linear read-out. A cell i
 graph whose edges carry operations (NAS-Bench-201, Dong & Yang 2020; at most so many edges, as in
 NAS-Bench-101, Ying et al. 2019). Architectures that differ only in the names of inner nodes, or in
 edges on no path from the cell's input to its output, are one.
+
+One module: what a space is, what belongs to it and what it costs rest on one canonical form of a cell.
 """
 
 from __future__ import annotations

@@ -13,6 +13,8 @@ A strategy is a generator function. It yields what to train and is sent the scor
             score = yield space.sample(rng)
 
 A short training is asked for by ``yield architecture, share``, the share of a full training.
+
+One module: a table, the searches of it and the metrics that judge them have one row layout in common.
 """
 
 from __future__ import annotations

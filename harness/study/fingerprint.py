@@ -7,6 +7,9 @@ definition lies nor how it is imported, and comments, docstrings, annotations, f
 not count. Of a dictionary of this package that maps names to parts (rules, activations, surfaces)
 only the parts that the study names count, so that a new part changes no old key. Of installed
 packages the version counts: `libraries` says which are used.
+
+One module: reading a definition, finding what a name stands for and walking from one to the next call
+each other, and nothing else calls them.
 """
 
 from __future__ import annotations
