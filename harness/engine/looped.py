@@ -45,6 +45,7 @@ class Looped(Computation):
         self._given: tuple[Tensors, Tensors] | None = None
         self._buffers: list[list[tuple[nn.Module, str, Tensor]]] = []
         self._trained: list[dict[str, nn.Parameter]] = []  # of each lane, by name
+        self._modes: dict[nn.Module, bool] = {}  # whether each is in training
 
     def keep(self, lanes: Sequence[int]) -> None:
         """Go on with only these trials."""
@@ -54,11 +55,18 @@ class Looped(Computation):
     def each(self, fn: Callable[..., Any], *given: Any) -> Any:
         """As of every `Computation`."""
         found = []
-        for lane, module in enumerate(self.modules):
-            self.module = module.eval()
+        for lane in range(len(self.modules)):
+            self.module = self._put(lane, False)
             found.append(fn(*mapped(given, operator.itemgetter(lane))))
-            module.train()
         return stacked(found)
+
+    def _put(self, lane: int, training: bool) -> nn.Module:
+        """A lane's module in training or not, as a loop puts it: when that changes."""
+        module = self.modules[lane]
+        if self._modes.get(module) is not training:
+            self._modes[module] = training
+            module.train(training)
+        return module
 
     def _bind(self, params: Tensors, buffers: Tensors) -> None:
         """Let the modules' tensors be windows into the pack's."""
@@ -122,8 +130,8 @@ class Looped(Computation):
             self._bind(params, buffers)
             self.skipped = []
             losses = []
-            for lane, module in enumerate(self.modules):
-                module.train()
+            for lane in range(len(self.modules)):
+                self._put(lane, True)
                 own = {name: t[lane] for name, t in numbers.items()}
 
                 def said(x: tuple[Tensor, ...], lane: int = lane) -> Tensor:
@@ -145,7 +153,7 @@ class Looped(Computation):
         return gradient
 
     def _scored(self, lane: int, x: Tensor, y: Tensor) -> Tensors:
-        self.modules[lane].eval()
+        self._put(lane, False)
         # a module may write to what it is given
         found = self.objective.scores(self._call(lane, (x.clone(),)), y)
         self._settle(lane)
