@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 
 from harness.ledger import Ledger, client
 
+ROOT = Path(__file__).parent.parent.parent
 WITHOUT = """
 import sys
 import mlflow.tracking
@@ -36,8 +38,9 @@ assert len(frame) == 8
 
 def test_without_tables_children_are_written_over_the_client(project: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", WITHOUT], capture_output=True, text=True, timeout=280, check=False
-    )
+        [sys.executable, "-c", WITHOUT], capture_output=True, text=True, timeout=280, check=False,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
 
 
