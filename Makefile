@@ -57,7 +57,7 @@ licences: $(VENV)/.run ## list the licence of every package that is used
 test: $(VENV)/.dev ## run all tests, on up to four cores
 	@$(VENV)/bin/python -m pytest -n auto --maxprocesses 4 --dist worksteal
 
-check: $(VENV)/.dev ## ruff, mypy, the layers, and known vulnerabilities of packages
+check: $(VENV)/.dev ## ruff, mypy, the rule of imports, and known vulnerabilities of packages
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/ruff format --check .
 	@$(VENV)/bin/mypy

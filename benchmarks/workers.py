@@ -16,7 +16,6 @@ from benchmarks.works import Work, works
 from harness.engine.graph import CAPTURED
 from harness.engine.outcome import Outcome
 from harness.engine.pack import train
-from harness.engine.process import settle
 from harness.parts.data import load
 
 _here: dict[str, Any] = {}  # what a worker process was told when it started
@@ -88,7 +87,7 @@ class Side:
 
 def _start(side: str, quick: bool, barrier: Any) -> None:
     _here.update(side=side, works=works(quick), barrier=barrier, best={})
-    settle()
+    torch.set_num_threads(1)  # workers share the cores
     if side == "plain":
         plain.alike()
 

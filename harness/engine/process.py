@@ -20,11 +20,6 @@ def device() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def settle() -> None:
-    """Make this process one worker of several: one thread, since workers share the cores."""
-    torch.set_num_threads(1)
-
-
 @contextlib.contextmanager
 def one_thread() -> Iterator[None]:
     """One thread within, and as many as before afterwards: examples of a few numbers, as a plan
