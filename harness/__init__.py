@@ -32,9 +32,13 @@ EXPORTS = {
     "Stop": "harness.engine.training",
     "Training": "harness.engine.training",
     "train": "harness.engine.pack",
+    "run": "harness.app.calls",
+    "results": "harness.app.calls",
+    "Judged": "harness.app.calls",
 }
 
 if TYPE_CHECKING:
+    from harness.app.calls import Judged, results, run
     from harness.engine.pack import train
     from harness.engine.training import Stop, Training
     from harness.parts.data import Data, at_hand
@@ -56,9 +60,9 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
-    "Arm", "Budget", "By", "Choice", "Claim", "Data", "Float", "Int", "Loss", "Metric", "Optimizer", "Published",
+    "Arm", "Budget", "By", "Choice", "Claim", "Data", "Float", "Int", "Judged", "Loss", "Metric", "Optimizer", "Published",
     "Rule", "Stop", "Study", "Training", "Trial", "at_hand",
-    "classification", "train",
+    "classification", "results", "run", "train",
 ]  # fmt: skip
 
 

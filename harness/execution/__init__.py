@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from harness.execution.ending import Ending, Stopped
     from harness.execution.lock import sole
     from harness.execution.prepare import check_data
+    from harness.execution.published import read_published, write_published
     from harness.execution.recorded import find_run, recall, results_of
     from harness.execution.replayed import replay
     from harness.execution.rowsfile import RowsFile, execute_to_file, import_rows, read_rows
@@ -40,6 +41,8 @@ HOMES = {
     "import_rows": "rowsfile",
     "inline": "session",
     "read_first": "tables",
+    "read_published": "published",
+    "write_published": "published",
     "read_rows": "rowsfile",
     "recall": "recorded",
     "replay": "replayed",
@@ -65,6 +68,7 @@ __all__ = [
     "inline",
     "left_as_found",
     "read_first",
+    "read_published",
     "read_rows",
     "recall",
     "replay",
@@ -73,6 +77,7 @@ __all__ = [
     "start_ray",
     "stop_ray",
     "try_ray",
+    "write_published",
 ]
 
 
