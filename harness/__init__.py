@@ -24,6 +24,7 @@ EXPORTS = {
     "Study": "harness.study",
     "Trial": "harness.study",
     "classification": "harness.study",
+    "regression": "harness.study",
     "Data": "harness.parts.data",
     "at_hand": "harness.parts.data",
     "Loss": "harness.parts.objectives",
@@ -57,12 +58,13 @@ if TYPE_CHECKING:
         Study,
         Trial,
         classification,
+        regression,
     )
 
 __all__ = [
     "Arm", "Budget", "By", "Choice", "Claim", "Data", "Float", "Int", "Judged", "Loss", "Metric", "Optimizer", "Published",
     "Rule", "Stop", "Study", "Training", "Trial", "at_hand",
-    "classification", "results", "run", "train",
+    "classification", "regression", "results", "run", "train",
 ]  # fmt: skip
 
 

@@ -80,7 +80,7 @@ class Judged:
         return found[id]
 
     def figure(self, name: str) -> Figure:
-        """One of the study's figures, as matplotlib has it.
+        """One of the study's figures, as matplotlib has it; a notebook shows it as the report does.
 
         Raises:
             BadInput: there is no such figure.
@@ -88,7 +88,13 @@ class Judged:
         found = {figure.name: figure for figure in self.study.figures}
         if name not in found:
             raise BadInput(f"figure {name!r}; allowed: {', '.join(found)}")
-        figure: Figure = found[name].draw(self.study, self.measured.timed)
+        from harness import figures
+
+        spec = found[name]
+        figure: Figure = spec.draw(self.study, self.measured.timed)
+        # no pyplot, which would show it twice
+        text = figures.standalone(figures.svg(figure, spec.name, spec.told(self.study)))
+        vars(figure)["_repr_svg_"] = lambda: text
         return figure
 
     @property

@@ -17,7 +17,7 @@ from typing import Annotated, Any
 import typer
 from rich.markup import escape
 
-from harness.app import listing, printing
+from harness.app import listing, printing, starting
 from harness.app.printing import err, out
 from harness.study import SCALES, BadInput, Source, Study, Unfinished, catalog
 
@@ -298,6 +298,42 @@ def replay(
     for line in lines:
         out.print(line, markup=False)
     if not same:
+        raise typer.Exit(1)
+
+
+@app.command()
+def new(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A new file, as in my_study.py.")],
+    kind: Annotated[
+        str,
+        typer.Option(
+            "--kind",
+            help=f"What is yours: {', '.join(starting.kinds())}.",
+            autocompletion=starting.kinds,
+        ),
+    ] = "optimizer",
+) -> None:
+    """Write a study of one page that runs at once, to put something of your own into."""
+    path = starting.write(file, kind)
+    out.print(
+        f"{path} is a study that runs. Put in what is yours, then:\n"
+        f"  harness test {path}\n  harness run {path}",
+        markup=False, soft_wrap=True,
+    )  # fmt: skip
+
+
+@app.command()
+def test(name: Name) -> None:
+    """Try a study at its smoke scale, and say in a line each what is wrong with it."""
+    study, source = _load(name)
+    from harness.app import conformance
+
+    out.print(f"[bold]{study.name}[/]: {escape(study.question)}")
+    wrong = 0
+    for checked in conformance.examine(study, source):
+        wrong += bool(checked.wrong)
+        printing.checked(checked)
+    if wrong:
         raise typer.Exit(1)
 
 

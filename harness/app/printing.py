@@ -14,6 +14,7 @@ from rich.table import Table
 from harness.study import Study
 
 if TYPE_CHECKING:
+    from harness.app.conformance import Checked
     from harness.app.doctor import Finding, Licence
     from harness.app.running import Concluded
     from harness.claims import Verdict
@@ -179,6 +180,14 @@ def comparison(study: Study, made: Comparison, names: Sequence[str]) -> None:
         f"{trials['b']:,}), and {trials['shared that differ']:,} of them measured something else"
         + "".join(f"\n  {name}: {count:,} trials" for name, count in made.rows.items())
     )
+
+
+def checked(one: Checked) -> None:
+    """One thing that was tried of a study."""
+    if one.wrong:
+        out.print(f"[red]✕[/] {escape(one.name)}\n  {escape(one.wrong)}", soft_wrap=True)
+    else:
+        out.print(f"[green]✓[/] {escape(one.name)}")
 
 
 def findings(found: list[Finding]) -> None:

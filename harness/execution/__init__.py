@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from harness.execution.prepare import check_data
     from harness.execution.published import read_published, write_published
     from harness.execution.recorded import find_run, recall, results_of
-    from harness.execution.replayed import replay
+    from harness.execution.replayed import differing, replay
     from harness.execution.rowsfile import RowsFile, execute_to_file, import_rows, read_rows
     from harness.execution.run import execute
     from harness.execution.session import Keeper, Session, inline
@@ -45,6 +45,7 @@ HOMES = {
     "write_published": "published",
     "read_rows": "rowsfile",
     "recall": "recorded",
+    "differing": "replayed",
     "replay": "replayed",
     "results_of": "recorded",
     "sole": "lock",
@@ -61,6 +62,7 @@ __all__ = [
     "Session",
     "Stopped",
     "check_data",
+    "differing",
     "execute",
     "execute_to_file",
     "find_run",
