@@ -7,7 +7,7 @@ import os
 import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 from rich.console import Console
@@ -17,9 +17,6 @@ from harness.app import running
 from harness.claims import Verdict
 from harness.ledger.results import Results
 from harness.study import BadInput, Source, Study, catalog, cells
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 Named = Study | str | os.PathLike[str]
 
@@ -79,8 +76,8 @@ class Judged:
             raise BadInput(f"claim {id!r}; allowed: {', '.join(found)}")
         return found[id]
 
-    def figure(self, name: str) -> Figure:
-        """One of the study's figures, as matplotlib has it; a notebook shows it as the report does.
+    def figure(self, name: str) -> Any:
+        """One of the study's figures, a matplotlib `Figure`; a notebook shows it as the report does.
 
         Raises:
             BadInput: there is no such figure.
@@ -91,7 +88,7 @@ class Judged:
         from harness import figures
 
         spec = found[name]
-        figure: Figure = spec.draw(self.study, self.measured.timed)
+        figure = spec.draw(self.study, self.measured.timed)
         # no pyplot, which would show it twice
         text = figures.standalone(figures.svg(figure, spec.name, spec.told(self.study)))
         vars(figure)["_repr_svg_"] = lambda: text

@@ -1,14 +1,22 @@
 """Learning-rate schedules: what multiplies the rate at each update.
 
 A schedule is a frozen value; `factor(t, total)` gives the multiplier of every update t, counted
-from 0, of a training of `total` updates. Trials of one pack may have different schedules.
+from 0, of a training of `total` updates. Trials of one pack may have different schedules. Any class
+like these will do.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
+
+
+class Schedule(Protocol):
+    """What a schedule is: hashable, and equal to another of the same numbers."""
+
+    def factor(self, t: np.ndarray, total: int) -> np.ndarray: ...
 
 
 @dataclass(frozen=True)
@@ -75,6 +83,3 @@ class WarmUp:
         n = max(1, round(self.share * total))
         after = self.then.factor(np.maximum(t - n, 0), max(1, total - n))
         return np.where(t < n, (t + 1) / n, after)
-
-
-Schedule = Constant | Inverse | Linear | Step | Cosine | WarmUp

@@ -1,8 +1,7 @@
-"""A search strategy in a file of one's own, as the README shows it, and what `nas` reads off a table."""
+"""A search strategy in a file of one's own, and what `nas` reads off a table."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from harness.app import starting
 from harness.claims import judge
 from harness.engine.attempt import run_pack
 from harness.ledger import rows
@@ -36,10 +36,8 @@ def run(study: Study, trials: list[Trial]) -> pd.DataFrame:
     return rows.frame_of(study, "pack", trials, outcomes)
 
 
-def test_the_strategy_of_the_readme_is_judged_beside_the_others(held: None, tmp_path: Path) -> None:
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
-    path = tmp_path / "my_nas.py"
-    path.write_text(next(block for block in blocks if "def mine" in block))
+def test_a_strategy_of_ones_own_is_judged_beside_the_others(held: None, tmp_path: Path) -> None:
+    path = starting.write(tmp_path / "my_search.py", "search")
     source = catalog.find(str(path))
     study = catalog.load(source)
     frame = run(study, Plan(study, source, "smoke").ready())
