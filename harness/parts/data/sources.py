@@ -138,9 +138,8 @@ class Reader:
         except (TypeError, ValueError) as error:
             raise self.error(f"{what} is no array ({error}); allowed: numbers") from None
         if found.dtype.kind not in "biuf":
-            one = found.flat[0] if found.size else None
             raise self.error(
-                f"{what} holds {_shown(one)} (type {found.dtype}); allowed: numbers; "
+                f"{what} holds {_first(found)} (type {found.dtype}); allowed: numbers; "
                 "numpy.unique(words, return_inverse=True)[1] numbers words"
             )
         return found
@@ -218,9 +217,8 @@ class Reader:
     def _targets(self, y: np.ndarray, what: str) -> np.ndarray:
         """Whole numbers are classes, int64, unless the task says otherwise; all else float32."""
         if y.dtype.kind == "f" and self.task == "classification":
-            one = y.flat[0] if y.size else None
             raise self.error(
-                f"{what} holds {_shown(one)} (type {y.dtype}); allowed for classification: whole "
+                f"{what} holds {_first(y)} (type {y.dtype}); allowed for classification: whole "
                 "numbers, as y.astype('int64') has"
             )
         if y.dtype.kind == "f" or self.task == "regression":
@@ -282,8 +280,16 @@ def _side_by_side(columns: Sequence[np.ndarray], keep: bool = False) -> np.ndarr
     return np.stack(columns, 1) if len(columns) > 1 or keep else columns[0]
 
 
-def _shown(value: Any, most: int = 60) -> str:
+SHOWN = 60  # characters of a value
+
+
+def _shown(value: Any) -> str:
     """A value in few words."""
     shape = getattr(value, "shape", None)
     text = f"of shape {tuple(shape)}" if shape else " ".join(repr(value).split())
-    return f"{type(value).__name__} {text if len(text) <= most else f'{text[:most]} …'}"
+    return f"{type(value).__name__} {text if len(text) <= SHOWN else f'{text[:SHOWN]} …'}"
+
+
+def _first(values: np.ndarray) -> str:
+    """The first of some values, as Python writes it."""
+    return repr(values.ravel()[:1].tolist()[0])[:SHOWN] if values.size else "nothing"
