@@ -26,7 +26,9 @@ EXPORTS = {
     "classification": "harness.study",
     "Data": "harness.parts.data",
     "at_hand": "harness.parts.data",
+    "Loss": "harness.parts.objectives",
     "Optimizer": "harness.parts.optimizers",
+    "Rule": "harness.parts.optimizers",
     "Stop": "harness.engine.training",
     "Training": "harness.engine.training",
     "train": "harness.engine.pack",
@@ -36,7 +38,8 @@ if TYPE_CHECKING:
     from harness.engine.pack import train
     from harness.engine.training import Stop, Training
     from harness.parts.data import Data, at_hand
-    from harness.parts.optimizers import Optimizer
+    from harness.parts.objectives import Loss
+    from harness.parts.optimizers import Optimizer, Rule
     from harness.study import (
         Arm,
         Budget,
@@ -53,8 +56,8 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
-    "Arm", "Budget", "By", "Choice", "Claim", "Data", "Float", "Int", "Metric", "Optimizer", "Published",
-    "Stop", "Study", "Training", "Trial", "at_hand",
+    "Arm", "Budget", "By", "Choice", "Claim", "Data", "Float", "Int", "Loss", "Metric", "Optimizer", "Published",
+    "Rule", "Stop", "Study", "Training", "Trial", "at_hand",
     "classification", "train",
 ]  # fmt: skip
 

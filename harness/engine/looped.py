@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from harness.engine.building import Tensors, begin
 from harness.engine.program import Computation
 from harness.engine.trees import mapped, stacked
-from harness.parts.objectives import Objective
+from harness.parts.objectives import Objective, parted
 from harness.parts.torch_private import registers
 
 
@@ -109,7 +109,7 @@ class Looped(Computation):
                 if window.device.type == "cpu":
                     registers(child)[1][name] = window
 
-    def _call(self, lane: int, x: tuple[Tensor, ...]) -> Tensor:
+    def _call(self, lane: int, x: tuple[Tensor, ...]) -> Any:
         module = begin(self.modules[lane])
         for child, name, window in self._buffers[lane]:
             own = registers(child)[1][name]
@@ -117,8 +117,8 @@ class Looped(Computation):
                 registers(child)[1][name] = own.detach().copy_(window)
         self.sow(lane, module.training)
         with self.autocast([*x, *self._trained[lane].values()]), self.around(lane):
-            out: Tensor = module(*x)
-        return out.float()
+            out = module(*x)
+        return mapped(out, Tensor.float)
 
     def gradients(
         self, params: Tensors, buffers: Tensors, batch: tuple[Tensor, ...], numbers: Tensors,
@@ -134,10 +134,10 @@ class Looped(Computation):
                 self._put(lane, True)
                 own = {name: t[lane] for name, t in numbers.items()}
 
-                def said(x: tuple[Tensor, ...], lane: int = lane) -> Tensor:
+                def said(x: tuple[Tensor, ...], lane: int = lane) -> Any:
                     return self._call(lane, x)
 
-                loss = self.loss(said, tuple(part[lane] for part in batch), own)
+                loss = self.loss(said, _cut(batch, lane), own)
                 loss.backward()  # type: ignore[no-untyped-call]
                 for name, w in self._trained[lane].items():
                     if w.grad is None:
@@ -152,24 +152,29 @@ class Looped(Computation):
 
         return gradient
 
-    def _scored(self, lane: int, x: Tensor, y: Tensor) -> Tensors:
+    def _scored(self, lane: int, batch: tuple[Tensor, ...]) -> Tensors:
         self._put(lane, False)
+        inputs, targets = parted(self.objective, batch)
         # a module may write to what it is given
-        found = self.objective.scores(self._call(lane, (x.clone(),)), y)
+        found = self.objective.scores(self._call(lane, tuple(x.clone() for x in inputs)), *targets)
         self._settle(lane)
-        return found
+        return dict(found)
 
     @torch.no_grad()
     def score(
-        self, params: Tensors, buffers: Tensors, x: Tensor, y: Tensor, own: bool = False
+        self, params: Tensors, buffers: Tensors, batch: tuple[Tensor, ...], own: bool = False
     ) -> Tensors:
         """As of every `Computation`."""
         self._bind(params, buffers)
         lanes = range(len(self.modules))
         found: Tensors = stacked(
-            [self._scored(lane, *((x[lane], y[lane]) if own else (x, y))) for lane in lanes]
+            [self._scored(lane, _cut(batch, lane) if own else batch) for lane in lanes]
         )
         return found
+
+
+def _cut(batch: tuple[Tensor, ...], lane: int) -> tuple[Tensor, ...]:
+    return tuple(part[lane] for part in batch)
 
 
 def _replace(module: nn.Module, old: nn.Parameter, new: nn.Parameter) -> None:

@@ -80,7 +80,14 @@ class Noise:
 
     def sow(self, lane: int, training: bool) -> None:
         """Before a lane that cannot be fused: its module may draw random numbers of its own."""
-        seed = keyed.torch_seed(self.each.seeds[lane], "mask") ^ (2 * self.step + (not training))
+        self._sow(lane, "mask", 2 * self.step + (not training))
+
+    def sow_step(self, lane: int) -> None:
+        """Before a lane's optimizer steps, which may draw as well."""
+        self._sow(lane, "step", self.step)
+
+    def _sow(self, lane: int, stream: str, word: int) -> None:
+        seed = keyed.torch_seed(self.each.seeds[lane], stream) ^ word
         sow(seed)
         if not self.on_cpu:
             torch.cuda.manual_seed(seed)

@@ -8,9 +8,8 @@ in any order (on the CPU, bitwise).
 
 from __future__ import annotations
 
-import contextlib
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -164,7 +163,9 @@ class PackInFlight:
             self.program = program(alike, modules[0], objective, one.precision)
         mask = self.params.lay({name: masks[name] for name in params}) if masks else None
         mask = mask if mask is None else mask.to(device)
-        self.stepper = Stepper([t.optimizer for t in trainings], self.params, one.updates, mask)
+        self.stepper = Stepper(
+            [t.optimizer for t in trainings], self.params, one.updates, mask, self.noise.sow_step
+        )
         self.losses = Losses(one.updates, self.size, device)
         stopping = Stopping(trainings, self.each, self.params, self.noise.keys, device)
         self.rows = Record(
@@ -184,7 +185,8 @@ class PackInFlight:
         self._gradients: dict[int | None, Repeated] = {}
         # one memory for all graphs of a pack: they follow each other and leave nothing in it
         self._pool = None if self.device == "cpu" else torch.cuda.graph_pool_handle()
-        self._apply = Repeated(self.stepper.apply, self.device, self._pool)
+        where = self.device if self.stepper.repeats else "cpu"
+        self._apply = Repeated(self.stepper.apply, where, self._pool)
 
     def close(self) -> None:
         """Let go of what refers back to this pack: its memory is free now, and not when Python next
@@ -224,22 +226,11 @@ class PackInFlight:
         """The parameters one update along `grads`."""
         self.stepper.advance()
         if self.program.skipped:
-            with self._left_out(self.program.skipped):
-                self._apply()
+            self.stepper.apply(self.program.skipped)
         else:
             self._apply()
         if step == 0:
             self.each.first_rate = self.stepper.mean_rate()
-
-    @contextlib.contextmanager
-    def _left_out(self, skipped: list[tuple[int, str]]) -> Iterator[None]:
-        """Parameters that a lane's loss did not depend on stay as they are, slots and all."""
-        parts = [self.params.views, *map(self.params.cut, self.stepper.slots.values())]
-        windows = [part[name][lane] for part in parts for lane, name in skipped]
-        before = [window.clone() for window in windows]
-        yield
-        for window, value in zip(windows, before, strict=True):
-            window.copy_(value)
 
     def update(self, step: int) -> None:
         """One whole update, with nothing recorded."""
@@ -272,7 +263,8 @@ class PackInFlight:
     def record(self, step: int) -> None:
         """One row a trial, as they are before this update."""
         self.noise.step = step
-        self.rows.take(step)
+        with self.stepper.scoring():
+            self.rows.take(step)
 
     def _close(self) -> None:
         """The loss after the last update, and the last row."""

@@ -27,7 +27,7 @@ from harness.engine.tracing import Untraceable, trace
 from harness.engine.trees import filled, mapped
 from harness.parts import keyed
 from harness.parts.data.augment import moved
-from harness.parts.objectives import Objective, having
+from harness.parts.objectives import Objective, having, parted
 from harness.parts.torch_private import registers
 
 # Where scoring one trial takes more operations than this, so few trials are scored at once that
@@ -58,18 +58,19 @@ def hollow(module: nn.Module) -> nn.Module:
 
 
 def perturbed(inputs: tuple[Tensor, ...], numbers: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
-    """One trial's inputs ((B, ...),) of an update, moved and noisy as far as its numbers say so.
+    """One trial's inputs (B, ...) of an update, the first moved and noisy as far as its numbers say.
 
     Args:
         inputs: What the module is to be given; nothing without data.
         numbers: `shift`, `turn` and `augment_key`; `noise` and `noise_key`: each () or absent.
     """
     if "augment_key" in numbers:
-        inputs = (moved(inputs[0], numbers["augment_key"], numbers["shift"], numbers["turn"]),)
+        x, *others = inputs
+        inputs = (moved(x, numbers["augment_key"], numbers["shift"], numbers["turn"]), *others)
     if "noise" in numbers:
-        (x,) = inputs
+        x, *others = inputs
         drawn = keyed.normal(numbers["noise_key"].unsqueeze(0), x.numel())  # (1, n)
-        inputs = (x + numbers["noise"] * drawn.view(x.shape),)
+        inputs = (x + numbers["noise"] * drawn.view(x.shape), *others)
     return inputs
 
 
@@ -109,7 +110,7 @@ class Computation(ABC):
 
     @abstractmethod
     def score(
-        self, params: Tensors, buffers: Tensors, x: Tensor, y: Tensor, own: bool = False
+        self, params: Tensors, buffers: Tensors, batch: tuple[Tensor, ...], own: bool = False
     ) -> Tensors:
         """Scores (K,) each in evaluation mode, on examples that all trials share, (n, ...), or with
         `own` on each trial's own, (K, n, ...)."""
@@ -125,7 +126,7 @@ class Computation(ABC):
 
     def output(
         self, params: Tensors, buffers: Tensors, x: tuple[Tensor, ...], key: Tensor | None = None
-    ) -> Tensor:
+    ) -> Any:
         """What one trial's model says, in float32.
 
         Args:
@@ -137,10 +138,10 @@ class Computation(ABC):
         lowered = Lowered(key) if self.fused else None
         within = lowered or contextlib.nullcontext()
         with self.autocast([*params.values(), *buffers.values(), *x]), within:
-            out: Tensor = functional_call(begin(self.module), (params, buffers), x)
+            out = functional_call(begin(self.module), (params, buffers), x)
         if lowered and self.module.training:
             self.masks = max(self.masks, lowered.masks)
-        return out.float()
+        return mapped(out, Tensor.float)
 
     def autocast(self, tensors: list[Tensor]) -> Any:
         """What a forward pass on these tensors runs in, by the precision."""
@@ -149,13 +150,13 @@ class Computation(ABC):
         return torch.autocast(tensors[0].device.type, dtype=torch.bfloat16)
 
     def loss(
-        self, output: Callable[[tuple[Tensor, ...]], Tensor], batch: tuple[Tensor, ...],
+        self, output: Callable[[tuple[Tensor, ...]], Any], batch: tuple[Tensor, ...],
         numbers: Tensors,
     ) -> Tensor:  # fmt: skip
         """The loss of one trial: of what its model makes of a batch, perturbed as declared."""
         own = {name: numbers[name] for name in self.objective.numbers if name in numbers}
-        said = output(perturbed(batch[:1], numbers))
-        return having(self.objective, own).loss(said, *batch[1:])
+        inputs, targets = parted(self.objective, batch)
+        return having(self.objective, own).loss(output(perturbed(inputs, numbers)), *targets)
 
 
 class Program(Computation):
@@ -195,15 +196,15 @@ class Program(Computation):
 
     @torch.no_grad()
     def score(
-        self, params: Tensors, buffers: Tensors, x: Tensor, y: Tensor, own: bool = False
+        self, params: Tensors, buffers: Tensors, batch: tuple[Tensor, ...], own: bool = False
     ) -> Tensors:
         """As of every `Computation`."""
         what, fn = f"score, own: {own}", functools.partial(self._score, own)
-        count = len(next(iter({**params, **buffers}.values())))
+        count, x = len(next(iter({**params, **buffers}.values()))), batch[0]
         on_cpu = x.device.type == "cpu"
         groups = 1 if own else math.ceil(count * len(x) / (SCORED if on_cpu else SCORED_ON_GPU))
-        if groups == 1 or count < 4 or (on_cpu and not self._heavy(params, buffers, x)):
-            found: Tensors = self._bound(what, fn, params, buffers, (x, y), {}, {})((x, y))
+        if groups == 1 or count < 4 or (on_cpu and not self._heavy(params, buffers, batch)):
+            found: Tensors = self._bound(what, fn, params, buffers, batch, {}, {})(batch)
             return found
         totals: Tensors = {}
         size = max(2, math.ceil(count / groups))
@@ -211,21 +212,22 @@ class Program(Computation):
             first = min(start, count - size)  # the last may overlap: another size is other code
             some = slice(first, first + size)
             own_params, own_buffers = _cut(params, some), _cut(buffers, some)
-            part = self._bound(what, fn, own_params, own_buffers, (x, y), {}, {})((x, y))
+            part = self._bound(what, fn, own_params, own_buffers, batch, {}, {})(batch)
             for name, value in part.items():
                 totals.setdefault(name, value.new_empty(count))[some] = value
         return totals
 
-    def _heavy(self, params: Tensors, buffers: Tensors, x: Tensor) -> bool:
+    def _heavy(self, params: Tensors, buffers: Tensors, batch: tuple[Tensor, ...]) -> bool:
         """Whether a forward pass of one trial on these examples is long."""
-        shape = x.shape[1:]
+        inputs, _ = parted(self.objective, batch)
+        shape = inputs[0].shape[1:]
         if shape not in self._flops:
             self.module.eval()
             # on its numbers: torch takes a second to import what it needs to do without any
             with Counted() as counted:
-                self.output(_cut(params, 0), _cut(buffers, 0), (x[:1],))
+                self.output(_cut(params, 0), _cut(buffers, 0), tuple(x[:1] for x in inputs))
             self._flops[shape] = counted.flops
-        return self._flops[shape] * len(x) > HEAVY
+        return self._flops[shape] * len(inputs[0]) > HEAVY
 
     def _bound(
         self, what: str, fn: Callable[..., Any], params: Tensors, buffers: Tensors,
@@ -281,12 +283,13 @@ class Program(Computation):
     def _score(
         self, own: bool, params: Tensors, buffers: Tensors, batch: tuple[Tensor, ...], *_: Tensors
     ) -> Any:
-        def scores(params: Tensors, buffers: Tensors, x: Tensor, y: Tensor) -> Tensors:
-            return self.objective.scores(self.output(params, buffers, (x,)), y)
+        def scores(params: Tensors, buffers: Tensors, *batch: Tensor) -> Tensors:
+            inputs, targets = parted(self.objective, batch)
+            return dict(self.objective.scores(self.output(params, buffers, inputs), *targets))
 
         self.module.eval()
-        of = 0 if own else None
-        return vmap(scores, in_dims=(0, 0, of, of))(params, buffers, *batch)
+        of = [0 if own else None] * len(batch)
+        return vmap(scores, in_dims=(0, 0, *of))(params, buffers, *batch)
 
 
 def _cut(tensors: Tensors, lanes: slice | int) -> Tensors:

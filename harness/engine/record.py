@@ -106,12 +106,12 @@ class Record:
         """Loss and accuracy of every trial on whole splits, in evaluation mode."""
         totals: dict[str, Tensor] = {}
         for split, pieces in self._parts.items():
-            x, y = getattr(self.splits, split)
+            whole = getattr(self.splits, split)
             for rows, steps in pieces:
-                chunk_x, chunk_y = (cut(part, steps)[rows] for part in (x, y))
-                part = self.program.score(self.params.views, self.each.buffers, chunk_x, chunk_y)
+                batch = tuple(cut(part, steps)[rows] for part in whole)
+                part = self.program.score(self.params.views, self.each.buffers, batch)
                 for metric, value in part.items():
-                    name, share = f"{split}_{metric}", value * (len(chunk_x) / len(x))
+                    name, share = f"{split}_{metric}", value * (len(batch[0]) / len(whole[0]))
                     totals[name] = totals[name] + share if name in totals else share
         return totals
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,8 +13,9 @@ import torch
 from torch import Tensor
 
 from harness.engine.flat import Flat
-from harness.parts.optimizers.declared import Optimizer
-from harness.parts.optimizers.rules import COMMON, RULES, Muon, Numbers, Rows, State, Step
+from harness.engine.instances import Instances
+from harness.parts.optimizers.declared import Optimizer, Stepped
+from harness.parts.optimizers.rules import COMMON, Muon, Numbers, Rows, State, Step
 
 STRETCH = 256  # steps whose scalars are worked out at once
 ROW = 4096  # parameters of a trial from which a call for each trial is faster than one for all
@@ -35,19 +38,21 @@ class Stepper:
         params: The parameters of K trials; updated in place by `step`.
         updates: Steps in all, which schedules refer to.
         mask: (K, P) of ones, and zeros where a parameter is padding; None without padding.
+        sow: Seeds the process's generators for a lane, before an optimizer that may draw from them.
 
     Attributes:
         grads: (K, P), which stay until the next; `parts` are windows into it, name to (K, ...).
+        repeats: Whether `apply` is the same kernels each time, which a graph of a GPU can hold.
     """
 
     def __init__(
         self, optimizers: Sequence[Optimizer], params: Flat, updates: int,
-        mask: Tensor | None = None,
+        mask: Tensor | None = None, sow: Callable[[int], None] = lambda lane: None,
     ) -> None:  # fmt: skip
-        rules = {o.rule for o in optimizers}
-        if len(rules) != 1:
-            raise ValueError(f"a pack has one rule; received {', '.join(sorted(rules))}")
-        self.rule = RULES[rules.pop()]()
+        if len({o.rule for o in optimizers}) != 1:
+            names = ", ".join(sorted({o.name for o in optimizers}))
+            raise ValueError(f"a pack has one rule; received {names}")
+        self.rule = (optimizers[0].batched or Stepped)()
         self.optimizers = list(optimizers)
         self.params, self.updates, self.mask = params, updates, mask
         self.grads = torch.zeros_like(params.all)
@@ -71,6 +76,9 @@ class Stepper:
         self.scalars: dict[str, Tensor] = {}  # name to (K, 1), windows into it
         self._rates: list[list[float]] = []  # (T, K)
         self._alike = self._groups()
+        alone = isinstance(self.rule, Stepped)
+        self.instances = Instances(optimizers, params, sow) if alone else None
+        self.repeats = self.instances is None
 
     def _groups(self) -> list[_Alike]:
         """Trials of equal numbers together, where a kernel of torch's moves them faster."""
@@ -107,7 +115,7 @@ class Stepper:
         factors = {o.schedule: o.schedule.factor(t, self.updates) for o in self.optimizers}
         factor = np.stack([factors[o.schedule] for o in self.optimizers], 1)  # (T, K)
         numbers = {**self._numbers, "lr": self._numbers["lr"] * torch.from_numpy(factor)}
-        if self._alike:
+        if self._alike or self.instances:
             self._rates = numbers["lr"].tolist()
         steps = torch.from_numpy(t + 1.0).unsqueeze(1)  # (T, 1)
         own = {name: numbers[name] for name in self.rule.defaults}
@@ -134,12 +142,18 @@ class Stepper:
         if self.mask is not None:
             self.grads.mul_(self.mask)
 
-    def apply(self) -> None:
-        """Move the parameters along `grads`."""
+    def apply(self, skipped: Sequence[tuple[int, str]] = ()) -> None:
+        """Move the parameters along `grads`, but for these lanes' and names', slots and all."""
+        with self._left_out(skipped) if skipped else contextlib.nullcontext():
+            self._apply(skipped)
+
+    def _apply(self, skipped: Sequence[tuple[int, str]]) -> None:
         w, g, c = self.params.all, self.grads, self.scalars
         if self.extras:
             g = self._regularized(w, g, c)  # and `grads` stays the gradient, which probes read
-        if isinstance(self.rule, Muon):
+        if self.instances:
+            self.instances.step(g, self._rates[self.t - 1 - self._start], set(skipped))
+        elif isinstance(self.rule, Muon):
             self._muon(self.rule, w, g)
         elif self._alike:
             self._by_rows(g)
@@ -147,6 +161,19 @@ class Stepper:
             self.rule.update(w, g, self.slots, c, self._free)
         if "max_norm" in self.extras:
             self._bound(c["max_norm"])
+
+    @contextlib.contextmanager
+    def _left_out(self, skipped: Sequence[tuple[int, str]]) -> Iterator[None]:
+        parts = [self.params.views, *map(self.params.cut, self.slots.values())]
+        windows = [part[name][lane] for part in parts for lane, name in skipped]
+        before = [window.clone() for window in windows]
+        yield
+        for window, value in zip(windows, before, strict=True):
+            window.copy_(value)
+
+    def scoring(self) -> AbstractContextManager[None]:
+        """What scores are measured in: some optimizers train other parameters than they score."""
+        return self.instances.scoring() if self.instances else contextlib.nullcontext()
 
     def step(self, grads: Mapping[str, Tensor]) -> None:
         """One update of every trial."""
@@ -212,12 +239,17 @@ class Stepper:
         self._rates = [[rates[i] for i in here.tolist()] for rates in self._rates]
         self._alike = self._groups()
         self._hold(self._table[self.t - 1 - self._start].clone())
+        if self.instances:
+            self.instances.keep(here.tolist())
 
     def mean_rate(self) -> Tensor:
         """(K,) what multiplied the gradient in the latest step, averaged with weights |g|.
 
         The weights leave out parameters that have no gradient (a pixel that is always blank),
-        whose rate is a division by epsilon and moves nothing.
+        whose rate is a division by epsilon and moves nothing. Of an optimizer that is not a `Rule`
+        it is how far the parameters went for each unit of the gradient, in sums of sizes.
         """
         size = self.grads.abs()
+        if self.instances:
+            return self.instances.moved().abs().sum(1) / size.sum(1)
         return (self.rule.rate(self.slots, self.scalars) * size).sum(1) / size.sum(1)

@@ -17,7 +17,7 @@ from harness.engine.process import PRECISIONS
 from harness.engine.vouching import UPDATES, Vouched, vouched, vouched_before
 from harness.parts import data as data_
 from harness.parts.data.augment import Augment
-from harness.parts.objectives import CrossEntropy, Objective, Output, having
+from harness.parts.objectives import CrossEntropy, Loss, Objective, Output, Said, having
 from harness.parts.optimizers import Optimizer
 from harness.parts.probes import Probe
 
@@ -60,7 +60,8 @@ class Training:
             of the module that differs between trials is a buffer, so that one program serves all.
         optimizer: The rule, its numbers and schedule; numbers and schedules may differ in a pack.
         data: The data set, or None where the model's output is itself the loss.
-        objective: The loss; by default `CrossEntropy` with data and `Output` without.
+        objective: The loss; by default `CrossEntropy` with data and `Output` without. A `Loss`, any
+            function of the module and a batch, becomes a part of the model.
         epochs: Passes over the training split (with data), or
         steps: number of updates.
         batch_size: Examples an update (with data).
@@ -72,7 +73,8 @@ class Training:
         stop: Early stopping.
         pad_to: Builds the same architecture at a greater width. Trials of different widths with
             equal `pad_to` share a pack: each is padded with zeros that stay zero. A trial's rows
-            depend on it in the last bits, so derive it from the trial's width alone.
+            depend on it in the last bits, so derive it from the trial's width alone. Optimizers that
+            step each trial by itself do so at its own width, and it counts for nothing.
         precision: "float32", "tf32" (CUDA's matrix products) or "bf16" (the model, by autocast).
         buckets: How many parts padded sequences are put in by length: an update reads one part, the
             same in all trials, and is no longer than that part's longest (`harness.buckets`).
@@ -81,7 +83,7 @@ class Training:
     model: Callable[[], nn.Module]
     optimizer: Optimizer
     data: data_.Data | None = None
-    objective: Objective | None = None
+    objective: Objective | Loss | None = None
     epochs: int | None = None
     steps: int | None = None
     batch_size: int | None = None
@@ -118,6 +120,17 @@ class Training:
                 f"Training.buckets is {self.buckets}; allowed: 1, or with data and no random subset "
                 "up to the updates of an epoch"
             )
+        if isinstance(self.objective, Loss):
+            if self.data is None:
+                raise ValueError(
+                    "Training has a Loss but no data; allowed: a model that is the loss"
+                )
+            for name in ("model", "pad_to"):
+                if (built := getattr(self, name)) is not None:
+                    object.__setattr__(self, name, self.objective.around(built))
+            object.__setattr__(self, "objective", Said())
+        if self.optimizer.batched is None:
+            object.__setattr__(self, "pad_to", None)
         if self.augment is not None and self.data is None:
             raise ValueError(f"Training.augment is {self.augment}; allowed: only with data")
 
@@ -136,6 +149,7 @@ class Training:
     @property
     def loss(self) -> Objective:
         """The objective, or the one that goes without saying."""
+        assert not isinstance(self.objective, Loss)  # which has become part of the model
         return self.objective or (Output() if self.data is None else CrossEntropy())
 
     def signature(self) -> tuple[Any, ...]:

@@ -177,9 +177,9 @@ def _both(
     batch: tuple[Tensor, ...],
 ) -> list[tuple[str, Tensor, Tensor]]:  # fmt: skip
     """Scores of both, on the first lane's examples for all."""
-    x, y = (part[0] for part in batch)
-    expected = plain.score(own, held, x, y)
-    found = fused.score(params, buffers, x.clone(), y)
+    one = tuple(part[0] for part in batch)
+    expected = plain.score(own, held, one)
+    found = fused.score(params, buffers, tuple(part.clone() for part in one))
     return [(f"its {name}", found[name], expected[name]) for name in expected]
 
 

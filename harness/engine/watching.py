@@ -23,7 +23,8 @@ from harness.engine.authored import by_author
 from harness.engine.building import Builder, begin, build
 from harness.engine.lowering import Lowered
 from harness.engine.structure import digest, kept, layout, told
-from harness.parts.objectives import Objective
+from harness.engine.trees import mapped
+from harness.parts.objectives import Objective, parted
 
 CLOCKS = ("time", "datetime", "secrets", "uuid")
 
@@ -34,8 +35,9 @@ def run(
     """The loss of the first lane's batch, by the module itself."""
     begin(module).train(training)
     with masked() if training else contextlib.nullcontext():
-        output = module(*(part[0].clone() for part in batch[:1]))
-    return objective.loss(output.float(), *(part[0] for part in batch[1:]))
+        inputs, targets = parted(objective, tuple(part[0] for part in batch))
+        output = module(*(x.clone() for x in inputs))
+    return objective.loss(mapped(output, Tensor.float), *targets)
 
 
 def masked(key: Tensor | None = None) -> Lowered:
@@ -102,8 +104,9 @@ def _run_on(
 ) -> None:
     begin(module).train(training)
     with masked() if training else contextlib.nullcontext():
-        output = module(*(part[0] for part in given[:1]))  # the very tensors, to see if they change
-    objective.loss(output.float(), *(part[0] for part in given[1:]))
+        inputs, targets = parted(objective, tuple(part[0] for part in given))
+        output = module(*inputs)  # the very tensors, to see if they change
+    objective.loss(mapped(output, Tensor.float), *targets)
 
 
 def _generators() -> dict[str, Hashable]:

@@ -23,7 +23,7 @@ _WORD = (1 << 64) - 1
 STREAMS = {
     "split": 10,
     "init": 1, "batches": 2, "noise": 3, "mask": 4, "subset": 5, "augment": 6, "task": 7,
-    "buckets": 8,
+    "buckets": 8, "step": 9,
 }  # fmt: skip
 
 

@@ -1,12 +1,14 @@
-"""What a study declares: a rule by name, its numbers and a schedule."""
+"""What a study declares: a rule, its numbers and a schedule."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import Any, cast
 
-from harness.parts.optimizers.rules import COMMON, RULES
+from harness.parts.optimizers import own
+from harness.parts.optimizers.rules import COMMON, RULES, Rule
 from harness.parts.schedules import Constant, Schedule
 
 CONSTANT = Constant()
@@ -14,29 +16,81 @@ CONSTANT = Constant()
 
 @dataclass(frozen=True)
 class Optimizer:
-    """A rule by name, its numbers and a schedule: ``Optimizer("adam", lr=1e-3, clip=1.0)``.
+    """A rule, its numbers and a schedule: ``Optimizer("adam", lr=1e-3, clip=1.0)``.
 
     Args:
-        rule: A key of `RULES`.
+        rule: A key of `RULES`; a `Rule` of one's own; or anything that steps as `torch.optim` does:
+            a class, made for each trial from its parameters and the keywords, or a function of
+            (name, parameter) pairs and the keywords that makes one. Of the latter kinds each trial
+            has an instance, which steps it by itself; the gradient is taken of all at once.
         schedule: What multiplies the rate through training (`harness.parts.schedules`).
-        numbers: The rule's own (see its `defaults`), and any of `COMMON`.
+        numbers: The rule's own (see its `defaults`, or a class's constructor), and any of `COMMON`
+            that it does not take itself.
+
+    Attributes:
+        given: What a class or function is made with.
 
     Raises:
-        ValueError: an unknown rule, or a number that the rule does not take.
+        ValueError: an unknown rule; a number that it does not take; a class that needs more than a
+            gradient (a closure, say).
     """
 
-    rule: str
+    rule: str | type[Rule] | own.Maker
     schedule: Schedule = CONSTANT
     numbers: Mapping[str, float] = field(default_factory=dict)
+    given: Mapping[str, Any] = field(default_factory=dict)
 
-    def __init__(self, rule: str, schedule: Schedule = CONSTANT, **numbers: float) -> None:
-        if rule not in RULES:
+    def __init__(
+        self, rule: str | type[Rule] | own.Maker, schedule: Schedule = CONSTANT, **numbers: Any
+    ) -> None:
+        if isinstance(rule, str) and rule not in RULES:
             raise ValueError(f"optimizer is {rule!r}; allowed: {', '.join(RULES)}")
-        defaults = {**COMMON, **RULES[rule].defaults}
-        for name in numbers:
-            if name not in defaults:
-                raise ValueError(f"{rule} takes no {name!r}; allowed: {', '.join(defaults)}")
-        full = {**defaults, **{name: float(value) for name, value in numbers.items()}}
+        if not isinstance(rule, str) and not callable(rule):
+            raise ValueError(
+                f"optimizer is {rule!r}; allowed: a rule's name, a Rule, a class like those of "
+                "torch.optim, or a function that makes one"
+            )
         object.__setattr__(self, "rule", rule)
         object.__setattr__(self, "schedule", schedule)
-        object.__setattr__(self, "numbers", MappingProxyType(full))
+        given: dict[str, Any] = {}
+        if self.batched is None:
+            given = {
+                n: v for n, v in numbers.items() if n not in COMMON or own.takes(self.maker, n)
+            }
+            own.check(self.maker, given)
+            defaults = {**COMMON, **Stepped.defaults}
+        else:
+            defaults = {**COMMON, **self.batched.defaults}
+        for name in numbers:
+            if name not in defaults and name not in given:
+                raise ValueError(f"{self.name} takes no {name!r}; allowed: {', '.join(defaults)}")
+        ours = {name: float(value) for name, value in numbers.items() if name not in given}
+        object.__setattr__(self, "numbers", MappingProxyType({**defaults, **ours}))
+        object.__setattr__(self, "given", MappingProxyType(given))
+
+    @property
+    def batched(self) -> type[Rule] | None:
+        """The rule that moves all trials at once, if it is one."""
+        if isinstance(self.rule, str):
+            return RULES[self.rule]
+        if isinstance(self.rule, type) and issubclass(self.rule, Rule):
+            return self.rule
+        return None
+
+    @property
+    def maker(self) -> own.Maker:
+        """What makes an instance for each trial, where `batched` is None."""
+        assert not isinstance(self.rule, str)
+        return cast(own.Maker, self.rule)
+
+    @property
+    def name(self) -> str:
+        """What it is called."""
+        return self.rule if isinstance(self.rule, str) else own.called(self.maker)
+
+
+class Stepped(Rule):
+    """Stands for what steps each trial by itself: of its numbers a pack knows the schedule's factor
+    only."""
+
+    defaults = {"lr": 1.0}

@@ -53,14 +53,14 @@ class Errors:
         for start in range(0, n, rows):
             end = min(start + rows, n)
             if own is None:
-                found = pack.program.score(pack.params, pack.buffers, x[start:end], y[start:end])
+                found = pack.program.score(pack.params, pack.buffers, (x[start:end], y[start:end]))
             else:
                 chosen = own[:, start:end]  # (K, r)
-                inputs, targets = (
+                batch = tuple(
                     part.index_select(0, chosen.flatten()).view(*chosen.shape, *part.shape[1:])
                     for part in (x, y)  # (K r, ...) -> (K, r, ...)
                 )
-                found = pack.program.score(pack.params, pack.buffers, inputs, targets, own=True)
+                found = pack.program.score(pack.params, pack.buffers, batch, own=True)
             total = total + found["accuracy"] * ((end - start) / n)
         return total
 

@@ -14,6 +14,7 @@ from torch.func import grad
 
 from harness.parts import keyed
 from harness.parts.models.networks import Skip
+from harness.parts.objectives import parted
 from harness.parts.probes.moment import Moment
 
 WEIGHTED = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Embedding)
@@ -227,8 +228,9 @@ class Sharpness:
 
         def top(params: dict[str, Tensor], buffers: dict[str, Tensor]) -> Tensor:
             def loss(p: dict[str, Tensor]) -> Tensor:
-                output = pack.program.output(p, buffers, pack.examples()[:1])
-                return pack.program.objective.loss(output, *pack.examples()[1:])
+                inputs, targets = parted(pack.program.objective, pack.examples())
+                output = pack.program.output(p, buffers, inputs)
+                return pack.program.objective.loss(output, *targets)
 
             def along(
                 loss: Callable[..., Tensor], v: dict[str, Tensor], p: dict[str, Tensor]

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.func import grad, jacrev
 
 from harness.parts.data import Splits
-from harness.parts.objectives import Objective
+from harness.parts.objectives import Objective, parted
 from harness.parts.torch_private import BATCH_NORM
 
 # Examples of a split scored at once: few, so that they stay in a core's cache; a GPU wants many.
@@ -29,15 +29,15 @@ class Computation(Protocol):
 
     def output(
         self, params: dict[str, Tensor], buffers: dict[str, Tensor], x: tuple[Tensor, ...]
-    ) -> Tensor:
+    ) -> Any:
         """What one trial's model says, in float32."""
 
     def each(self, fn: Callable[..., Any], *given: Any) -> Any:
         """``fn(*given)`` of every trial in evaluation mode."""
 
     def score(
-        self, params: dict[str, Tensor], buffers: dict[str, Tensor], x: Tensor, y: Tensor,
-        own: bool = False,
+        self, params: dict[str, Tensor], buffers: dict[str, Tensor],
+        batch: tuple[Tensor, ...], own: bool = False,
     ) -> dict[str, Tensor]:  # fmt: skip
         """Loss and scores (K,) of K trials on examples (n, ...) that they share, or with `own` on
         each trial's own, (K, n, ...)."""
@@ -126,7 +126,8 @@ class Moment:
             def loss(taps: tuple[Tensor, ...]) -> Tensor:
                 given = dict(zip(paths, taps, strict=True))
                 output = self._tapped(params, buffers, paths, given)[1]
-                return self.program.objective.loss(output.float(), *self.examples()[1:])
+                _, targets = parted(self.program.objective, self.examples())
+                return self.program.objective.loss(output, *targets)
 
             found: tuple[Tensor, ...] = grad(loss)(taps)
             return found
@@ -196,7 +197,8 @@ class Moment:
             for norm in norms:
                 norm.train()
             kept = {name: b.clone() for name, b in buffers.items()}
-            output = self.program.output(params, kept, self.examples(n)[:1])
+            inputs, _ = parted(self.program.objective, self.examples(n))
+            output = self.program.output(params, kept, inputs)
         finally:
             for norm in norms:
                 norm.eval()
