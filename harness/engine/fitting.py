@@ -7,21 +7,22 @@ import torch
 from harness.engine.building import build, drawing
 from harness.engine.training import Training
 from harness.parts import data as data_
-from harness.parts.objectives import CrossEntropy
+from harness.parts.objectives import CrossEntropy, Hinge
 
 
 def misfit(training: Training) -> str:
-    """Why cross-entropy cannot be taken of a model's outputs and its data's targets, or nothing
-    where it can, where it is not asked for, or where it cannot be told."""
+    """Why an objective for classes cannot be had of a model's outputs and its data's targets, or
+    nothing where it can, where another is asked for, or where it cannot be told."""
     x = training.sample()
-    if training.data is None or x is None or not isinstance(training.loss, CrossEntropy):
+    if training.data is None or x is None or not isinstance(training.loss, CrossEntropy | Hinge):
         return ""
     splits = data_.load(training.data)
     targets = [y for _, y in (splits.train, splits.valid, splits.test)]
     if targets[0].is_floating_point():
         return (
             f"its targets are numbers, as {targets[0].flatten()[0]:g}, and the objective is "
-            "CrossEntropy; allowed: whole numbers as classes, or an objective for numbers"
+            f"{type(training.loss).__name__}; allowed: whole numbers as classes, or an objective for "
+            "numbers"
         )
     try:
         with torch.no_grad(), drawing():

@@ -21,9 +21,8 @@ _MUL2 = 0x94D049BB133111EB - (1 << 64)
 # One stream a purpose, so that adding a use of randomness never shifts another.
 _WORD = (1 << 64) - 1
 STREAMS = {
-    "split": 10,
     "init": 1, "batches": 2, "noise": 3, "mask": 4, "subset": 5, "augment": 6, "task": 7,
-    "buckets": 8, "step": 9,
+    "buckets": 8, "step": 9, "split": 10,
 }  # fmt: skip
 
 
