@@ -8,6 +8,7 @@ import pickle
 import subprocess
 import sys
 import types
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,12 +17,15 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import nn
 from torch.utils.data import Dataset, IterableDataset, Subset, TensorDataset
 
-from harness import Data
+from harness import Data, Optimizer, Training, train
 from harness.parts import data as data_
 from harness.parts.data import load, train_size
 from harness.parts.data.splitting import split
+from harness.parts.models import MLP
+from harness.parts.objectives import CrossEntropy, SquaredError
 from harness.study import DataError
 
 RNG = np.random.default_rng(0)
@@ -471,3 +475,66 @@ def test_zeros_are_equal_whatever_their_sign() -> None:
     train, test = np.zeros((4, 2)), np.full((1, 2), -0.0)
     with pytest.raises(DataError, match="1 of 1 test rows"):
         digest(((train, np.zeros(4, int)), (train + 1, np.zeros(4, int)), (test, np.zeros(1, int))))
+
+
+# --- trained on ----------------------------------------------------------------------------------
+
+
+class Tokens(nn.Module):
+    """The class of a sequence of token numbers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed, self.out = nn.Embedding(12, 8), nn.Linear(8, 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.out(self.embed(x).mean(1))  # (B, T) -> (B, T, 8) -> (B, 2)
+
+
+def kinds() -> dict[str, tuple[Any, Any, tuple[Any, Any]]]:
+    """Of each kind: a model, an objective, and x and y in which there is something to learn."""
+    rng = np.random.default_rng(1)
+    x, series = rng.normal(size=(200, 3)), rng.normal(size=(200, 5, 3))
+    tokens = rng.integers(0, 12, (200, 6))
+    return {
+        "classes": (partial(MLP, (3, 16, 2)), CrossEntropy(), (x, (x[:, 0] > 0).astype(int))),
+        "numbers": (partial(MLP, (3, 16, 1)), SquaredError(), (x, x[:, 0] - x[:, 1])),
+        "several": (partial(MLP, (3, 16, 2)), SquaredError(), (x, x[:, :2] * [1, -1])),
+        "series": (
+            lambda: nn.Sequential(nn.Flatten(), nn.Linear(15, 1)), SquaredError(),
+            (series, series[:, 2, 1]),
+        ),
+        "tokens": (Tokens, CrossEntropy(), (tokens, (tokens.mean(1) > 5.5).astype(int))),
+    }  # fmt: skip
+
+
+@pytest.mark.usefixtures("one_thread")
+@pytest.mark.parametrize("kind", kinds())
+def test_every_kind_is_learned_and_fused(kind: str) -> None:
+    model, objective, source = kinds()[kind]
+    training = Training(
+        model, Optimizer("adam", lr=0.02), Data.of(source, name=f"of_{kind}"), objective, epochs=30,
+        batch_size=20,
+    )  # fmt: skip
+    assert training.why_alone() == ""
+    for outcome in train([training, training], [0, 1], "cpu"):
+        assert outcome.status == "finished", outcome.error
+        loss = outcome.metrics["test_loss"]
+        assert loss[-1] < loss[0] / 2
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_a_part_drawn_at_random_is_the_trials_own() -> None:
+    model, objective, source = kinds()["classes"]
+    data = Data.of(source)
+    trainings = [
+        Training(
+            model, Optimizer("sgd", lr=0.1), dataclasses.replace(data, train=40, draw=draw),
+            objective, epochs=2, batch_size=20,
+        )
+        for draw in (0, 1)
+    ]  # fmt: skip
+    assert trainings[0].signature() == trainings[1].signature()
+    together = train(trainings, [0, 0], "cpu")
+    assert together[0].metrics != together[1].metrics
+    assert train(trainings[1:], [0], "cpu")[0].metrics == together[1].metrics
