@@ -24,6 +24,7 @@ EXPORTS = {
     "Study": "harness.study",
     "Trial": "harness.study",
     "classification": "harness.study",
+    "regression": "harness.study",
     "Data": "harness.parts.data",
     "at_hand": "harness.parts.data",
     "Loss": "harness.parts.objectives",
@@ -32,9 +33,13 @@ EXPORTS = {
     "Stop": "harness.engine.training",
     "Training": "harness.engine.training",
     "train": "harness.engine.pack",
+    "run": "harness.app.calls",
+    "results": "harness.app.calls",
+    "Judged": "harness.app.calls",
 }
 
 if TYPE_CHECKING:
+    from harness.app.calls import Judged, results, run
     from harness.engine.pack import train
     from harness.engine.training import Stop, Training
     from harness.parts.data import Data, at_hand
@@ -53,12 +58,13 @@ if TYPE_CHECKING:
         Study,
         Trial,
         classification,
+        regression,
     )
 
 __all__ = [
-    "Arm", "Budget", "By", "Choice", "Claim", "Data", "Float", "Int", "Loss", "Metric", "Optimizer", "Published",
+    "Arm", "Budget", "By", "Choice", "Claim", "Data", "Float", "Int", "Judged", "Loss", "Metric", "Optimizer", "Published",
     "Rule", "Stop", "Study", "Training", "Trial", "at_hand",
-    "classification", "train",
+    "classification", "regression", "results", "run", "train",
 ]  # fmt: skip
 
 

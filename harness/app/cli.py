@@ -17,7 +17,7 @@ from typing import Annotated, Any
 import typer
 from rich.markup import escape
 
-from harness.app import listing, printing
+from harness.app import listing, printing, starting
 from harness.app.printing import err, out
 from harness.study import SCALES, BadInput, Source, Study, Unfinished, catalog
 
@@ -177,11 +177,11 @@ def run(
 
     order = running.Order(
         scale, catalog.root(), inline=inline, fresh=fresh, pack_size=pack_size, limit=limit,
-        trial_limit=trial_limit, rows=rows,
+        trial_limit=trial_limit, rows=rows, console=out,
     )  # fmt: skip
     out.print(f"[bold]{study.name}[/], {scale} scale: {escape(study.question)}")
     try:
-        running.run(study, source, order, name)
+        running.run(study, source, order, name, printing.concluded)
     except running.Partial as stopped:
         out.print(f"partial: {stopped}", markup=False)
         raise typer.Exit(INTERRUPTED) from None
@@ -195,21 +195,33 @@ def report(
     scale: Scale = "default",
     publish: Annotated[
         bool,
-        typer.Option("--publish", help="Also put verdicts and a figure into reports/README.md."),
+        typer.Option(
+            "--publish", help="Also put verdicts, rows and a figure into reports/published/."
+        ),
+    ] = False,
+    published: Annotated[
+        bool,
+        typer.Option("--published", help="Of the run that came with the project, from its rows."),
     ] = False,
 ) -> None:
-    """Rebuild a study's report from the ledger alone; trains nothing."""
-    study, source = _load(name, scale)
+    """Rebuild a study's report from the ledger alone, or from published rows; trains nothing."""
+    study, source = _load(name, None if published else scale)
     from harness import execution
     from harness.app import running
 
     root = catalog.root()
-    folder = running.report_folder(root, study.name, scale)
-    execution.read_first(study, scale, root)
-    running.conclude(execution.recall(study, source, scale, root), folder)
+    if published:
+        found = execution.read_published(study, source)
+        folder = running.report_folder(root, study.name, "published")
+    else:
+        folder = running.report_folder(root, study.name, scale)
+        execution.read_first(study, scale, root)
+        found = execution.recall(study, source, scale, root)
+    running.conclude(found, folder, told=printing.concluded)
     if publish:
         from harness.report import front
 
+        execution.write_published(found, root / "reports" / "published")
         out.print(f"{'published:':13}{front.add(folder, root / 'reports')}", soft_wrap=True)
 
 
@@ -240,7 +252,7 @@ def import_(
     folder = running.report_folder(root, study.name, scale)
     execution.read_first(study, scale, root)
     results, recorder = execution.import_rows(study, source, scale, root, frame, out)
-    running.conclude(results, folder, recorder)
+    running.conclude(results, folder, recorder, printing.concluded)
 
 
 @app.command()
@@ -286,6 +298,42 @@ def replay(
     for line in lines:
         out.print(line, markup=False)
     if not same:
+        raise typer.Exit(1)
+
+
+@app.command()
+def new(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A new file, as in my_study.py.")],
+    kind: Annotated[
+        str,
+        typer.Option(
+            "--kind",
+            help=f"What is yours: {', '.join(starting.kinds())}.",
+            autocompletion=starting.kinds,
+        ),
+    ] = "optimizer",
+) -> None:
+    """Write a study of one page that runs at once, to put something of your own into."""
+    path = starting.write(file, kind)
+    out.print(
+        f"{path} is a study that runs. Put in what is yours, then:\n"
+        f"  harness test {path}\n  harness run {path}",
+        markup=False, soft_wrap=True,
+    )  # fmt: skip
+
+
+@app.command()
+def test(name: Name) -> None:
+    """Try a study at its smoke scale, and say in a line each what is wrong with it."""
+    study, source = _load(name)
+    from harness.app import conformance
+
+    out.print(f"[bold]{study.name}[/]: {escape(study.question)}")
+    wrong = 0
+    for checked in conformance.examine(study, source):
+        wrong += bool(checked.wrong)
+        printing.checked(checked)
+    if wrong:
         raise typer.Exit(1)
 
 

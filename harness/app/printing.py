@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -15,9 +14,10 @@ from rich.table import Table
 from harness.study import Study
 
 if TYPE_CHECKING:
+    from harness.app.conformance import Checked
     from harness.app.doctor import Finding, Licence
+    from harness.app.running import Concluded
     from harness.claims import Verdict
-    from harness.ledger.results import Results
     from harness.report.compare import Comparison
 
 PIPED_WIDTH = None if sys.stdout.isatty() else 120  # tables in logs need room
@@ -132,9 +132,10 @@ def verdicts(study: Study, found: list[Verdict]) -> None:
     out.print(table)
 
 
-def concluded(results: Results, found: list[Verdict], paths: dict[str, Path]) -> None:
+def concluded(done: Concluded) -> None:
     """A run's end: its verdicts, how many trials ended how, and where everything lies."""
-    verdicts(results.study, found)
+    results, paths = done.results, done.paths
+    verdicts(results.study, done.verdicts)
     counts = results.counts
     out.print(
         f"{counts['finished']:,} finished, {counts['diverged']:,} diverged, "
@@ -179,6 +180,14 @@ def comparison(study: Study, made: Comparison, names: Sequence[str]) -> None:
         f"{trials['b']:,}), and {trials['shared that differ']:,} of them measured something else"
         + "".join(f"\n  {name}: {count:,} trials" for name, count in made.rows.items())
     )
+
+
+def checked(one: Checked) -> None:
+    """One thing that was tried of a study."""
+    if one.wrong:
+        out.print(f"[red]✕[/] {escape(one.name)}\n  {escape(one.wrong)}", soft_wrap=True)
+    else:
+        out.print(f"[green]✓[/] {escape(one.name)}")
 
 
 def findings(found: list[Finding]) -> None:

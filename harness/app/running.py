@@ -1,20 +1,25 @@
-"""A command's work from training to report: what it trains, judges and writes, in this order.
+"""From training to report: what is trained, judged and written, in this order.
 
-Commands parse and call; what is printed is in `printing`.
+Commands and notebooks call this; how what comes of it is shown is theirs.
 """
 
 from __future__ import annotations
 
 import shlex
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
 
 from harness import execution
-from harness.app import printing
 from harness.ledger.results import Results
 from harness.study import BadInput, Source, Study, Unfinished
+
+if TYPE_CHECKING:
+    from harness.claims import Verdict
 
 
 @dataclass(frozen=True)
@@ -30,6 +35,7 @@ class Order:
         limit: Seconds after which training ends.
         trial_limit: Seconds after which a trial is cut.
         rows: A parquet file to write rows to, in place of the ledger.
+        console: Where progress is shown.
     """
 
     scale: str
@@ -40,6 +46,7 @@ class Order:
     limit: float | None = None
     trial_limit: float | None = None
     rows: Path | None = None
+    console: Console = field(default_factory=Console)
 
     def __post_init__(self) -> None:
         if self.rows is not None and not self.inline:
@@ -54,13 +61,33 @@ class Order:
 class Partial(Exception):
     """The run was stopped before its end; its report tells what there is."""
 
+    def __init__(self, concluded: Concluded) -> None:
+        super().__init__(str(concluded.results.info["stopped"]))
+        self.concluded = concluded
 
-def run(study: Study, source: Source, order: Order, name: str) -> None:
+
+@dataclass(frozen=True)
+class Concluded:
+    """What came of a run: what was measured, the verdicts, and the report's files by name."""
+
+    results: Results
+    verdicts: list[Verdict]
+    paths: dict[str, Path]
+
+
+Told = Callable[[Concluded], object]  # shows what came of a study
+
+
+def run(study: Study, source: Source, order: Order, name: str, told: Told) -> Concluded | None:
     """Run a study, and before it those whose rows it reads.
 
     Args:
         study, source, order: What, and how.
         name: What the user calls the study.
+        told: Is given what came of each of them.
+
+    Returns:
+        What came of the study; None where rows only were written.
 
     Raises:
         Partial: it was stopped; the same command continues.
@@ -68,14 +95,14 @@ def run(study: Study, source: Source, order: Order, name: str) -> None:
     """
 
     def first(other: Study, at: Source, ending: Any) -> Results:
-        printing.out.print(
+        order.console.print(
             f"{other.name}, whose rows {study.name} reads, is run first", markup=False
         )
         if order.rows is None:
-            return _whole(other, at, order, ending, name)
+            return _whole(other, at, order, ending, name, told).results
         beside = order.rows.with_name(f"{order.rows.stem}.{other.name}{order.rows.suffix}")
         return execution.execute_to_file(
-            other, at, order.scale, beside, printing.out, order.pack_size
+            other, at, order.scale, beside, order.console, order.pack_size
         )
 
     with execution.Ending(order.limit) as ending:
@@ -85,26 +112,28 @@ def run(study: Study, source: Source, order: Order, name: str) -> None:
                 study, order.scale, ledger, lambda other, at: first(other, at, ending)
             )
         if order.rows is None:
-            _whole(study, source, order, ending, name, order.fresh)
-        else:
-            execution.execute_to_file(
-                study, source, order.scale, order.rows, printing.out, order.pack_size, order.fresh
-            )
+            return _whole(study, source, order, ending, name, told, order.fresh)
+        execution.execute_to_file(
+            study, source, order.scale, order.rows, order.console, order.pack_size, order.fresh
+        )
+        return None
 
 
 def _whole(
-    study: Study, source: Source, order: Order, ending: Any, name: str, fresh: bool = False
-) -> Results:
+    study: Study, source: Source, order: Order, ending: Any, name: str, told: Told,
+    fresh: bool = False,
+) -> Concluded:  # fmt: skip
     """Train, judge, report: one study, which no other process may run meanwhile."""
     root, scale = order.root, order.scale
     with execution.sole(root / ".harness" / f"{study.name}.lock", f"study {study.name} in {root}"):
         folder = report_folder(root, study.name, scale)
         results, recorder = execution.execute(
-            study, source, scale, root, printing.out, ending, use_ray=not order.inline, fresh=fresh,
-            pack_size=order.pack_size, trial_limit=order.trial_limit, meanwhile=_prepare_report,
+            study, source, scale, root, order.console, ending, use_ray=not order.inline,
+            fresh=fresh, pack_size=order.pack_size, trial_limit=order.trial_limit,
+            meanwhile=_prepare_report,
         )  # fmt: skip
         try:
-            conclude(results, folder, recorder)
+            concluded = conclude(results, folder, recorder, told)
         except Unfinished as error:
             words = ["harness", "run", name, "--scale", scale]
             words += ["--inline"] if order.inline else []
@@ -112,8 +141,8 @@ def _whole(
                 f"{error}. Nothing is lost; this finishes: {shlex.join(words)}"
             ) from None
     if results.info["partial"]:
-        raise Partial(str(results.info["stopped"]))
-    return results
+        raise Partial(concluded)
+    return concluded
 
 
 def _prepare_report() -> None:
@@ -142,23 +171,33 @@ def report_folder(root: Path, study: str, scale: str) -> Path:
     return folder
 
 
-def conclude(results: Results, folder: Path, recorder: Any = None) -> None:
-    """Judge, write the report, print, and keep it in the ledger where there is a recorder."""
-    from harness import report
+def judged(results: Results) -> list[Verdict]:
+    """The verdicts on a run's claims."""
     from harness.claims import judge
 
+    looks = results.study.budget(results.scale).looks
+    return judge(results.study, results.timed, looks=looks)
+
+
+def conclude(
+    results: Results, folder: Path, recorder: Any = None, told: Told = lambda _: None
+) -> Concluded:
+    """Judge, write the report, tell, and keep it in the ledger where there is a recorder."""
+    from harness import report
+
     try:
-        looks = results.study.budget(results.scale).looks
-        verdicts = judge(results.study, results.timed, looks=looks)
+        verdicts = judged(results)
         paths = report.write(results, verdicts, folder)
         index = report.write_index(folder.parent.parent)
     except BaseException:
         if recorder:
             recorder.end("FAILED")
         raise
-    printing.concluded(results, verdicts, {**paths, "index": index})
+    concluded = Concluded(results, verdicts, {**paths, "index": index})
+    told(concluded)
     if recorder:
         tally: Counter[str] = Counter(v.verdict for v in verdicts)
         numbers: dict[str, int] = {f"trials_{k}": v for k, v in results.counts.items()}
         note, partial = report.note(results, verdicts), bool(results.info["partial"])
         recorder.complete(folder, note, {**numbers, **tally}, partial)
+    return concluded

@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from harness.execution.ending import Ending, Stopped
     from harness.execution.lock import sole
     from harness.execution.prepare import check_data
+    from harness.execution.published import read_published, write_published
     from harness.execution.recorded import find_run, recall, results_of
-    from harness.execution.replayed import replay
+    from harness.execution.replayed import differing, replay
     from harness.execution.rowsfile import RowsFile, execute_to_file, import_rows, read_rows
     from harness.execution.run import execute
     from harness.execution.session import Keeper, Session, inline
@@ -40,8 +41,11 @@ HOMES = {
     "import_rows": "rowsfile",
     "inline": "session",
     "read_first": "tables",
+    "read_published": "published",
+    "write_published": "published",
     "read_rows": "rowsfile",
     "recall": "recorded",
+    "differing": "replayed",
     "replay": "replayed",
     "results_of": "recorded",
     "sole": "lock",
@@ -58,6 +62,7 @@ __all__ = [
     "Session",
     "Stopped",
     "check_data",
+    "differing",
     "execute",
     "execute_to_file",
     "find_run",
@@ -65,6 +70,7 @@ __all__ = [
     "inline",
     "left_as_found",
     "read_first",
+    "read_published",
     "read_rows",
     "recall",
     "replay",
@@ -73,6 +79,7 @@ __all__ = [
     "start_ray",
     "stop_ray",
     "try_ray",
+    "write_published",
 ]
 
 

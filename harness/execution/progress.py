@@ -1,4 +1,4 @@
-"""Live progress of a run: a bar on a terminal, plain lines elsewhere."""
+"""Live progress of a run: a bar on a terminal and in a notebook, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from datetime import timedelta
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.progress import TaskID as Task
+from tqdm.std import tqdm
 
 LINE_EVERY = 5.0  # seconds between plain lines
 
@@ -20,7 +21,8 @@ class Meter:
         planned: Trials in all.
         work: Estimated seconds of them all; trials differ a thousandfold, so time left is told
             from work and not from counts.
-        console: Where to; a terminal gets a live bar.
+        console: Where to; a terminal gets a live bar, and so does a notebook: one of text, which
+            needs no widgets.
     """
 
     def __init__(self, planned: int, work: float, console: Console) -> None:
@@ -31,6 +33,7 @@ class Meter:
         self.started = time.monotonic()
         self._said = self.started
         self._bar: Progress | None = None
+        self._line: tqdm[None] | None = None  # a notebook's bar
         self._task = Task(0)
 
     def __enter__(self) -> Meter:
@@ -42,6 +45,8 @@ class Meter:
             )  # fmt: skip
             self._bar.start()
             self._task = self._bar.add_task(self.text(), total=self.planned)
+        elif self.console.is_jupyter and not self.console.quiet:
+            self._line = tqdm(total=self.planned, bar_format="{bar:24} {desc}", desc=self.text())
         else:
             self.console.print(f"0/{self.planned} trials")
         return self
@@ -49,7 +54,10 @@ class Meter:
     def __exit__(self, *_: object) -> None:
         if self._bar:
             self._bar.stop()
-        self.console.print(self.text())
+        if self._line is not None:
+            self._line.close()
+        else:
+            self.console.print(self.text())
 
     def add(self, statuses: list[str], work: float, reused: bool = False) -> None:
         """Count trials that ended; `reused` ones were in the ledger already, and are no work."""
@@ -61,6 +69,9 @@ class Meter:
             self.worked += work
         if self._bar:
             self._bar.update(self._task, completed=self.counts.total(), description=self.text())
+        elif self._line is not None:
+            self._line.set_description_str(self.text(), refresh=False)
+            self._line.update(len(statuses))
         elif time.monotonic() - self._said >= LINE_EVERY and not reused:
             self._said = time.monotonic()
             self.console.print(self.text())
@@ -71,6 +82,8 @@ class Meter:
         self.work += work
         if self._bar:
             self._bar.update(self._task, total=self.planned)
+        elif self._line is not None:
+            self._line.total = self.planned
         else:
             self.console.print(f"{trials} trials more, for claims that are still open")
 

@@ -39,6 +39,7 @@ def recall(
     registered = ledger.registrations(study.name, scale)
     entry = registration_of(study, source, scale, "", past, registered)
     info |= registration.summary(registered, entry)
+    info["registrations"] = registered
     ids = ledger.children(run.info.experiment_id, run.info.run_id)
     return results_of(study, scale, past.of(run.info.run_id), ids, info)
 

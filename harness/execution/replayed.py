@@ -123,20 +123,11 @@ def _same_data(plan: Plan, info: Mapping[str, Any]) -> None:
 def _compare(
     study: Study, info: Mapping[str, Any], recorded: pd.DataFrame, again: pd.DataFrame
 ) -> tuple[bool, list[str]]:
-    columns = ["step", "status", *study.metrics]
-    old = recorded.sort_values("step")[columns].reset_index(drop=True)
-    new = again.sort_values("step")[columns].reset_index(drop=True)
     first = recorded.iloc[0]
-    lines = [
-        f"{first['study']} {first['arm']}, {first['phase']} seed {first['seed']}: {len(old)} rows"
-    ]
-    if len(old) == len(new):
-        differ = {name: _differing(old[name], new[name]) for name in columns}
-        if not any(differ.values()):
-            return True, [*lines, "every row is bitwise the same"]
-        lines += [f"{name}: {count} rows differ" for name, count in differ.items() if count]
-    else:
-        lines.append(f"{len(old)} rows recorded, {len(new)} rows now")
+    head = f"{first['study']} {first['arm']}, {first['phase']} seed {first['seed']}"
+    lines = [f"{head}: {len(recorded)} rows", *differing(recorded, again, study)]
+    if len(lines) == 1:
+        return True, [*lines, "every row is bitwise the same"]
     then, today = info.get("provenance", {}), provenance.describe()
     lines += [
         f"{what}: {then.get(what)} then, {value} now"
@@ -144,6 +135,18 @@ def _compare(
         if what != "command" and then.get(what) != value
     ]
     return False, lines
+
+
+def differing(recorded: pd.DataFrame, again: pd.DataFrame, study: Study) -> list[str]:
+    """What two trainings of one trial measured differently, a line each; nothing where every row is
+    bitwise the same."""
+    if len(recorded) != len(again):
+        return [f"{len(recorded)} rows recorded, {len(again)} rows now"]
+    columns = ["step", "status", *study.metrics]
+    old = recorded.sort_values("step")[columns].reset_index(drop=True)
+    new = again.sort_values("step")[columns].reset_index(drop=True)
+    differ = {name: _differing(old[name], new[name]) for name in columns}
+    return [f"{name}: {count} rows differ" for name, count in differ.items() if count]
 
 
 def _differing(old: pd.Series, new: pd.Series) -> int:

@@ -70,7 +70,7 @@ class RowsFile:
             return
         frame = pd.concat(self.frames, ignore_index=True) if self.all else self.frame()
         self.frames = [frame]
-        frame.attrs = self.attributes | {"digest": _digest(frame)}
+        frame.attrs = self.attributes | {"digest": digest(frame)}
         rows.save(frame, self.path)
         self.saved = time.monotonic()
 
@@ -121,7 +121,7 @@ def _train_to_file(
                 f"--rows {str(path)!r} holds {earlier['study'].iloc[0]} at the {then} scale; "
                 f"allowed: a new file, rows of {study.name} at the {scale} scale, or --fresh"
             )
-        earlier = _fitting(study, earlier, f"--rows {str(path)!r}")
+        earlier = fitting(study, earlier, f"--rows {str(path)!r}")
         info["started_at"] = earlier.attrs["info"]["started_at"]
         info["registrations"] = earlier.attrs["info"].get("registrations", [])
     trials = 0 if earlier is None else earlier["trial"].nunique()
@@ -162,8 +162,8 @@ def _train_to_file(
     return results_of(study, scale, keeper.frame(), {}, info)
 
 
-def _digest(frame: pd.DataFrame) -> str:
-    """Over numbers and names: a damaged file is not to be read as something else."""
+def digest(frame: pd.DataFrame) -> str:
+    """Of a frame of rows, over numbers and names: a damaged file is not to be read as something else."""
     found = hashlib.sha256()
     for name in sorted(frame.columns):
         column = frame[name]
@@ -186,7 +186,7 @@ def read_rows(path: Path) -> tuple[pd.DataFrame, str, str]:
     try:
         frame = rows.load(path)
         scale, name = str(frame.attrs["scale"]), str(frame["study"].iloc[0])
-        if frame.attrs["digest"] != _digest(frame):
+        if frame.attrs["digest"] != digest(frame):
             raise ValueError("its numbers are not those that were written")
     except Exception as error:  # the reader raises whatever the bytes lead it to
         words = " ".join(f"{type(error).__name__}: {error}".split())[:200]
@@ -197,7 +197,7 @@ def read_rows(path: Path) -> tuple[pd.DataFrame, str, str]:
     return frame, name, scale
 
 
-def _fitting(study: Study, frame: pd.DataFrame, what: str) -> pd.DataFrame:
+def fitting(study: Study, frame: pd.DataFrame, what: str) -> pd.DataFrame:
     """The rows of a file with the study's types.
 
     Raises:
@@ -233,7 +233,7 @@ def import_rows(
     study: Study, source: Source, scale: str, root: Path, frame: pd.DataFrame, console: Console
 ) -> tuple[Results, Any]:
     """Load rows into the ledger as a run of their own; returns what `execute` returns."""
-    frame = _fitting(study, frame, "the rows file")
+    frame = fitting(study, frame, "the rows file")
     ledger = open_ledger(root)
     info = {**frame.attrs["info"], "tracking_uri": ledger.uri}
     frame.attrs = {}  # which the ledger has in files of their own

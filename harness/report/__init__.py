@@ -7,6 +7,7 @@ disagree, and building twice from the same values gives the same bytes.
 Within the package, imports point down this list:
 
     files       every file of a report, in one step; `documents` and `board` beside it
+    notebook    the verdicts alone, as a notebook and a shell show them
     page        the HTML page, out of the parts below
     descent     paths over contour maps, for the player
     islands     every trial as compact JSON, for the table and the explorer
@@ -21,11 +22,12 @@ May import `figures` and what lies before it.
 from harness.report.board import write_index
 from harness.report.documents import note, verdicts_json
 from harness.report.files import write
+from harness.report.notebook import board_html, board_text
 from harness.report.page import html
 from harness.report.printing import pdf
 from harness.report.words import answer, in_words, sentence, weakest
 
 __all__ = [
-    "answer", "html", "in_words", "note", "pdf", "sentence", "verdicts_json", "weakest",
+    "answer", "board_html", "board_text", "html", "in_words", "note", "pdf", "sentence", "verdicts_json", "weakest",
     "write", "write_index",
 ]  # fmt: skip

@@ -36,6 +36,7 @@ from harness.study.declared import (
     held_as,
     is_level,
     module_of,
+    regression,
 )
 from harness.study.errors import BadInput, DataError, InvalidStudy, Unfinished, few
 from harness.study.study import Study, make_trial
@@ -75,6 +76,7 @@ __all__ = [
     "is_level",
     "make_trial",
     "module_of",
+    "regression",
 ]
 
 _DISTRIBUTIONS = {

@@ -98,6 +98,31 @@ def classification(*names: str) -> dict[str, Metric]:
     return found
 
 
+def regression(*names: str) -> dict[str, Metric]:
+    """The metrics of a regression by name: ``<split>_loss`` and ``<split>_absolute_error``, in the
+    target's own unit (the loss in its square, where that is the squared error).
+
+    Args:
+        names: Which, in order; by default the training, validation and test loss, and the validation
+            and test error.
+    """
+    default = (
+        "train_loss",
+        "valid_loss",
+        "test_loss",
+        "valid_absolute_error",
+        "test_absolute_error",
+    )
+    found = {}
+    for name in names or default:
+        split, _, kind = name.partition("_")
+        known = split in ("train", "valid", "test") and kind in ("loss", "absolute_error")
+        want(known, "a name in regression()", name,
+             "train, valid or test, and _loss or _absolute_error")  # fmt: skip
+        found[name] = Metric("" if kind == "loss" else "of the target", better="low", log=True)
+    return found
+
+
 @dataclass(frozen=True)
 class Arm:
     """One of the things compared.

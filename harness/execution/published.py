@@ -1,0 +1,103 @@
+"""Rows of published runs, which travel with the project: judged again by anyone, without training."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from harness.claims import registration
+from harness.execution.recorded import results_of
+from harness.execution.rowsfile import digest, fitting, read_rows
+from harness.ledger.results import Results
+from harness.study import BadInput, Source, Study, catalog
+
+LARGEST = 1_000_000  # bytes of a file
+PLACES = ("tracking_uri", "experiment_id", "run_id")  # what says nothing away from its ledger
+
+
+def folder() -> Path:
+    """Where the project keeps them."""
+    return catalog.root() / "reports" / "published"
+
+
+def write_published(results: Results, home: Path) -> Path:
+    """Keep a run's rows: all of them, or where that would be more than `LARGEST`, of each trial the
+    first and the last and as many between as fit, evenly.
+
+    Returns:
+        The file, which `harness import` reads, too.
+
+    Raises:
+        ValueError: the rows of the ends alone are too many.
+    """
+    study = results.study
+    trials = results.trials.set_index("trial")
+    keys = results.frame["trial"]
+    frame = results.frame.assign(
+        pack=keys.map(trials["pack"]), seconds=keys.map(trials["seconds"]).astype(float),
+        error=keys.map(trials["error"]),
+    )  # fmt: skip
+    info = {k: v for k, v in results.info.items() if k not in PLACES}
+    every = 1
+    while True:
+        part = _every(study, frame, every)
+        part.attrs = {"scale": results.scale, "info": info | {"every": every}}
+        part.attrs["digest"] = digest(part)
+        path = home / f"{study.name}.parquet"
+        size = _save(part, path)
+        if size <= LARGEST:
+            return path
+        if len(part) <= 2 * len(trials):
+            path.unlink()
+            raise ValueError(f"rows of {study.name} take {size:,} bytes; allowed: {LARGEST:,}")
+        every *= 2
+
+
+def _every(study: Study, frame: pd.DataFrame, every: int) -> pd.DataFrame:
+    """Each trial's rows at steps that are so far apart among all that there are, and its ends."""
+    if every == 1:
+        return frame.reset_index(drop=True)
+    grouped = frame.groupby("trial", sort=False)["step"]
+    place = grouped.rank("first").to_numpy() - 1
+    last = grouped.transform("size").to_numpy() - 1
+    kept: pd.DataFrame = frame[(place % every == 0) | (place == last)]
+    return kept.reset_index(drop=True)
+
+
+def _save(frame: pd.DataFrame, path: Path) -> int:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    floats = [n for n in frame if frame[n].dtype.kind == "f"]
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".new-") as new:
+        staged = Path(new, path.name)
+        frame.to_parquet(
+            staged, index=False, engine="pyarrow", compression="zstd", compression_level=19,
+            use_dictionary=[n for n in frame if n not in floats],
+            column_encoding=dict.fromkeys(floats, "BYTE_STREAM_SPLIT"), write_page_checksum=True,
+        )  # fmt: skip
+        os.replace(staged, path)
+    return path.stat().st_size
+
+
+def read_published(study: Study, source: Source) -> Results:
+    """The published run of a study.
+
+    Raises:
+        BadInput: there is none, or it is damaged or of another study.
+    """
+    path = folder() / f"{study.name}.parquet"
+    if not path.is_file():
+        there = sorted(one.stem for one in folder().glob("*.parquet"))
+        raise BadInput(
+            f"no published run of {study.name!r}; allowed: {', '.join(there) or 'none is there'}"
+        )
+    frame, _, scale = read_rows(path)
+    frame = fitting(study, frame, f"the published run {path.name}")
+    info: dict[str, Any] = {**frame.attrs["info"], "tracking_uri": ""}
+    registered = info.get("registrations", [])
+    trials = frame["trial"].nunique()  # claims that are not among them came after these rows
+    entry = registration.entry(study, source, scale, "", trials)
+    return results_of(study, scale, frame, {}, info | registration.summary(registered, entry))

@@ -1,0 +1,131 @@
+"""The notebooks, run by a real Jupyter kernel; and studies that are made of cells."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError
+
+ROOT = Path(__file__).parents[2]
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+
+
+@pytest.fixture
+def here(project: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder that is no clone, with the published runs."""
+    (project / "reports" / "published").symlink_to(ROOT / "reports" / "published")
+    paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(paths))
+    monkeypatch.setenv("IPYTHONDIR", str(project / "ipython"))
+    return project
+
+
+def executed(cells: list[str], folder: Path) -> nbformat.NotebookNode:
+    made = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
+    return run(made, folder)
+
+
+def run(notebook: nbformat.NotebookNode, folder: Path) -> nbformat.NotebookNode:
+    client = NotebookClient(
+        notebook, timeout=240, kernel_name="python3", resources={"metadata": {"path": str(folder)}}
+    )
+    client.execute()
+    return notebook
+
+
+def outputs(cell: Any, kind: str = "text/plain") -> str:
+    found = [one.get("data", {}).get(kind, one.get("text", "")) for one in cell.outputs]
+    return "\n".join(filter(None, found))
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_has_no_outputs_in_the_repository(path: Path) -> None:
+    for cell in json.loads(path.read_text())["cells"]:
+        assert not cell.get("outputs") and cell.get("execution_count") is None
+
+
+def test_your_optimizer_against_adam(here: Path) -> None:
+    """On Ray, from cells: workers train the class that the notebook defines."""
+    done = run(nbformat.read(ROOT / "notebooks" / "your_optimizer.ipynb", 4), here)
+    board = next(cell for cell in done.cells if "found\n" in cell.source + "\n" and cell.outputs)
+    html = outputs(board, "text/html")
+    assert "My optimizer&#39;s test accuracy" in html and "smoke scale" in html
+    assert any(
+        "image/svg+xml" in one.get("data", {})
+        for cell in done.cells
+        for one in cell.get("outputs", ())
+    )
+    assert (here / "reports" / "against_adam" / "smoke" / "report.html").is_file()
+    streams = "".join(outputs(cell) for cell in done.cells if cell.cell_type == "code")
+    assert "14/14 trials" in streams
+
+
+def test_a_published_study_is_read(here: Path) -> None:
+    done = run(nbformat.read(ROOT / "notebooks" / "published.ipynb", 4), here)
+    assert "default scale" in outputs(done.cells[1], "text/html")
+
+
+STUDY = """
+from harness import Budget, Claim, Metric, Study
+from harness.claims import higher
+from harness.figures import intervals
+"""
+TRIAL = """
+SCORES = {"a": 1.0}
+SCORES["b"] = 2.0
+
+def trial(t):
+    yield {"score": SCORES[t.arm] + 0.01 * t.seed}
+"""
+REST = """
+mine = Study(
+    question="Is b better?", trial=trial, arms={"a": {}, "b": {}},
+    metrics={"score": Metric("points", better="high")},
+    budgets={"smoke": Budget(draws=0, seeds=5)},
+    claims={"b": Claim("b is better.", "notes", higher("score", arm="b", than="a"))},
+    figures=(intervals("scores", metric="score"),),
+)
+"""
+RUN = 'import harness; found = harness.run(mine, "smoke", inline=True); found.claim("b").verdict'
+
+
+def test_only_what_has_changed_is_trained_again(here: Path) -> None:
+    """A cell that runs again changes nothing; one that says another thing does."""
+    count = '(here := __import__("pathlib").Path(".")); found.trials["run_id"].nunique()'
+    changed = TRIAL.replace("2.0", "0.5")
+    done = executed([STUDY, TRIAL, REST, RUN, TRIAL, REST, RUN, changed, REST, RUN, count], here)
+    said = [outputs(done.cells[i]) for i in (3, 6, 9)]
+    assert ["'supported'" in one for one in said] == [True, True, False]
+    assert "'refuted'" in said[2]
+    assert "10 from the ledger" in said[1] and "from the ledger" not in said[2]
+
+
+def test_cells_that_have_moved_on_are_said(here: Path) -> None:
+    moved = REST.replace('"b": {}', '"b": {}, "c": {}').replace("mine =", "other =")
+    late = 'ARMS = {"a": {}, "b": {}}\n' + REST.replace('{"a": {}, "b": {}}', "ARMS")
+    cells = [STUDY, TRIAL, late, 'ARMS = {"b": {}, "a": {}, "c": {}}', RUN]
+    assert moved
+    with pytest.raises(CellExecutionError, match=r"Study.arms is not what the cells say now"):
+        executed(cells, here)
+
+
+def test_a_script_runs_the_study_that_it_makes(here: Path) -> None:
+    import subprocess
+    import sys
+
+    call = 'print(repr(harness.run(STUDY, "smoke", inline=True, quiet=True)))'
+    text = STUDY + TRIAL + REST.replace("mine =", "STUDY =") + f"\nimport harness\n{call}\n"
+    (here / "compare.py").write_text(text)
+    done = subprocess.run(
+        [sys.executable, "compare.py"], capture_output=True, text=True, timeout=200, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "✓ supported    b is better." in done.stdout
+    assert done.stdout.count("smoke scale") == 1  # the file is not run once more as a study
+    assert (here / "reports" / "compare" / "smoke" / "verdicts.json").is_file()
