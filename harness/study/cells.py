@@ -75,15 +75,15 @@ def check(study: Study, loaded: Study) -> None:
     """That what was put together is the study that was given.
 
     Raises:
-        BadInput: cells that it needs have been changed or run again since it was made.
+        BadInput: something else has changed what it was made of.
     """
     for one in dataclasses.fields(study):
         if one.name in ("name", "title"):
             continue
         if _told(getattr(study, one.name)) != _told(getattr(loaded, one.name)):
             raise BadInput(
-                f"Study.{one.name} is not what the cells say now; allowed: run the cells that define "
-                "the study again, in order"
+                f"Study.{one.name} is not what its own statements make of it; allowed: values that "
+                "are assigned, or changed by methods of theirs, at the top level"
             )
 
 
@@ -104,31 +104,40 @@ def _told(value: Any) -> str:
 
 @dataclass(frozen=True)
 class _Statement:
-    """One at the top level, with the names that it binds, may change, and uses."""
+    """One at the top level, with the names that it binds, may change, and uses: `later` where only
+    a call of what it defines does."""
 
     text: str
     binds: frozenset[str]
     changes: frozenset[str]
     uses: frozenset[str]
+    later: bool
 
 
 def _only(texts: Sequence[str], name: str) -> str:
-    """The statements that make what a name stands for in the end, in the order they were executed:
-    of each name the last that binds it, and those after that which may change it."""
+    """The statements that make what a name stands for in the end, in the order they were executed.
+
+    What a statement names is what that was bound to before it, with what may have changed it since;
+    what a function names is what that was bound to last.
+    """
     statements = [one for text in texts for one in _statements(text)]
-    wanted, waiting, seen = set(), [name], set()
+    wanted: set[int] = set()
+    waiting, seen = [(name, len(statements))], set()
     while waiting:
-        needed = waiting.pop()
-        if needed in seen:
+        needed, until = waiting.pop()
+        if (needed, until) in seen:
             continue
-        seen.add(needed)
+        seen.add((needed, until))
         bound = [i for i, one in enumerate(statements) if needed in one.binds]
+        bound = [i for i in bound if i < until] or bound
         if not bound:
             continue
-        changed = [i for i, one in enumerate(statements) if needed in one.changes and i > bound[-1]]
-        for i in (bound[-1], *changed):
-            wanted.add(i)
-            waiting += statements[i].uses
+        since = range(bound[-1] + 1, until)
+        for i in (bound[-1], *(i for i in since if needed in statements[i].changes)):
+            if i not in wanted:
+                wanted.add(i)
+                when = len(statements) if statements[i].later else i
+                waiting += [(used, when) for used in statements[i].uses]
     wanted |= {i for i, one in enumerate(statements) if "*" in one.binds}
     future = "from __future__ import annotations"
     found = [statements[i].text for i in sorted(wanted)]
@@ -145,6 +154,7 @@ def _statements(text: str) -> Iterator[_Statement]:
             yield _Statement(
                 _as_written(text, one) if one is node else ast.unparse(one),
                 frozenset(_bound(one)), frozenset(_changed(one)), frozenset(_used(one)),
+                isinstance(one, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef),
             )  # fmt: skip
 
 
@@ -206,5 +216,7 @@ def _root(node: ast.expr) -> Iterator[str]:
 
 def _used(node: ast.stmt) -> Iterator[str]:
     for child in ast.walk(node):
-        if isinstance(child, ast.Name):
+        if isinstance(child, ast.Name) and isinstance(child.ctx, ast.Load):
             yield child.id
+        elif isinstance(child, ast.AugAssign):
+            yield from _root(child.target)
