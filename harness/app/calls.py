@@ -16,6 +16,7 @@ from harness import execution
 from harness.app import running
 from harness.claims import Verdict
 from harness.ledger.results import Results
+from harness.plan.reached import reached
 from harness.study import BadInput, Source, Study, catalog, cells
 
 if TYPE_CHECKING:
@@ -186,6 +187,13 @@ def _loaded(study: Named, scale: str | None, name: str | None) -> tuple[Study, S
         source = cells.source_of(study, name)
         loaded = catalog.load(source)
         cells.check(study, loaded)
+        here = reached(study.trial)
+        for data_set, own in reached(loaded.trial).items():
+            if here.get(data_set, own) != own:
+                raise BadInput(
+                    f"data set {data_set!r} is not what its own statements make of it; allowed: numbers "
+                    "that are the same whenever these are run, as from a file or a seed"
+                )
     else:
         if name is not None:
             raise BadInput(f"name={name!r} was given for {study!r}; allowed: for a study made here")

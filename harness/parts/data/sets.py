@@ -213,6 +213,7 @@ def forget() -> None:
     _ARRAYS.clear()
     measured.forget()
     own.forget()
+    files.forget()
     _splits.cache_clear()
 
 
