@@ -117,10 +117,7 @@ class Data:
         return cls(name, own=own.declared(name, recipe))
 
     def __post_init__(self) -> None:
-        if self.own is not None:
-            if self.length is not None:
-                raise DataError(f"length={self.length}; allowed: None for {self.name}")
-        elif self.name not in _shelf():
+        if self.own is None and self.name not in _shelf():
             names = ", ".join(_shelf())
             raise DataError(f"data set {self.name!r}; allowed: {names}, or one's own by Data.of")
         shortest = sequences.SHORTEST.get(self.name)
