@@ -27,7 +27,7 @@ from harness.engine.training import Stop, Training
 from harness.parts.data import Data, Splits
 from harness.parts.data.augment import Augment
 from harness.parts.models import Descent, Recurrent
-from harness.parts.objectives import Bernoulli, CrossEntropy
+from harness.parts.objectives import Bernoulli, CrossEntropy, Loss
 from harness.parts.optimizers import RULES, Optimizer
 from harness.parts.probes.moment import EVAL_ROWS
 from harness.parts.schedules import Cosine
@@ -37,6 +37,8 @@ from harness.plan.plan import Plan
 from tests import simulated
 from tests.engine.test_buckets import chorales  # noqa: F401 - a fixture
 from tests.engine.test_fusing import MODELS, PROBES, Drawing, Opaque, make, padded, same, stopping
+from tests.parts.test_objectives import Two, both, hits
+from tests.parts.test_own_optimizers import Noisy
 from tests.test_studies import STUDIES, loaded, source
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -121,6 +123,19 @@ def test_rules(device: Device, rule: str) -> None:
         [Training(partial(Descent, "valley"), Optimizer(rule, lr=lr), steps=30, every=10)
          for lr in (1e-3, 2e-3)]
     )  # fmt: skip
+
+
+@pytest.mark.parametrize("rule", [torch.optim.RAdam, torch.optim.SGD, Noisy])
+def test_optimizers_of_ones_own(device: Device, rule: Any) -> None:
+    """A graph of their steps would hold numbers of one step, so there is none."""
+    if device.simulated and rule is Noisy:
+        pytest.skip("a simulated tensor's data cannot be put in another's place")
+    optimizers = [Optimizer(rule, Cosine(), lr=lr, clip=0.5) for lr in (0.01, 0.02)]
+    device.check([make(MODELS["conv"], optimizer=optimizer) for optimizer in optimizers])
+
+
+def test_a_loss_of_ones_own(device: Device) -> None:
+    device.check([make(partial(Two, 64), lr, objective=Loss(both, hits)) for lr in (0.02, 0.05)])
 
 
 def test_numbers_that_differ(device: Device) -> None:

@@ -13,6 +13,7 @@ from harness.engine.flat import Flat
 from harness.engine.stepper import Stepper
 from harness.parts.optimizers import Optimizer, Rule
 from harness.parts.schedules import Cosine
+from harness.study import fingerprint
 
 # What steps along a gradient alone; the others are refused, see below.
 REFUSED = {
@@ -202,6 +203,37 @@ def test_a_rule_of_ones_own_needs_no_entry_in_the_package() -> None:
     torch.testing.assert_close(flat.views["w"], expected)
     with pytest.raises(ValueError, match=r"Signs takes no 'momentum'; allowed: .*lr"):
         Optimizer(Signs, momentum=0.9)
+
+
+# --- keys ---------------------------------------------------------------------------------------
+
+FILE = """
+import torch
+from harness import Optimizer
+from theirs import Kind
+
+
+class Mine(torch.optim.Optimizer):
+    def step(self, closure=None):
+        return 1
+
+
+RULES = {"mine": Mine, "theirs": Kind}
+
+
+def trial(t):
+    return Optimizer(RULES[t.arm], lr=t["lr"])
+"""
+
+
+def test_a_key_knows_the_class_and_the_version_of_its_package(monkeypatch) -> None:
+    survey = fingerprint.survey(FILE.replace("theirs import", "pytorch_optimizer import"), "trial",
+                                frozenset(["mine", "theirs"]))  # fmt: skip
+    assert {"torch", "pytorch_optimizer"} <= set(survey.libraries)
+    before = fingerprint.code_hash(FILE, "trial", frozenset(["mine"]))
+    assert before == fingerprint.code_hash(FILE.replace("x = 1", ""), "trial", frozenset(["mine"]))
+    changed = FILE.replace("return 1", "return 2")
+    assert before != fingerprint.code_hash(changed, "trial", frozenset(["mine"]))
 
 
 # --- packages -------------------------------------------------------------------------------------
