@@ -16,6 +16,7 @@ from harness import execution
 from harness.app import running
 from harness.claims import Verdict
 from harness.ledger.results import Results
+from harness.plan.reached import reached
 from harness.study import BadInput, Source, Study, catalog, cells
 
 Named = Study | str | os.PathLike[str]
@@ -138,6 +139,8 @@ def run(
         KeyboardInterrupt: it was interrupted before any trial had ended.
     """
     loaded, source = _loaded(study, scale, name)
+    if isinstance(study, Study):
+        _check_data(study, loaded)
     console = Console(quiet=quiet, highlight=False)
     order = running.Order(
         scale, catalog.root(), inline=inline, fresh=fresh, pack_size=pack_size, limit=limit,
@@ -191,3 +194,14 @@ def _loaded(study: Named, scale: str | None, name: str | None) -> tuple[Study, S
     if scale is not None:
         loaded.budget(scale)
     return loaded, source
+
+
+def _check_data(study: Study, loaded: Study) -> None:
+    """Raise where data of a study's own are not what its statements make, when they are run again."""
+    here = reached(study.trial)
+    for name, own in reached(loaded.trial).items():
+        if here.get(name, own) != own:
+            raise BadInput(
+                f"data set {name!r} is not what its own statements make of it; allowed: numbers that are "
+                "the same whenever these are run, as from a file or a seed"
+            )

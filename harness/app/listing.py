@@ -241,6 +241,8 @@ def known_by_code(source: Source) -> bool:
             dotted = [node.module] if node.module and not node.level else []
         elif isinstance(node, ast.Name) and node.id in BUILTINS:
             return False
+        elif isinstance(node, ast.Constant) and str(node.value).startswith("hf:"):
+            return False  # `Data.of` reads it in ways that nobody hears of
         elif isinstance(node, ast.Attribute):
             names.add(node.attr)
         if any(name.split(".")[0] not in PURE | own for name in dotted):

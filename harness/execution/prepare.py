@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.claims import registration
+from harness.engine.fitting import misfit
 from harness.ledger import provenance
 from harness.parts import data
-from harness.plan.declared import Declarations
+from harness.plan.declared import Declarations, Kind
 from harness.plan.forecast import dry_run
 from harness.plan.plan import Plan
-from harness.study import BadInput, Source, Study
+from harness.study import BadInput, DataError, Source, Study
 
 if TYPE_CHECKING:
     from harness.ledger import Ledger, Past
@@ -25,11 +26,12 @@ def check_data(plan: Plan, declared: Declarations) -> dict[str, str]:
     """Load every data set the plan needs, so that a bad file stops the run before it starts.
 
     Returns:
-        Provenance: the precisions that trainings declare, and a digest of each data set.
+        Provenance: the precisions that trainings declare, a digest of each data set, and where test
+        rows of one's own stand in training, too, that.
 
     Raises:
-        DataError: a file is missing, truncated or not the pinned one, or a study that this one
-            reads has not been run.
+        DataError: a file is missing, truncated or not the pinned one, a study that this one reads
+            has not been run, or a trial makes data of its own where no key can tell of it.
     """
     reads = plan.study.reads
     for name in reads:
@@ -37,6 +39,8 @@ def check_data(plan: Plan, declared: Declarations) -> dict[str, str]:
     seen: set[data.Data] = set()
     precisions: set[str] = set()
     digests = {f"{name} {data.table_digest(name)[:12]}" for name in reads}
+    digests |= {f"{name} {own.digest[:12]}" for name, own in plan.data.items()}
+    fitting: set[Kind] = set()
     for trial in plan.samples():
         one = declared.of(trial)
         if isinstance(one.error, BadInput):
@@ -45,14 +49,29 @@ def check_data(plan: Plan, declared: Declarations) -> dict[str, str]:
             continue
         precisions.add(one.training.precision)
         used = one.training.data
+        if used and used.own is not None:
+            if plan.data.get(used.name) != used.own:
+                raise DataError(
+                    f"trial trains on data set {used.name!r}, which it makes itself; allowed: Data.of at "
+                    "the top level of the study file, so that its content is in every key"
+                )
+            if one.kind is not None and one.kind not in fitting:
+                fitting.add(one.kind)
+                if why := misfit(one.training):
+                    raise DataError(f"data set {used.name!r}: {why}")
+            continue
         if used and used.draw is not None:
             used = dataclasses.replace(used, draw=0)
         if used and used not in seen:
             seen.add(used)
             digests.add(f"{used.name} {_digest(data.load(used))}")
+    cautions = [
+        f"{name}: {own.content.caution}" for name, own in plan.data.items() if own.content.caution
+    ]
     return {
         "precision": ", ".join(sorted(precisions)) or "left to the trials",
         "data": ", ".join(sorted(digests)) or "none declared",
+        **({"duplicates": "; ".join(cautions)} if cautions else {}),
     }
 
 

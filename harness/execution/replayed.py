@@ -14,7 +14,7 @@ from harness.engine.attempt import run_pack
 from harness.execution.prepare import open_ledger
 from harness.execution.tables import read_first
 from harness.ledger import provenance, rows
-from harness.plan.plan import current_key
+from harness.plan.plan import Plan, current_key
 from harness.study import BadInput, Source, Study, Trial, catalog
 
 if TYPE_CHECKING:
@@ -36,7 +36,8 @@ def replay(key: str, root: Path, file: Path | None = None) -> tuple[bool, list[s
         Whether every row is bitwise the same, and lines that say what was compared.
 
     Raises:
-        BadInput: no ledger run holds a trial of that key, or its study is not at hand.
+        BadInput: no ledger run holds a trial of that key, its study is not at hand, or a data set of
+            its own is another one now.
     """
     ledger = open_ledger(root)
     from harness.ledger import past
@@ -53,6 +54,7 @@ def replay(key: str, root: Path, file: Path | None = None) -> tuple[bool, list[s
         read_first(study, scale, root)
         trial = _trial(study, scale, recorded)
         info = ledger.info_of(run.info.run_id)
+        _same_data(Plan(study, source, scale), info)
         device = info.get("provenance", {}).get("device", "cpu")
         if device == "cuda" and not torch.cuda.is_available():
             device = "cpu"  # where its last bits will differ
@@ -103,6 +105,19 @@ def _trial(study: Study, scale: str, recorded: pd.DataFrame) -> Trial:
             f"study {study.name!r} no longer has arm {recorded['arm'].iloc[0]!r} with the settings of "
             "this trial; allowed: the study as it was recorded (--study FILE)"
         ) from None
+
+
+def _same_data(plan: Plan, info: Mapping[str, Any]) -> None:
+    """Raise where a data set of the study's own has another content than when it was recorded."""
+    recorded = str((info.get("provenance") or {}).get("data")).split(", ")
+    then = dict(one.split(" ", 1) for one in recorded if " " in one)
+    for name, own in plan.data.items():
+        now = own.digest[:12]
+        if then.get(name, now) != now:
+            raise BadInput(
+                f"data set {name!r} has digest {now}, and the trial was trained on {then[name]}; allowed: "
+                "the content that was recorded"
+            )
 
 
 def _compare(

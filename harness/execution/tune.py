@@ -42,7 +42,7 @@ def on_ray(session: Session, ending: Ending) -> None:
             source=session.source,
             scale=session.scale,
             device=session.plan.origin["device"],
-            shared=data.share(),
+            shared=data.share(session.plan.data),
             tables=data.tables(),
         )
         tuner = tune.Tuner(

@@ -37,17 +37,17 @@ class PackWorker(tune.Trainable):  # type: ignore[misc]
 
     def setup(
         self, config: dict[str, Any], source: Source | None = None, scale: str = "",
-        shared: dict[str, data.Arrays] | None = None,
+        shared: data.Shared | None = None,
         tables: dict[str, dict[str, Any]] | None = None, device: str = "cpu",
     ) -> None:  # fmt: skip
         assert source is not None  # handed over by `tune.with_parameters`
+        data.adopt(shared or {})  # before the study's file asks for data of its own
         self.study, self.scale, self.device = catalog.load(source), scale, device
         if device == "cuda" and not torch.cuda.is_available():
             raise RuntimeError("the cluster has GPUs, and torch finds none in a worker")
         if torch.cuda.is_available():
             share = ray.get_runtime_context().get_assigned_resources().get("GPU", 1.0)
             torch.cuda.set_per_process_memory_fraction(min(1.0, 0.95 * share))
-        data.adopt(shared or {})
         for name, columns in (tables or {}).items():
             data.hold(name, columns)
 

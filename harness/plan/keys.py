@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from harness.engine import process
@@ -12,17 +12,21 @@ from harness.parts import data
 from harness.study import Source, Study, Trial, fingerprint
 
 
-def key(study: Study, trial: Trial, code: str, origin: Mapping[str, str]) -> str:
+def key(
+    study: Study, trial: Trial, code: str, origin: Mapping[str, str],
+    contents: Sequence[Mapping[str, str]],
+) -> str:  # fmt: skip
     """A trial's key, sixteen hex digits.
 
     Args:
         study, trial: What is trained; a key that the trial has already does not count.
         code: Of what trains it: see `code`.
         origin: See `origin`.
+        contents: See `contents`.
     """
     reported = sorted(study.metrics)  # rows keep what is declared, and nothing else
     about = [study.name, trial.phase, trial.arm, trial.settings, trial.seed, code, reported, origin]
-    return digest([*about, *tables(study)])
+    return digest([*about, *contents])
 
 
 def code(study: Study, source: Source, words: frozenset[str]) -> str:
@@ -48,9 +52,17 @@ def origin(libraries: Iterable[str], device: str | None) -> dict[str, str]:
     return {"device": device or process.device(), **versions}
 
 
-def tables(study: Study) -> list[dict[str, str]]:
-    """What a study reads of others is part of what its trials are."""
-    return [{name: data.table_digest(name) for name in study.reads}] if study.reads else []
+def contents(study: Study, mine: Mapping[str, data.Own]) -> list[dict[str, str]]:
+    """What a study reads of others, and data of its own, are part of what its trials are: by their
+    digests.
+
+    Args:
+        study: Names what it reads.
+        mine: The data sets of its own that it may train on.
+    """
+    read = {name: data.table_digest(name) for name in study.reads}
+    own = {f"own {name}": one.digest for name, one in mine.items()}
+    return [part for part in (read, own) if part]
 
 
 def digest(content: Any) -> str:

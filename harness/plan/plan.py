@@ -20,6 +20,7 @@ from harness.engine.outcome import Outcome
 from harness.parts import data
 from harness.plan import keys
 from harness.plan.draws import Search
+from harness.plan.reached import reached
 from harness.study import FINAL_SEEDS, Source, Study, Trial, fingerprint, make_trial
 
 TUNE_SEED = 1_000_000  # tune trials use seeds from here on, so that confirm seeds are fresh
@@ -81,6 +82,11 @@ class Plan:
             and the versions of torch and of what else the code that trains uses.
         left_out: Trials of each data set that is not at hand (`Study.needs`). They are not trained,
             and are part of the plan's hash, which so is the same on every machine.
+        data: The data sets of its own that the study can reach, by name. Their contents are made
+            now, and are part of every key.
+
+    Raises:
+        DataError: a data set of the study's own cannot be made or used.
     """
 
     def __init__(
@@ -91,6 +97,8 @@ class Plan:
         self.study, self.scale = study, scale
         budget = study.budget(scale)
         self.looks, self.look = budget.looks, 0
+        self.data = reached(study.trial)
+        self._contents = keys.contents(study, self.data)
         cells = [
             (arm, cell, keys.words(study, scale, arm, cell)) for arm, cell in study.cells(scale)
         ]
@@ -143,7 +151,7 @@ class Plan:
             ],
             [[c.arm, dict(c.cell), c.code, self._settings(c)] for c in self._whole],
             self.origin,
-            *keys.tables(self.study),
+            *self._contents,
         ]
         return keys.digest(content)
 
@@ -213,7 +221,8 @@ class Plan:
 
     def _trial(self, cell: _Condition, phase: str, nuisance: Mapping[str, Any], seed: int) -> Trial:
         bare = make_trial(self.study, self.scale, phase, cell.arm, cell.cell, nuisance, seed, "")
-        return dataclasses.replace(bare, key=keys.key(self.study, bare, cell.code, self.origin))
+        key = keys.key(self.study, bare, cell.code, self.origin, self._contents)
+        return dataclasses.replace(bare, key=key)
 
     def _winner(self, cell: _Condition) -> Mapping[str, Any]:
         if not cell.draws:
@@ -265,4 +274,5 @@ def current_key(
     """
     plan = Plan(study, source, scale, origin=origin)
     words = keys.words(study, scale, trial.arm, trial.cell)
-    return keys.key(study, trial, keys.code(study, source, words), plan.origin)
+    code = keys.code(study, source, words)
+    return keys.key(study, trial, code, plan.origin, keys.contents(study, plan.data))

@@ -93,6 +93,7 @@ def html(
             island="" if paper or not len(results.trials) else islands.embed(islands.trials(results)),
             players=islands.embed(playing) if playing else "",
             provenance=tables.provenance(results),
+            duplicates=(info.get("provenance") or {}).get("duplicates"),
             elsewhere=provenance.elsewhere(info),
         )
     )  # fmt: skip

@@ -3,7 +3,8 @@
 ValueError
 └── BadInput            (also: an unknown study or scale, an unreachable tracking server)
     ├── InvalidStudy    a study, or a part of one, that cannot be run as declared
-    └── DataError       a data file that is missing, truncated or not the one expected
+    └── DataError       a data file that is missing, truncated or not the one expected, or data of
+                        one's own that cannot be used
 
 And what nobody got wrong: Unfinished, a run that ended before all of it was done.
 """
@@ -27,7 +28,8 @@ class InvalidStudy(BadInput):
 
 
 class DataError(BadInput):
-    """A data file that is missing, truncated or not the one expected."""
+    """A data file that is missing, truncated or not the one expected, or data of one's own that
+    cannot be used."""
 
 
 class Unfinished(RuntimeError):

@@ -300,6 +300,7 @@ def test_nothing_is_left_beside_it(project: Path, monkeypatch: pytest.MonkeyPatc
         ("from torch import cuda", False),
         ("A = eval('1')", False),
         ("A = __import__('os')", False),
+        ("from harness import Data\nA = Data.of('hf:me/mine', target='y')", False),
     ],
 )
 def test_what_a_study_may_depend_on(text: str, known: bool, project: Path) -> None:

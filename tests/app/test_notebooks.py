@@ -127,3 +127,34 @@ def test_a_script_runs_the_study_that_it_makes(here: Path) -> None:
     assert "✓ supported    b is better." in done.stdout
     assert done.stdout.count("smoke scale") == 1  # the file is not run once more as a study
     assert (here / "reports" / "compare" / "smoke" / "verdicts.json").is_file()
+
+
+DATA = """
+import numpy as np
+from functools import partial
+from harness import Budget, Data, Optimizer, Study, Training, classification
+from harness.parts.models import MLP
+
+X = np.random.default_rng(0).normal(size=(60, 3))
+X[:, 2] = 1
+MINE = Data.of((X, (X[:, 0] > 0).astype(int)), duplicates="allow")
+
+def trial(t):
+    return Training(partial(MLP, (3, 8, 2)), Optimizer(t.arm, lr=0.1), MINE, epochs=2, batch_size=9)
+
+mine = Study(question="Faster?", trial=trial, arms={"sgd": {}, "momentum": {}},
+             metrics=classification(), budgets={"smoke": Budget(draws=0, seeds=2)})
+"""
+TRAIN = 'import harness; harness.run(mine, "smoke", inline=True).info["provenance"]["data"]'
+
+
+def test_data_of_cells(here: Path) -> None:
+    """The digest follows the numbers; what no statement makes is not trained on."""
+    other = DATA.replace("X[:, 2] = 1", "X[:, 2] = 2")
+    done = executed([DATA, TRAIN, DATA, TRAIN, other, TRAIN], here)
+    first, again, changed = (outputs(done.cells[i]) for i in (1, 3, 5))
+    digests = [text.rsplit("mine ", 1)[1] for text in (first, again, changed)]
+    assert digests[0] == digests[1] != digests[2]
+    assert "4 from the ledger" in again and "from the ledger" not in changed
+    with pytest.raises(CellExecutionError, match=r"data set 'mine' is not what its own statements"):
+        executed([DATA, "def hide(x): x[:, 1] = 3", "hide(X)", TRAIN], here)

@@ -1,6 +1,9 @@
 """Data: named sets split once and for all, and rows that other studies have measured.
 
 sets       `Data` and its splits as tensors
+own        data of one's own: made when asked for, known by a digest
+sources    what users hand over as data, read as arrays
+splitting  from there to three splits
 files      finding, downloading and checking their files
 images     digits, MNIST, Fashion-MNIST
 sequences  chorales, characters, temporal order
@@ -11,9 +14,11 @@ measured   rows of other studies
 from harness.parts.data.augment import Augment
 from harness.parts.data.files import looked_for
 from harness.parts.data.measured import hold, table, table_digest, table_source, tables
+from harness.parts.data.own import Own
 from harness.parts.data.sets import (
     Arrays,
     Data,
+    Shared,
     Splits,
     adopt,
     at_hand,
@@ -24,6 +29,6 @@ from harness.parts.data.sets import (
 )
 
 __all__ = [
-    "Arrays", "Augment", "Data", "Splits", "adopt", "at_hand", "forget", "hold", "load", "looked_for", "share",
-    "table", "table_digest", "table_source", "tables", "train_size",
+    "Arrays", "Augment", "Data", "Own", "Shared", "Splits", "adopt", "at_hand", "forget", "hold", "load",
+    "looked_for", "share", "table", "table_digest", "table_source", "tables", "train_size",
 ]  # fmt: skip

@@ -37,6 +37,11 @@ def looked_for() -> dict[str, bool]:
     return dict(_LOOKED)
 
 
+def forget() -> None:
+    """Have looked for nothing."""
+    _LOOKED.clear()
+
+
 def at_hand(name: str, file: str) -> bool:
     """Whether a file needs no download."""
     folder = os.environ.get("HARNESS_DATA")

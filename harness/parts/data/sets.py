@@ -2,30 +2,37 @@
 
 A `Data` names a data set, and how many training examples of it are used; `load` turns it into
 tensors. The test split is fixed and the validation split is drawn once from the rest, so that seeds
-vary initialisation, batches and which examples are trained on, never what is tested on.
+vary initialisation, batches and which examples are trained on, never what is tested on. `Data.of`
+makes one of one's own.
 
-`share` and `adopt` hand what one process has read to others.
+`share` and `adopt` hand what one process has read, or made, to others.
 """
 
 from __future__ import annotations
 
 import functools
+import math
+import re
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from harness.parts.data import files, images, measured, sequences
+from harness.parts.data import files, images, measured, own, sequences
+from harness.parts.data.sources import Reader
+from harness.parts.data.splitting import Recipe
 from harness.study import DataError
 
 
 @dataclass(frozen=True)
 class Data:
     """A named data set: "digits", "mnist", "fashion_mnist", or sequences: "jsb_chorales",
-    "tinyshakespeare", "temporal_order" (see `harness.parts.data.sequences`).
+    "tinyshakespeare", "temporal_order" (see `harness.parts.data.sequences`); or one's own (`of`).
 
     Args:
         name: Which.
@@ -34,6 +41,7 @@ class Data:
             the first `train` examples. The same number is the same subset in every trial, and a
             smaller one is part of a larger one, so that arms and sizes can be paired.
         length: Steps of a sequence, for data sets that come at any length.
+        own: The content of one's own.
 
     Raises:
         DataError: an unknown name, more examples than there are, or an impossible length.
@@ -43,11 +51,75 @@ class Data:
     train: int | None = None
     draw: int | None = None
     length: int | None = None
+    own: own.Own | None = None
+
+    @classmethod
+    def of(
+        cls, source: Any, *, name: str = "mine",
+        fractions: tuple[float, float, float] = (0.6, 0.2, 0.2), seed: int = 0,
+        target: str | tuple[str, ...] | None = None, task: str | None = None,
+        standardize: bool = False, duplicates: str = "refuse",
+    ) -> Data:  # fmt: skip
+        """A data set of one's own, declared at the top level of a study file, or in a notebook.
+
+        Its content is made when it is first asked for, once, and workers are handed it. A digest of
+        it is in every key: other numbers are another data set, whatever they are called. Of it,
+        ``dataclasses.replace(MINE, train=100, draw=t.seed)`` is a random part.
+
+        Shapes: x (n, F), (n, T, F), images … float32, or (n, T) int64 token numbers; y (n,) int64
+        classes, (n, T) int64 for sequences, or (n,), (n, k) … float32. Bytes are floats of 0 to 255.
+
+        Args:
+            source: (x, y) of arrays or tensors, a frame with its `target`, a torch `Dataset` (each
+                item is read once), "hf:<id>" with its `target` (needs the package datasets); a tuple
+                of two or three of these, which train, validate and test; or a function of no
+                arguments that returns one of them.
+            name: What it is called in reports. Two data sets of a study have two names.
+            fractions: Of rows that train, validate and test, where there is one split; where there
+                are two, of the first's that train and validate.
+            seed: Of that split, which is by class where there are classes. Trials' seeds do not
+                change it.
+            target: The column, or columns, of y.
+            task: "classification" or "regression", where the type of y is not to decide (whole
+                numbers are classes).
+            standardize: Whether each column of x (n, F) is to have mean 0 and standard deviation 1 in
+                the training split.
+            duplicates: "refuse", or "allow" inputs that stand in the test split and in training, too;
+                the report then says how many.
+
+        Raises:
+            DataError: at once for arguments; for the content when it is made: a value that is not
+                finite, an empty split, x and y of different lengths, splits of unlike shapes, labels
+                of the wrong type, test rows that stand in training.
+        """
+        targets = target if target is None or isinstance(target, str) else tuple(target)
+        try:
+            three = tuple(float(one) for one in fractions)
+        except (TypeError, ValueError):
+            three = ()
+        plain = isinstance(name, str) and re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name)
+        for holds, what, value, allowed in (
+            (plain and name not in _shelf(), "name", name,
+             f"letters, digits, '-', '_' and '.', none of {', '.join(_shelf())}"),
+            (len(three) == 3 and min(three) > 0 and math.isclose(sum(three), 1), "fractions",
+             fractions, "three numbers above 0 that sum to 1"),
+            (isinstance(seed, int), "seed", seed, "an integer"),
+            (task in (None, "classification", "regression"), "task", task,
+             "'classification', 'regression', None"),
+            (duplicates in ("refuse", "allow"), "duplicates", duplicates, "'refuse', 'allow'"),
+        ):  # fmt: skip
+            if not holds:
+                raise DataError(f"Data.of has {what}={value!r}; allowed: {allowed}")
+        reader = Reader(name, targets, task)
+        recipe = Recipe(
+            reader, source, (three[0], three[1], three[2]), seed, duplicates, bool(standardize)
+        )
+        return cls(name, own=own.declared(name, recipe))
 
     def __post_init__(self) -> None:
-        if self.name not in (*SIZES, *sequences.NAMES):
-            names = ", ".join((*SIZES, *sequences.NAMES))
-            raise DataError(f"data set {self.name!r}; allowed: {names}")
+        if self.own is None and self.name not in _shelf():
+            names = ", ".join(_shelf())
+            raise DataError(f"data set {self.name!r}; allowed: {names}, or one's own by Data.of")
         shortest = sequences.SHORTEST.get(self.name)
         if (self.length or 0) < (shortest or 0) or (self.length is not None and shortest is None):
             allowed = "None" if shortest is None else f"at least {shortest}"
@@ -58,6 +130,8 @@ class Data:
     @property
     def most(self) -> int:
         """Training examples that there are."""
+        if self.own is not None:
+            return len(self.own.content.arrays[0])
         return SIZES.get(self.name) or sequences.train_size(self.name, self.length)
 
 
@@ -65,10 +139,15 @@ class Data:
 SIZES = {"digits": 1077, "mnist": 50_000, "fashion_mnist": 50_000}
 
 
+def _shelf() -> tuple[str, ...]:
+    """The names of all data sets that need not be handed over."""
+    return (*SIZES, *sequences.NAMES)
+
+
 @dataclass(frozen=True)
 class Splits:
     """Inputs x (n, ...) float32 and targets y (n,) int64 of the three splits; of sequences what
-    `harness.parts.data.sequences` says."""
+    `harness.parts.data.sequences` says, of one's own what `Data.of` says."""
 
     train: tuple[Tensor, Tensor]
     valid: tuple[Tensor, Tensor]
@@ -81,9 +160,9 @@ def load(data: Data, device: str = "cpu") -> Splits:
     A random subset (`Data.draw`) is the business of whoever draws it: the training split is whole.
 
     Raises:
-        DataError: a file is missing or is not the pinned one.
+        DataError: a file is missing or is not the pinned one, or one's own cannot be used.
     """
-    splits = _splits(data.name, data.length, device)
+    splits = _splits(data.name, data.length, data.own, device)
     if data.train is None or data.draw is not None:
         return splits
     x, y = splits.train
@@ -110,23 +189,28 @@ def train_size(data: Data) -> int:
 
 # Training, validation and test examples, x and y of each, as the files have them: images are bytes.
 Arrays = tuple[np.ndarray, ...]
+Shared = Mapping[str, Arrays | own.Content]
 _ARRAYS: dict[str, Arrays] = {}
 
 
-def share() -> dict[str, Arrays]:
-    """What this process has read so far, to be handed to others."""
-    return dict(_ARRAYS)
+def share(mine: Mapping[str, own.Own] = MappingProxyType({})) -> Shared:
+    """What this process has read so far, and data sets of one's own, to be handed to others."""
+    return {**_ARRAYS, **{name: one.content for name, one in mine.items()}}
 
 
-def adopt(shared: Mapping[str, Arrays]) -> None:
-    """Take over what another process has read and checked, so that nothing is read again."""
-    _ARRAYS.update(shared)
+def adopt(shared: Shared) -> None:
+    """Take over what another process has read or made, and checked, so that nothing is read again:
+    data sets of one's own, by their names, before the study file is run that declares them."""
+    own.hand({name: one for name, one in shared.items() if isinstance(one, own.Content)})
+    _ARRAYS.update({name: one for name, one in shared.items() if isinstance(one, tuple)})
 
 
 def forget() -> None:
     """Drop everything that was read."""
     _ARRAYS.clear()
     measured.forget()
+    own.forget()
+    files.forget()
     _splits.cache_clear()
 
 
@@ -134,21 +218,25 @@ def forget() -> None:
 
 
 @functools.cache
-def _splits(name: str, length: int | None, device: str) -> Splits:
-    key = name if length is None else f"{name} {length}"
-    if key not in _ARRAYS:
-        _ARRAYS[key] = _read(name, length)
-    brightest = 16 if name == "digits" else 255
+def _splits(name: str, length: int | None, mine: own.Own | None, device: str) -> Splits:
+    brightest = {"digits": 16}.get(name, 255) if mine is None else 1
     found = []
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
-        for array in _ARRAYS[key]:
+        for array in _arrays(name, length) if mine is None else mine.content.arrays:
             tensor = torch.from_numpy(array).to(device)
             if tensor.dtype == torch.uint8:  # images and their labels
                 tensor = tensor.long() if tensor.dim() == 1 else tensor.float() / brightest
             found.append(tensor)
     train_x, train_y, valid_x, valid_y, test_x, test_y = found
     return Splits((train_x, train_y), (valid_x, valid_y), (test_x, test_y))
+
+
+def _arrays(name: str, length: int | None) -> Arrays:
+    key = name if length is None else f"{name} {length}"
+    if key not in _ARRAYS:
+        _ARRAYS[key] = _read(name, length)
+    return _ARRAYS[key]
 
 
 def _read(name: str, length: int | None) -> Arrays:
