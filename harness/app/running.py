@@ -75,7 +75,7 @@ def run(study: Study, source: Source, order: Order, name: str) -> None:
             return _whole(other, at, order, ending, name)
         beside = order.rows.with_name(f"{order.rows.stem}.{other.name}{order.rows.suffix}")
         return execution.execute_to_file(
-            other, at, order.scale, beside, printing.out, order.pack_size
+            other, at, order.scale, beside, printing.out, ending, order.pack_size
         )
 
     with execution.Ending(order.limit) as ending:
@@ -88,8 +88,9 @@ def run(study: Study, source: Source, order: Order, name: str) -> None:
             _whole(study, source, order, ending, name, order.fresh)
         else:
             execution.execute_to_file(
-                study, source, order.scale, order.rows, printing.out, order.pack_size, order.fresh
-            )
+                study, source, order.scale, order.rows, printing.out, ending, order.pack_size,
+                order.fresh,
+            )  # fmt: skip
 
 
 def _whole(

@@ -5,12 +5,14 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from harness.engine.flat import Flat
+from harness.engine.trees import settled
 from harness.parts.optimizers.declared import Optimizer
 from harness.parts.optimizers.rules import COMMON, RULES, Muon, Numbers, Rows, State, Step
 
@@ -212,6 +214,31 @@ class Stepper:
         self._rates = [[rates[i] for i in here.tolist()] for rates in self._rates]
         self._alike = self._groups()
         self._hold(self._table[self.t - 1 - self._start].clone())
+
+    def state(self) -> dict[str, Any]:
+        """All that a later step depends on, but for the parameters and what the optimizers say."""
+        return {
+            "slots": self.slots, "carry": self.carry, "t": self.t, "extras": sorted(self.extras),
+            "start": self._start, "table": self._table, "names": self._names,
+            "rates": torch.tensor(self._rates, dtype=torch.float64),
+        }  # fmt: skip
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on where another was, of as many trials.
+
+        Raises:
+            ValueError: its rule keeps other slots.
+        """
+        if state["slots"].keys() != self.slots.keys():
+            raise ValueError(f"slots {[*state['slots']]}; allowed: {[*self.slots]}")
+        self.slots = settled(self.slots, state["slots"])  # in place: `_alike` refers to them
+        self.carry = {name: value.cpu() for name, value in state["carry"].items()}
+        self.t, self._start = state["t"], state["start"]
+        self.extras, self._names = set(state["extras"]), state["names"]
+        self._rates = state["rates"].tolist()
+        self._lay(state["table"])
+        if self.t:
+            self._hold(self._table[self.t - 1 - self._start].clone())
 
     def mean_rate(self) -> Tensor:
         """(K,) what multiplied the gradient in the latest step, averaged with weights |g|.
