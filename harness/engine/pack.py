@@ -139,10 +139,13 @@ def _resumed(
     pack.each.lanes = [next(extra) if place is None else place for place in places]
     pack.rows.done = earlier.outcomes()
     wanted = [lane for lane, place in enumerate(places) if place is not None]
-    if len(wanted) == 1 and len(places) > 1:  # never alone: see `train_pack`
-        wanted.append(next(lane for lane in range(len(places)) if lane not in wanted))
+    alone = len(wanted) == 1 < len(places)
     if len(wanted) < len(places):
-        pack.keep(torch.tensor(wanted, device=device))
+        pack.keep(
+            torch.tensor(wanted * (1 + alone), device=device)
+        )  # with a twin: see `train_pack`
+    if alone:
+        pack.each.lanes[1] = next(extra)
     return pack
 
 

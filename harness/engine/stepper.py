@@ -210,10 +210,11 @@ class Stepper:
         here = lanes.cpu()
         self.carry = {name: value[here] for name, value in self.carry.items()}
         self._numbers = {name: value[here] for name, value in self._numbers.items()}
-        self._lay(self._table[:, :, lanes].contiguous())
         self._rates = [[rates[i] for i in here.tolist()] for rates in self._rates]
         self._alike = self._groups()
-        self._hold(self._table[self.t - 1 - self._start].clone())
+        if self.t:
+            self._lay(self._table[:, :, lanes].contiguous())
+            self._hold(self._table[self.t - 1 - self._start].clone())
 
     def state(self) -> dict[str, Any]:
         """All that a later step depends on, but for the parameters and what the optimizers say."""

@@ -105,9 +105,9 @@ def bars(lane: int) -> Training:
     """Read in buckets, one at an update, at widths that differ."""
     build = partial(Recurrent, "vanilla", 8, outputs=8, every_step=True, ragged=True)
     return Training(
-        partial(build, hidden=3 + lane % 3), Optimizer("nesterov", lr=0.05, momentum=0.8),
-        data=Data("jsb_chorales"), epochs=4, objective=Bernoulli(), batch_size=1, buckets=3,
-        pad_to=partial(build, hidden=6), stop=Stop(patience=1 + lane, restore=True),
+        partial(build, hidden=8 + lane % 3), Optimizer("nesterov", lr=0.05, momentum=0.8),
+        data=Data("jsb_chorales"), epochs=2, objective=Bernoulli(), batch_size=1, buckets=3,
+        pad_to=partial(build, hidden=16), stop=Stop(patience=1 + lane, restore=True),
     )  # fmt: skip
 
 
