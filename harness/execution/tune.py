@@ -63,6 +63,7 @@ def on_ray(session: Session, ending: Ending) -> None:
         )
         with ending.polled():
             tuner.fit()
+        ending.check()
     except _CannotBegin as error:
         raise Unfinished(str(error)) from None
     finally:
