@@ -3,8 +3,9 @@ minutes: the tests that need one, the benchmark's GPU column, and studies into r
 
 It needs torch, numpy, pandas, scipy, scikit-learn, pyarrow, pytest and Optuna, and neither Ray nor
 MLflow, nor a network. What it writes is a handful of files, each written as soon as there is
-something to write; `harness import FILE` loads rows on another machine. Without a GPU it does the
-same on the CPU, where the tests run on a simulated device.
+something to write; `harness import FILE` loads rows on another machine. Studies go on with the rows
+and the packs in flight of an earlier call, whose folder is given as `--from`. Without a GPU it does
+the same on the CPU, where the tests run on a simulated device.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ import torch
 
 from benchmarks import table
 from benchmarks.workers import device
+from harness.execution import saves
 from harness.ledger import provenance
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -48,7 +50,8 @@ STUDIES = (
     "lstm_variants:paper",
 )
 LEAST = 15.0  # seconds of what is left, below which nothing more is begun
-TO_END = 10.0  # seconds that a study has to write its rows after its limit
+TO_END = 20.0  # seconds that a study has to save its pack and write its rows after its limit
+PART = 15 * 2**20  # bytes of a file that comes back; what is larger comes in parts
 
 
 @dataclass
@@ -59,11 +62,13 @@ class Call:
         out: The folder.
         limit: Seconds in all.
         tiny: Whether everything is as small as it can be, to see that it runs.
+        before: What an earlier call wrote, to go on from.
     """
 
     out: Path
     limit: float
     tiny: bool = False
+    before: Path | None = None
     started: float = field(default_factory=time.monotonic)
     parts: dict[str, Any] = field(default_factory=dict)
 
@@ -134,13 +139,39 @@ def bench(call: Call, rows: Sequence[str], repeats: int, most: float) -> None:
         call.parts["bench"]["ratios"] = {row["work"]: row["ratio"] for row in found}
 
 
+def give(folder: Path) -> None:
+    """Put what is too large to come back as one file in parts."""
+    for path in [*folder.glob("*")]:
+        if path.stat().st_size > PART:
+            with path.open("rb") as whole:
+                for number, part in enumerate(iter(lambda: whole.read(PART), b"")):
+                    path.with_name(f"{path.name}.{number:02d}").write_bytes(part)
+            path.unlink()
+
+
+def take(source: Path, folder: Path) -> None:
+    """Copy a folder, with each file whole again."""
+    shutil.copytree(source, folder, dirs_exist_ok=True)
+    for part in sorted(folder.glob("*.[0-9][0-9]")):
+        with part.with_suffix("").open("ab") as whole:
+            whole.write(part.read_bytes())
+        part.unlink()
+
+
 def study(call: Call, name: str, scale: str, most: float) -> None:
     """A study's rows, as many as the time allows."""
     file = call.out / f"{name}-{scale}.parquet"
+    flight = saves.beside(file)
+    if call.before and (call.before / file.name).is_file():
+        shutil.copy(call.before / file.name, file)
+    if call.before and (call.before / flight.name).is_dir():
+        take(call.before / flight.name, flight)
     limit = max(1.0, min(most, call.left - TO_END))
     words = [sys.executable, "-m", "harness", "run", name, "--scale", scale, "--inline"]
     words += ["--rows", str(file), "--limit", f"{limit:.0f}s"]
     call.run(f"{name}-{scale}", words, limit + TO_END)
+    call.parts[f"{name}-{scale}"]["in_flight"] = saves.aloft(flight)
+    give(flight)
     if file.is_file():
         rows = pd.read_parquet(file)
         ended = rows.groupby("trial")["status"].last()
@@ -158,10 +189,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     words.add_argument("--row", action="append", choices=ROWS, help="of the benchmark (repeatable)")
     words.add_argument("--repeats", type=int, default=3)
     words.add_argument("--study", action="append", metavar="NAME:SCALE", help="(repeatable)")
+    words.add_argument("--from", dest="before", type=Path, metavar="FOLDER",
+                       help="what an earlier call wrote: its studies go on")  # fmt: skip
     words.add_argument("--tiny", action="store_true", help="as small as can be: does it run")
     given = words.parse_args(argv)
     given.out.mkdir(parents=True, exist_ok=True)
-    call = Call(given.out, given.limit, given.tiny)
+    call = Call(given.out, given.limit, given.tiny, given.before)
     parts = given.part or ["tests", "bench", "studies"]
     print(f"{device()}, torch {torch.__version__}, {given.limit:.0f} s", flush=True)
     if "tests" in parts:

@@ -120,7 +120,7 @@ def show(name: Name, as_json: Json = False) -> None:
 @app.command()
 def plan(name: Name, scale: Scale = "default", as_json: Json = False) -> None:
     """Say what a run would train, and roughly how long it would take. Trains nothing."""
-    sketch = listing.planned(name, scale)
+    sketch = listing.planned(name, scale) | {"in_flight": listing.in_flight(name, scale)}
     if as_json:
         printing.document(sketch)
     else:

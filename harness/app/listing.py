@@ -81,6 +81,14 @@ def planned(name: str, scale: str) -> dict[str, Any]:
     return _kept_or(source, f"-{scale}-{cores}", tell)
 
 
+def in_flight(name: str, scale: str) -> dict[str, Any]:
+    """The packs of a study at a scale that are saved: how many trials, the share of their updates that
+    has been made, and the seconds that they have been trained for."""
+    from harness.execution import saves
+
+    return saves.aloft(saves.home(catalog.root(), catalog.find(name).name, scale))
+
+
 def _kept_or(source: Source, which: str, tell: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     """What is kept, or else what is told now."""
     path = _path(source, which)

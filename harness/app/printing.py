@@ -94,6 +94,12 @@ def plan(sketch: dict[str, Any]) -> None:
         )
     if sketch["most_trials"] > sketch["trials"]:
         out.print(f"up to {sketch['most_trials']:,} trials, should every claim stay open")
+    if sketch["in_flight"]["trials"]:
+        flight = sketch["in_flight"]
+        out.print(
+            f"{flight['trials']:,} trials are in flight, {flight['done']:.0%} of their updates made in "
+            f"{_time(flight['seconds'])}: a run goes on with them"
+        )
     for needed, count in sketch["left_out"].items():
         out.print(
             f"{count:,} trials are left out, as {needed} is not at hand: put it into HARNESS_DATA"

@@ -102,7 +102,7 @@ def run(study: Study, source: Source, order: Order, name: str, told: Told) -> Co
             return _whole(other, at, order, ending, name, told).results
         beside = order.rows.with_name(f"{order.rows.stem}.{other.name}{order.rows.suffix}")
         return execution.execute_to_file(
-            other, at, order.scale, beside, order.console, order.pack_size
+            other, at, order.scale, beside, order.console, ending, order.pack_size
         )
 
     with execution.Ending(order.limit) as ending:
@@ -114,8 +114,9 @@ def run(study: Study, source: Source, order: Order, name: str, told: Told) -> Co
         if order.rows is None:
             return _whole(study, source, order, ending, name, told, order.fresh)
         execution.execute_to_file(
-            study, source, order.scale, order.rows, order.console, order.pack_size, order.fresh
-        )
+            study, source, order.scale, order.rows, order.console, ending, order.pack_size,
+            order.fresh,
+        )  # fmt: skip
         return None
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 
+from harness.engine.flight import Flight
 from harness.engine.outcome import Outcome
 from harness.engine.pack import train_pack
 from harness.engine.process import one_thread
@@ -23,16 +24,25 @@ from harness.study import Study, Trial
 
 
 @one_thread()
-def run_pack(study: Study, trials: list[Trial], device: str = "cpu") -> list[Outcome]:
+def run_pack(
+    study: Study, trials: list[Trial], device: str = "cpu", flight: Flight | None = None
+) -> list[Outcome]:
     """Train trials of one pack, on one thread, and return one outcome each, in order.
 
-    Raises only where an error has left the GPU unusable for this whole process (an index out of
-    bounds does): it must end, and the pack be tried in another.
+    Raises an `Exception` only where an error has left the GPU unusable for this whole process (an
+    index out of bounds does): it must end, and the pack be tried in another.
+
+    Args:
+        study, trials, device: What, and where.
+        flight: Where the pack is saved, and may be gone on with.
+
+    Raises:
+        Landed: the run is to end; the pack has been saved.
     """
     try:
         declared = [study.trial(trial) for trial in trials]
         if all(isinstance(one, Training) for one in declared):
-            outcomes = train_pack(declared, [trial.seed for trial in trials], device)
+            outcomes = train_pack(declared, [trial.seed for trial in trials], device, flight)
             return [_declared_only(study, outcome) for outcome in outcomes]
         if len(trials) == 1:
             return [_generated(study, declared[0])]
@@ -47,8 +57,10 @@ def run_pack(study: Study, trials: list[Trial], device: str = "cpu") -> list[Out
     middle = max(1, len(trials) // 2)
     return [
         outcome
-        for part in (trials[:middle], trials[middle:])
-        for outcome in run_pack(study, part, device)
+        for part in (range(middle), range(middle, len(trials)))
+        for outcome in run_pack(
+            study, [trials[lane] for lane in part], device, flight and flight.part(part)
+        )
     ]
 
 

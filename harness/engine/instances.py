@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+import copy
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from harness.engine.building import Tensors
 from harness.engine.flat import Flat
+from harness.engine.structure import told
+from harness.engine.trees import leaves
 from harness.parts.optimizers import own
 from harness.parts.optimizers.declared import Optimizer
 
@@ -40,6 +44,7 @@ class Instances:
             self._weights.append(weights)
             self.all.append(one)
             self._rates.append([group.get("lr") for group in one.param_groups])
+        self._attributes = [_beside(one) for one in self.all]  # before any step
         self._lay()
         own.put(self.all, "train")
 
@@ -113,10 +118,48 @@ class Instances:
         """(K, P): how far each parameter went in the latest step."""
         return self.params.all - self._before
 
+    def contained(self) -> bool:
+        """Whether `state` tells all that later steps depend on: not where an optimizer changes
+        attributes of its own, or keeps what is no number, text or tensor."""
+        return [_beside(one) for one in self.all] == self._attributes and all(
+            isinstance(value, Tensor | bool | int | float | str | None)
+            for one in self.all
+            for value in leaves(one.state_dict())
+        )
+
+    def state(self) -> dict[str, Any]:
+        """All that later steps depend on, but for the parameters."""
+        each = [one.state_dict() for one in self.all]
+        return {"each": each, "factors": self._factors, "before": self._before}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on where others were, of as many trials."""
+        for one, before in zip(self.all, state["each"], strict=True):
+            one.load_state_dict(before)
+        self._factors = [*state["factors"]]
+        self._before.copy_(state["before"])
+
     def keep(self, lanes: Sequence[int]) -> None:
-        """Go on with only these trials; `params` has kept the same ones."""
-        self.all = [self.all[lane] for lane in lanes]
-        self._weights = [self._weights[lane] for lane in lanes]
+        """Go on with only these trials, of which one may be there twice; `params` has kept the same
+        ones."""
+        pairs = []
+        for place, lane in enumerate(lanes):
+            pair = self.all[lane], self._weights[lane]
+            pairs.append(copy.deepcopy(pair) if lane in lanes[:place] else pair)
+        self.all, self._weights = [one for one, _ in pairs], [own for _, own in pairs]
         self._rates = [self._rates[lane] for lane in lanes]
+        self._attributes = [self._attributes[lane] for lane in lanes]
         self._factors = [self._factors[lane] for lane in lanes]
+        before = self._before[list(lanes)]
         self._lay()
+        self._before = before
+
+
+def _beside(optimizer: torch.optim.Optimizer) -> Hashable:
+    """What it keeps in attributes of its own, beside its state and groups."""
+    return told({name: value for name, value in vars(optimizer).items() if name not in _INNER})
+
+
+_INNER = {"state", "param_groups"} | {
+    name for name in vars(torch.optim.SGD([torch.zeros(1)])) if "hook" in name or "_step_" in name
+}

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor
 
-from harness.engine.trees import mapped
+from harness.engine.trees import mapped, settled
 
 
 class Lanes:
@@ -37,3 +38,11 @@ class Lanes:
             vars(self)[name] = (
                 [value[i] for i in numbers] if isinstance(value, list) else mapped(value, cut)
             )
+
+    def state(self) -> dict[str, Any]:
+        """All of it, by name."""
+        return dict(vars(self))
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Be what the `state` of another was, of as many trials."""
+        vars(self).update(settled(vars(self), dict(state)))

@@ -7,7 +7,7 @@ For what cannot be fused, and as what fused programs are held to: modules are ca
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from harness.engine.building import Tensors, begin
 from harness.engine.program import Computation
+from harness.engine.structure import kept
 from harness.engine.trees import mapped, stacked
 from harness.parts.objectives import Objective, parted
 from harness.parts.torch_private import registers
@@ -42,6 +43,7 @@ class Looped(Computation):
         super().__init__(objective, precision)
         self.modules, self.sow, self.around = list(modules), sow, around
         self.module = self.modules[0]
+        self._first: list[Hashable] = [kept(module) for module in self.modules]
         self._given: tuple[Tensors, Tensors] | None = None
         self._buffers: list[list[tuple[nn.Module, str, Tensor]]] = []
         self._trained: list[dict[str, nn.Parameter]] = []  # of each lane, by name
@@ -50,6 +52,7 @@ class Looped(Computation):
     def keep(self, lanes: Sequence[int]) -> None:
         """Go on with only these trials."""
         self.modules = [self.modules[lane] for lane in lanes]
+        self._first = [self._first[lane] for lane in lanes]
         self.module, self._given, self.skipped = self.modules[0], None, []
 
     def each(self, fn: Callable[..., Any], *given: Any) -> Any:
@@ -59,6 +62,10 @@ class Looped(Computation):
             self.module = self._put(lane, False)
             found.append(fn(*mapped(given, operator.itemgetter(lane))))
         return stacked(found)
+
+    def unchanged(self) -> bool:
+        """As of every `Computation`."""
+        return self._first == [kept(module) for module in self.modules]
 
     def _put(self, lane: int, training: bool) -> nn.Module:
         """A lane's module in training or not, as a loop puts it: when that changes."""

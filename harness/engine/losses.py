@@ -46,3 +46,12 @@ class Losses:
     def keep(self, alive: Tensor) -> None:
         """Go on with only these lanes."""
         self._all = self.all[:, alive].contiguous()
+
+    def state(self) -> Tensor:
+        """(n, K), those of the n updates so far."""
+        return self.all[: self._counted]
+
+    def restore(self, losses: Tensor) -> None:
+        """Begin where these (n, K) end."""
+        self._all[: len(losses)].copy_(losses)
+        self._counted, self._latest = len(losses), []

@@ -8,8 +8,10 @@ in any order (on the CPU, bitwise).
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -20,6 +22,7 @@ from harness.engine import process
 from harness.engine.batches import Batches
 from harness.engine.building import Tensors, built, drawing, structure
 from harness.engine.flat import Flat
+from harness.engine.flight import Earlier, Flight
 from harness.engine.graph import Repeated
 from harness.engine.lanes import Lanes
 from harness.engine.looped import Looped
@@ -34,6 +37,8 @@ from harness.engine.stepper import Stepper
 from harness.engine.stopping import Stopping
 from harness.engine.structure import kept, layout
 from harness.engine.training import Training
+from harness.engine.trees import settled
+from harness.engine.watching import OUTSIDE
 from harness.parts.models.layers import Dropout
 from harness.parts.objectives import having
 
@@ -67,30 +72,81 @@ def train(
 
 
 def train_pack(
-    trainings: Sequence[Training], seeds: Sequence[int], device: str = "cpu"
-) -> list[Outcome]:
-    """Train K Trainings of one signature together: `train` for what is known to fit."""
+    trainings: Sequence[Training], seeds: Sequence[int], device: str = "cpu",
+    flight: Flight | None = None,
+) -> list[Outcome]:  # fmt: skip
+    """Train K Trainings of one signature together: `train` for what is known to fit.
+
+    Args:
+        trainings, seeds, device: As of `train`.
+        flight: Where the pack is saved, and may be gone on with.
+
+    Raises:
+        Landed: the run is to end; the pack has been saved.
+    """
     started = time.perf_counter()
     if len(trainings) == 1 and not trainings[0].why_alone():
         # A batch of one takes other kernels, which differ in the last bit: give it a twin.
-        (outcome, twin) = train_pack([trainings[0]] * 2, [seeds[0]] * 2, device)
+        twins = flight and flight.part([0, 0])
+        (outcome, twin) = train_pack([trainings[0]] * 2, [seeds[0]] * 2, device, twins)
         outcome.seconds += twin.seconds
         return [outcome]
+    earlier = flight.earlier() if flight else None
+    if flight and earlier:
+        flight.seconds = len(trainings) * earlier.share
     with arithmetic(trainings[0].precision):
         pack = None
         try:
             with drawing():
-                pack = PackInFlight(trainings, seeds, device)
-                outcomes = pack.run()
+                if earlier and len(found := earlier.outcomes()) == len(trainings):
+                    outcomes = [found[place] for place in range(len(trainings))]
+                else:
+                    pack = _begun(trainings, seeds, device, earlier)
+                    outcomes = pack.run(flight)[: len(trainings)]
         except Unlike as error:
-            return _apart(trainings, seeds, device, error.groups)
+            return _apart(trainings, seeds, device, error.groups, flight)
         finally:
             if pack is not None:
                 pack.close()
     seconds = (time.perf_counter() - started) / len(outcomes)
+    if earlier:
+        seconds += earlier.share
     for outcome in outcomes:
         outcome.seconds = seconds
     return outcomes
+
+
+def _begun(
+    trainings: Sequence[Training], seeds: Sequence[int], device: str, earlier: Earlier | None
+) -> PackInFlight:
+    """A pack at its first update, or where an earlier one was saved: of those of its trials that are
+    wanted and have not ended."""
+    if earlier:
+        with contextlib.suppress(ValueError, KeyError):  # of another structure
+            return _resumed(trainings, seeds, device, earlier)
+    return PackInFlight(trainings, seeds, device)
+
+
+def _resumed(
+    trainings: Sequence[Training], seeds: Sequence[int], device: str, earlier: Earlier
+) -> PackInFlight:
+    places = [earlier.places.get(lane) for lane in earlier.state["each"]["lanes"]]
+    # any trial stands in for those that are not wanted, until they are left out
+    stand = [place or 0 for place in places]
+    pack = PackInFlight([trainings[i] for i in stand], [seeds[i] for i in stand], device)
+    pack.restore(earlier.state)
+    extra = itertools.count(len(trainings))
+    pack.each.lanes = [next(extra) if place is None else place for place in places]
+    pack.rows.done = earlier.outcomes()
+    wanted = [lane for lane, place in enumerate(places) if place is not None]
+    alone = len(wanted) == 1 < len(places)
+    if len(wanted) < len(places):
+        pack.keep(
+            torch.tensor(wanted * (1 + alone), device=device)
+        )  # with a twin: see `train_pack`
+    if alone:
+        pack.each.lanes[1] = next(extra)
+    return pack
 
 
 class Unlike(Exception):
@@ -102,12 +158,14 @@ class Unlike(Exception):
 
 
 def _apart(
-    trainings: Sequence[Training], seeds: Sequence[int], device: str, groups: list[list[int]]
-) -> list[Outcome]:
+    trainings: Sequence[Training], seeds: Sequence[int], device: str, groups: list[list[int]],
+    flight: Flight | None = None,
+) -> list[Outcome]:  # fmt: skip
     """Each group of lanes as a pack of its own."""
     found: dict[int, Outcome] = {}
     for lanes in groups:
-        outcomes = train_pack([trainings[i] for i in lanes], [seeds[i] for i in lanes], device)
+        own = flight and flight.part(lanes)
+        outcomes = train_pack([trainings[i] for i in lanes], [seeds[i] for i in lanes], device, own)
         found |= dict(zip(lanes, outcomes, strict=True))
     return [found[lane] for lane in range(len(trainings))]
 
@@ -155,6 +213,7 @@ class PackInFlight:
         self.batches = Batches(trainings, seeds, self.each, device)
         objective = having(one.loss, dict.fromkeys(one.loss.numbers, 0.0))
         self.program: Computation
+        self._contained = not found.why.startswith(OUTSIDE)
         if found.why:
             there = [module.to(device) for module in modules]
             self.program = Looped(there, objective, one.precision, self.noise.sow)
@@ -172,6 +231,7 @@ class PackInFlight:
             one, self.each, self.losses, self.params, self.stepper, self.program, stopping,
             self.batches.splits, device,
         )  # fmt: skip
+        self.step = 0  # updates so far
         self._afresh()
 
     @property
@@ -183,6 +243,7 @@ class PackInFlight:
         # both by the length of sequences
         self._calls: dict[int | None, Callable[[tuple[Tensor, ...]], Tensor]] = {}
         self._gradients: dict[int | None, Repeated] = {}
+        self._lengths: set[int | None] = set()  # for which there has been code
         # one memory for all graphs of a pack: they follow each other and leave nothing in it
         self._pool = None if self.device == "cpu" else torch.cuda.graph_pool_handle()
         where = self.device if self.stepper.repeats else "cpu"
@@ -216,6 +277,7 @@ class PackInFlight:
         self.noise.at(step)
         self.batches.choose(step)
         length = self.batches.steps
+        self._lengths.add(length)
         if length not in self._gradients:
             # a layer that draws its own random numbers would draw the same ones in every replay
             where = self.device if self.program.fused else "cpu"
@@ -239,21 +301,35 @@ class PackInFlight:
 
     # --- the loop --------------------------------------------------------------------------------
 
-    def run(self) -> list[Outcome]:
-        """All updates, recording as declared; the outcomes, in the order the trials came in."""
+    def run(self, flight: Flight | None = None) -> list[Outcome]:
+        """All updates that are left, recording as declared; the outcomes, in the order the trials
+        came in.
+
+        Raises:
+            Landed: the run is to end; the pack has been saved.
+        """
+        with flight.held() if flight else contextlib.nullcontext():
+            self._run(flight)
+            outcomes = self.rows.outcomes()
+            if flight:
+                flight.ended(self.one.updates, outcomes)
+        return outcomes
+
+    def _run(self, flight: Flight | None) -> None:
         one = self.one
-        for step in range(one.updates):
+        for step in range(self.step, one.updates):
+            self.step = step
+            if flight:
+                flight.look(step, one.updates, self.state)
             self.gradient(step)
             self.losses.count(self.each.loss)
             if self._due(step):
                 self.record(step)
                 ends = one.data is not None or one.stop is not None
                 if step and ends and not self.compact(step):
-                    break
+                    return
             self.move(step)
-        else:
-            self._close()
-        return self.rows.outcomes()
+        self._close()
 
     def _due(self, step: int) -> bool:
         """Whether there is a row before this update."""
@@ -277,6 +353,37 @@ class PackInFlight:
             self.losses.all[-1] = self.losses.mean(max(0, updates - self.one.epoch), -1)
         self.record(updates)
 
+    # --- saved ------------------------------------------------------------------------------------
+
+    def state(self) -> dict[str, Any] | None:
+        """All that the rest of training depends on, at the beginning of an update; None where that
+        cannot be told, as a module or an optimizer keeps something in Python."""
+        contained = self._contained and self.program.unchanged() and self.stepper.contained()
+        if not contained:
+            return None
+        return {
+            "step": self.step,
+            "each": self.each.state(),
+            "params": self.params.all,
+            "stepper": self.stepper.state(),
+            "losses": self.losses.state(),
+            "done": self.rows.state(),
+            "lengths": [*self._lengths],
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on where another pack was, of as many trials, before anything has been trained.
+
+        Raises:
+            ValueError: it was of another structure.
+        """
+        self.each.restore(state["each"])
+        settled(self.params.all, state["params"])
+        self.stepper.restore(state["stepper"])
+        self.losses.restore(state["losses"])
+        self.rows.restore(state["done"])
+        self.step, self._lengths = state["step"], set(state["lengths"])
+
     # --- trials that have ended ------------------------------------------------------------------
 
     def compact(self, step: int) -> bool:
@@ -291,7 +398,7 @@ class PackInFlight:
         # last bits may depend on a pack's size: no clock may choose it
         if self.device == "cpu":
             saved = (1 - len(alive) / self.size) * (self.one.updates - step)  # updates' worth
-            traced = RETRACED * len(self._gradients) if self.program.fused else 0
+            traced = RETRACED * len(self._lengths) if self.program.fused else 0
             pays = saved > PAYS * traced
         else:
             pays = 2 * len(alive) <= self.size

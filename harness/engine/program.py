@@ -124,6 +124,10 @@ class Computation(ABC):
     def keep(self, lanes: Sequence[int]) -> None:
         """Go on with only these trials."""
 
+    @abstractmethod
+    def unchanged(self) -> bool:
+        """Whether the modules keep nothing in Python but what they did at first."""
+
     def output(
         self, params: Tensors, buffers: Tensors, x: tuple[Tensor, ...], key: Tensor | None = None
     ) -> Any:
@@ -178,6 +182,10 @@ class Program(Computation):
 
     def keep(self, lanes: Sequence[int]) -> None:
         """Any number of trials will do."""
+
+    def unchanged(self) -> bool:
+        """As of every `Computation`."""
+        return True
 
     def each(self, fn: Callable[..., Any], *given: Any) -> Any:
         """As of every `Computation`."""

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -120,6 +123,14 @@ class Record:
         for lane, outcome in enumerate(self._of_lanes()):
             if lane not in staying:
                 self.done[self.each.lanes[lane]] = outcome
+
+    def state(self) -> dict[int, Any]:
+        """What has been taken down of lanes that were left out; rows so far are among `each`."""
+        return {lane: dataclasses.asdict(outcome) for lane, outcome in self.done.items()}
+
+    def restore(self, state: Mapping[int, Any]) -> None:
+        """Have taken down what another had."""
+        self.done = {lane: Outcome(**outcome) for lane, outcome in state.items()}
 
     def outcomes(self) -> list[Outcome]:
         """Rows and status of every trial, on the host, in the order they came in."""

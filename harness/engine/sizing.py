@@ -31,6 +31,7 @@ class Kind:
         update: Seconds of an update of a fused pack, whatever it holds.
         operation: Seconds of each of the model's operations in it.
         flops: Multiplications and additions a second.
+        bytes: Of what operations make, a second.
         copies: Of a trial's parameters that are held: gradients, slots, what rules make.
     """
 
@@ -38,11 +39,15 @@ class Kind:
     update: float
     operation: float
     flops: float
+    bytes: float
     copies: int
 
 
 # One core of a 2-core cloud machine, torch 2.13; one NVIDIA H100, torch 2.11, in replays of graphs.
-KINDS = {"cpu": Kind(0.2, 6e-4, 3e-6, 4e10, 8), "cuda": Kind(2.0, 1e-4, 4e-6, 4e12, 20)}
+# The core's bytes are those of recurrent networks of 40 to 128 units, one sequence an update.
+KINDS = {
+    "cpu": Kind(0.2, 6e-4, 3e-6, 4e10, 8e9, 8), "cuda": Kind(2.0, 1e-4, 4e-6, 4e12, 1e12, 20),
+}  # fmt: skip
 
 
 def kind(device: str) -> Kind:
@@ -65,10 +70,11 @@ def seconds(training: Training, device: str = "cpu") -> tuple[float, float]:
     records = len(every) if isinstance(every, tuple) else updates // every + 1
     scored = records * training.scored()
     passes = 3 * updates
-    flops = work.flops * (passes * (training.batch_size or 1) + scored)
-    flops += work.flops_once * (passes + records)
+    examples, runs = passes * (training.batch_size or 1) + scored, passes + records
+    flops = work.flops * examples + work.flops_once * runs
+    made = work.size * examples + work.size_once * runs
     base = here.pack + updates * (here.update + work.operations * here.operation)
-    return base, flops / here.flops + updates * 2e-6
+    return base, flops / here.flops + made / here.bytes + updates * 2e-6
 
 
 def held(training: Training, device: str = "cpu") -> int:

@@ -7,6 +7,7 @@ import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ from torch import Tensor
 
 from harness.engine.flat import Flat
 from harness.engine.instances import Instances
+from harness.engine.trees import settled
 from harness.parts.optimizers.declared import Optimizer, Stepped
 from harness.parts.optimizers.rules import COMMON, Muon, Numbers, Rows, State, Step
 
@@ -235,12 +237,45 @@ class Stepper:
         here = lanes.cpu()
         self.carry = {name: value[here] for name, value in self.carry.items()}
         self._numbers = {name: value[here] for name, value in self._numbers.items()}
-        self._lay(self._table[:, :, lanes].contiguous())
         self._rates = [[rates[i] for i in here.tolist()] for rates in self._rates]
         self._alike = self._groups()
-        self._hold(self._table[self.t - 1 - self._start].clone())
+        if self.t:
+            self._lay(self._table[:, :, lanes].contiguous())
+            self._hold(self._table[self.t - 1 - self._start].clone())
         if self.instances:
             self.instances.keep(here.tolist())
+
+    def contained(self) -> bool:
+        """Whether `state` can tell it."""
+        return self.instances is None or self.instances.contained()
+
+    def state(self) -> dict[str, Any]:
+        """All that a later step depends on, but for the parameters and what the optimizers say."""
+        return {
+            "slots": self.slots, "carry": self.carry, "t": self.t, "extras": sorted(self.extras),
+            "start": self._start, "table": self._table, "names": self._names,
+            "rates": torch.tensor(self._rates, dtype=torch.float64),
+            "instances": self.instances.state() if self.instances else None,
+        }  # fmt: skip
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on where another was, of as many trials.
+
+        Raises:
+            ValueError: its rule keeps other slots.
+        """
+        if state["slots"].keys() != self.slots.keys():
+            raise ValueError(f"slots {[*state['slots']]}; allowed: {[*self.slots]}")
+        self.slots = settled(self.slots, state["slots"])  # in place: `_alike` refers to them
+        self.carry = {name: value.cpu() for name, value in state["carry"].items()}
+        self.t, self._start = state["t"], state["start"]
+        self.extras, self._names = set(state["extras"]), state["names"]
+        self._rates = state["rates"].tolist()
+        if self.instances:
+            self.instances.restore(state["instances"])
+        self._lay(state["table"])
+        if self.t:
+            self._hold(self._table[self.t - 1 - self._start].clone())
 
     def mean_rate(self) -> Tensor:
         """(K,) what multiplied the gradient in the latest step, averaged with weights |g|.

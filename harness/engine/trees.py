@@ -39,3 +39,22 @@ def stacked(trees: Sequence[Any]) -> Any:
     """One tree of tensors (K, ...) from K trees of tensors."""
     columns = zip(*map(leaves, trees), strict=True)
     return filled(trees[0], [torch.stack(column) for column in columns])
+
+
+def settled(tree: Any, values: Any) -> Any:
+    """Other values of the same form, in the tensors of the tree where it has them: what else refers
+    to those sees the values, too.
+
+    Raises:
+        ValueError: a tensor is to take values of another shape or type.
+    """
+    if isinstance(tree, torch.Tensor) and isinstance(values, torch.Tensor):
+        if (tree.shape, tree.dtype) != (values.shape, values.dtype):
+            raise ValueError(
+                f"a tensor of {tuple(values.shape)} {values.dtype}; allowed: {tuple(tree.shape)} "
+                f"{tree.dtype}"
+            )
+        return tree.copy_(values)
+    if isinstance(tree, dict) and isinstance(values, dict):
+        return {name: settled(tree.get(name), value) for name, value in values.items()}
+    return values

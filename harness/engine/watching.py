@@ -26,6 +26,7 @@ from harness.engine.structure import digest, kept, layout, told
 from harness.engine.trees import mapped
 from harness.parts.objectives import Objective, parted
 
+OUTSIDE = "its module changes something outside itself"
 CLOCKS = ("time", "datetime", "secrets", "uuid")
 
 
@@ -93,7 +94,7 @@ def watched(model: Builder, objective: Objective, batch: tuple[Tensor, ...]) -> 
             return f"its module keeps something in Python while it runs ({name})"
         name = _changed(outside, {**seen.state(), **_classes(module)})
         if name:
-            return f"its module changes something outside itself ({name})"
+            return f"{OUTSIDE} ({name})"
         if any(not torch.equal(a, b) for a, b in zip(batch, given, strict=True)):
             return "its module writes to what it is given"
     return ""

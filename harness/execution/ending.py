@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from types import FrameType
 from typing import IO, Any
 
+PATIENCE = 60.0  # seconds that training has, once the run is to end, until it is saved
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -21,7 +22,8 @@ class Stopped(KeyboardInterrupt):
 class Ending:
     """Ends a run early and in good order: used as a context, on the main thread.
 
-    The first SIGINT or SIGTERM, or the end of the limit, raises `Stopped` there. Any further
+    The first SIGINT or SIGTERM, or the end of the limit, raises `Stopped` there, or where training
+    that can be saved has been (`deferred`). Any further
     signal ends the process at once: what Ray has started ends with it, by the kernel's doing.
 
     Args:
@@ -31,8 +33,9 @@ class Ending:
     def __init__(self, limit: float | None = None) -> None:
         self.limit = limit
         self.why: str | None = None
-        self._reached = self._polled = False
+        self._reached = self._polled = self._deferred = self._insists = False
         self._timer: threading.Timer | None = None
+        self._late: threading.Timer | None = None
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Ending:
@@ -66,6 +69,11 @@ class Ending:
         signal.pthread_kill(threading.main_thread().ident or 0, SIGNALS[1])
 
     def _signal(self, number: int, frame: FrameType | None) -> None:
+        if self._insists:
+            self._insists = False
+            if self._deferred:
+                raise Stopped(self.why)
+            return
         if self._reached and self.why is None:
             self.why = f"cut: its limit of {self.limit:g} s is over"
         elif self._reached:  # the limit came while the run was ending already
@@ -77,7 +85,11 @@ class Ending:
             os.write(2, b"ended at once; the same command continues\n")
             os._exit(128 + number)  # as shells have it
         self._reached = False
-        if not self._polled:
+        if self._deferred:
+            self._late = threading.Timer(PATIENCE, self._insist)
+            self._late.daemon = True
+            self._late.start()
+        elif not self._polled:
             raise Stopped(self.why)
 
     @contextlib.contextmanager
@@ -89,6 +101,22 @@ class Ending:
             yield
         finally:
             self._polled = False
+
+    @contextlib.contextmanager
+    def deferred(self) -> Iterator[None]:
+        """Within, the signal raises nothing for as long as `why` should be looked at meanwhile; after
+        `PATIENCE`, as what hangs looks at nothing, it does."""
+        self._polled = self._deferred = True
+        try:
+            yield
+        finally:
+            self._polled = self._deferred = False
+            if self._late:
+                self._late.cancel()
+
+    def _insist(self) -> None:
+        self._insists = True
+        signal.pthread_kill(threading.main_thread().ident or 0, SIGNALS[1])
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (str, ())  # Tune pickles callbacks to restore them; we continue from the ledger

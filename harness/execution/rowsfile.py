@@ -16,10 +16,12 @@ from rich.console import Console
 from harness.claims import registration
 from harness.engine.outcome import Outcome
 from harness.execution import origins
+from harness.execution.ending import Ending
 from harness.execution.lock import sole
 from harness.execution.prepare import check_data, info_of, now, open_ledger, work_of
 from harness.execution.progress import Meter
 from harness.execution.recorded import results_of
+from harness.execution.saves import Saves, beside
 from harness.execution.session import Session, declarations, inline, packer_for
 from harness.ledger import rows
 from harness.ledger.results import STATUSES, Results
@@ -51,7 +53,8 @@ class RowsFile:
     def add(self, pack: str, trials: list[Trial], outcomes: list[Outcome]) -> None:
         self.keys.update(trial.key for trial in trials)
         self.frames.append(rows.frame_of(self.study, pack, trials, outcomes))
-        if time.monotonic() - self.saved > SAVE_EVERY:
+        spent = sum(outcome.seconds for outcome in outcomes)
+        if spent > SAVE_EVERY or time.monotonic() - self.saved > SAVE_EVERY:
             self.wait()
 
     def take(
@@ -77,11 +80,12 @@ class RowsFile:
 
 def execute_to_file(
     study: Study, source: Source, scale: str, path: Path, console: Console,
-    pack_size: int | None = None, fresh: bool = False,
+    ending: Ending, pack_size: int | None = None, fresh: bool = False,
 ) -> Results:  # fmt: skip
     """Train every trial in this process and keep the rows in a file; needs no Ray, no MLflow.
 
-    A file of an interrupted run is gone on with, unless `fresh`.
+    A file of an interrupted run is gone on with, unless `fresh`, and so are its packs in flight,
+    which lie in a folder beside it. `ending` is entered by the caller.
 
     Returns:
         What the file holds now.
@@ -101,11 +105,11 @@ def execute_to_file(
             "--rows, in a folder that can be written"
         )
     with sole(path.with_name(f".{path.name}.lock"), f"--rows {str(path)!r}"):
-        return _train_to_file(study, source, scale, path, console, pack_size, fresh)
+        return _train_to_file(study, source, scale, path, console, ending, pack_size, fresh)
 
 
 def _train_to_file(
-    study: Study, source: Source, scale: str, path: Path, console: Console,
+    study: Study, source: Source, scale: str, path: Path, console: Console, ending: Ending,
     pack_size: int | None, fresh: bool,
 ) -> Results:  # fmt: skip
     plan = Plan(study, source, scale)
@@ -138,14 +142,17 @@ def _train_to_file(
     then = {} if earlier is None else earlier.attrs["info"]
     keeper.all = then.get("plan") == info["plan"]
     clock = time.monotonic()
+    saves = Saves(beside(path), plan.origin["device"], console.print, fresh)
     try:
-        with Meter(plan.planned, work_of(plan, source, declared), console) as meter:
-            inline(
-                Session(
-                    study, source, scale, plan, packer_for(declared, pack_size), keeper, meter, None,
-                    known,
-                )
+        with (
+            Meter(plan.planned, work_of(plan, source, declared), console) as meter,
+            saves.open(),
+        ):
+            session = Session(
+                study, source, scale, plan, packer_for(declared, pack_size), keeper, meter, None,
+                known, saves=saves,
             )  # fmt: skip
+            inline(session, ending)
     finally:
         info["seconds"] = round(time.monotonic() - clock + before, 1)
         info["partial"] = not plan.done

@@ -27,6 +27,8 @@ from harness.execution.prepare import (
 )  # fmt: skip
 from harness.execution.progress import Meter
 from harness.execution.recorded import results_of
+from harness.execution.saves import Saves
+from harness.execution.saves import home as home_of_saves
 from harness.execution.session import Session, declarations, inline, packer_for
 from harness.ledger import home, provenance, rows
 from harness.ledger.results import Results
@@ -124,14 +126,18 @@ def execute(
             return rows.empty(study) if fresh else past.find(keys, recorder.run_id)
 
         meter = Meter(plan.planned, work, console)
+        folder = home_of_saves(root, study.name, scale)
+        saves = Saves(
+            folder, plan.origin["device"], lambda text: console.print(escape(text)), fresh
+        )
         try:
-            with meter:
+            with meter, saves.open():
                 session = Session(
-                    study, source, scale, plan, packer_for(declared, pack_size, ending.limit), recorder,
-                    meter, trial_limit, known, mine,
+                    study, source, scale, plan, packer_for(declared, pack_size), recorder, meter,
+                    trial_limit, known, mine, saves,
                 )  # fmt: skip
                 if not use_ray:
-                    inline(session)
+                    inline(session, ending)
                 elif not session.done:
                     start_ray()
                     from harness.execution.tune import on_ray

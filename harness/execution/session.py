@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import contextlib
 import os
 from collections import deque
 from collections.abc import Callable, Container
@@ -15,16 +15,18 @@ import torch
 from harness.claims import reads, undecided
 from harness.engine import process
 from harness.engine.attempt import run_pack
+from harness.engine.flight import Flight, Landed
 from harness.engine.outcome import Outcome
 from harness.execution.cluster import packs_a_gpu
+from harness.execution.ending import Ending
 from harness.execution.progress import Meter
+from harness.execution.saves import Saves
 from harness.ledger import rows
 from harness.plan.declared import Declarations
 from harness.plan.packing import Pack, Packer
 from harness.plan.plan import Plan
 from harness.study import Source, Study, Trial
 
-PACKS_A_LIMIT = 3  # packs that are to end, one after the other, within a run's limit
 TRIES = 2  # worker processes that a trial alone may end before it is held to be the cause
 
 
@@ -44,7 +46,8 @@ class Session:
     """A run in flight: what is left to train, and where what has ended goes.
 
     `known` gives the rows of those of some trials that ended in earlier runs; `stored` are keys of
-    trials whose rows the keeper has already.
+    trials whose rows the keeper has already; `saves` are the packs in flight, without which none is
+    saved.
     """
 
     study: Study
@@ -57,8 +60,10 @@ class Session:
     trial_limit: float | None = None  # seconds
     known: Callable[[set[str]], pd.DataFrame] = lambda keys: pd.DataFrame()
     stored: Container[str] = ()
+    saves: Saves | None = None
 
     def __post_init__(self) -> None:
+        self.ending = False  # whether no more packs go out
         self._packs: deque[Pack] = deque()
         self._running: dict[str, Pack] = {}
         self._refill()
@@ -68,8 +73,21 @@ class Session:
         while (trials := self.plan.ready()) or (trials := self._more_seeds()):
             reused = self._reuse(trials, self.known({trial.key for trial in trials}))
             fresh = [trial for trial in trials if trial.key not in reused]
-            packs = [*self._packs, *self.packer.pack(fresh)]
-            self._packs = deque(sorted(packs, key=lambda pack: -pack.cost))
+            packs = [*self._packs, *self._packed(fresh)]
+            # first what has been begun: else a run in slices would begin more and more
+            self._packs = deque(sorted(packs, key=lambda pack: (not pack.source, -pack.cost)))
+        if self.done and self.saves:
+            self.saves.done()
+
+    def _packed(self, trials: list[Trial]) -> list[Pack]:
+        """As packs: what is in flight as it was, the rest as is fastest."""
+        if self.saves is None:
+            return self.packer.pack(trials)
+        begun, rest = self.saves.of(trials)
+        return [
+            *(self.packer.again(members, source) for source, members in begun),
+            *self.packer.pack(rest),
+        ]
 
     def _reuse(self, trials: list[Trial], frame: pd.DataFrame) -> set[str]:
         """Take those trials that ended in earlier runs, as their rows have it; says which."""
@@ -102,12 +120,14 @@ class Session:
     ) -> None:
         for trial, outcome in zip(trials, outcomes, strict=True):
             self.plan.tell(trial.key, outcome)
+        if self.saves:
+            self.saves.told(trial.key for trial in trials)
         self.packer.declared.forget(trials)
         self.meter.add([o.status for o in outcomes], work, reused)
 
     def next(self) -> Pack | None:
         """A pack to train, or None when all are out."""
-        if not self._packs:
+        if self.ending or not self._packs:
             return None
         pack = self._packs.popleft()
         self._running[pack.name] = pack
@@ -119,6 +139,8 @@ class Session:
         if pack is None:  # told twice
             return
         self.keeper.add(name, pack.trials, outcomes)
+        if self.saves:
+            self.saves.recorded(pack.label)
         self._tell(pack.trials, outcomes, pack.cost)
         self._refill()
 
@@ -141,6 +163,7 @@ class Session:
         if pack is None:
             return
         pack.losses += 1
+        self._so_far(pack)
         if len(pack.trials) == 1 and pack.losses < TRIES:
             self._packs.append(pack)
         else:
@@ -150,12 +173,36 @@ class Session:
         """A pack took longer than its allowance: halve it until the culprit is alone, and fail it."""
         pack = self._running.pop(name, None)
         if pack is not None:
+            self._so_far(pack)
             self._divide(pack, f"cut: the limit of {self.trial_limit:g} s a trial is over{where}")
+
+    def _so_far(self, pack: Pack) -> None:
+        """What follows of a pack goes on from where it was saved, if it was."""
+        if self.saves:
+            pack.source = self.saves.latest(pack.label) or pack.source
 
     def put_back(self, name: str) -> None:
         """A pack was not begun: its worker died first."""
         if pack := self._running.pop(name, None):
             self._packs.appendleft(pack)
+
+    def land(self) -> None:
+        """The run is to end: no pack goes out any more, and those that can be saved are."""
+        self.ending = True
+        if self.saves:
+            self.saves.end()
+
+    def landed(self, name: str) -> None:
+        """A pack has been saved, and is trained no further."""
+        self._running.pop(name, None)
+
+    @property
+    def landing(self) -> bool:
+        """Whether a pack that can be saved is still in training."""
+        declared = self.packer.declared
+        return self.saves is not None and any(
+            declared.of(pack.trials[0]).training is not None for pack in self._running.values()
+        )
 
     def _divide(self, pack: Pack, error: str) -> None:
         if len(pack.trials) == 1:
@@ -178,25 +225,35 @@ def declarations(study: Study) -> Declarations:
     return Declarations(study, process.device())
 
 
-def packer_for(declared: Declarations, size: int | None, limit: float | None = None) -> Packer:
+def packer_for(declared: Declarations, size: int | None) -> Packer:
     """The packer of a run on this machine.
 
     Args:
         declared: What its trials train.
         size: Most trials a pack, if it was asked for.
-        limit: Seconds that the run may take: some packs are to end within them, for what is in
-            flight when they are over is trained again.
     """
     workers = cores = os.cpu_count() or 1
     if declared.device == "cuda":
         gpus = torch.cuda.device_count()
         workers = gpus * packs_a_gpu(cores, gpus)
-    longest = math.inf if limit is None else limit / PACKS_A_LIMIT
-    return Packer(declared, size, workers, longest)
+    return Packer(declared, size, workers)
 
 
-def inline(session: Session) -> None:
-    """Train every pack in this process."""
-    device = session.plan.origin["device"]
+def inline(session: Session, ending: Ending) -> None:
+    """Train every pack in this process.
+
+    Raises:
+        Stopped: the run is to end; what has ended has been given to the session.
+    """
+    device, saves = session.plan.origin["device"], session.saves
     while pack := session.next():
-        session.finish(pack.name, run_pack(session.study, pack.trials, device))
+        flight = None
+        if saves:
+            flight = Flight(
+                saves.folder, pack.label, tuple(trial.key for trial in pack.trials), device,
+                lambda: ending.why is not None,
+                saves.folder / pack.source if pack.source else None, ending.deferred,
+            )  # fmt: skip
+        with contextlib.suppress(Landed):
+            session.finish(pack.name, run_pack(session.study, pack.trials, device, flight))
+        ending.check()

@@ -20,6 +20,7 @@ from harness.execution.worker import Opaque, PackWorker
 from harness.parts import data
 from harness.study import Unfinished
 
+PATIENCE = 30.0  # seconds that workers have, once the run is to end, until their packs are saved
 STARTS = 3  # workers in a row that may die before they have begun: then none can begin
 
 
@@ -62,6 +63,7 @@ def on_ray(session: Session, ending: Ending) -> None:
         )
         with ending.polled():
             tuner.fit()
+        ending.check()
     except _CannotBegin as error:
         raise Unfinished(str(error)) from None
     finally:
@@ -88,12 +90,14 @@ class PackSearcher(Searcher):  # type: ignore[misc]
         pack = self.session.next()
         if pack is None:
             return Searcher.FINISHED if self.session.done else None
+        saves = self.session.saves
         specs = [(t.phase, t.arm, t.cell, t.nuisance, t.seed, t.key) for t in pack.trials]
         return {
             "pack": pack.name,
             "trials": Opaque(specs),
             "seconds": self.session.allowance(pack),
             "trace": str(self.scratch / f"{pack.name}.stack"),
+            "flight": Opaque((saves and str(saves.flag), pack.label, pack.source)),
         }
 
     def on_trial_complete(self, *_: Any, **__: Any) -> None:
@@ -113,9 +117,16 @@ class Watch(tune.Callback):  # type: ignore[misc]
         self.session, self.ending = session, ending
         self.began: dict[str, float] = {}
         self.stillborn = 0  # workers in a row
+        self.ended: float | None = None  # when the run was to end
 
     def on_step_begin(self, iteration: int, trials: Any, **_: Any) -> None:
-        self.ending.check()
+        if self.ending.why is None:
+            return
+        if self.ended is None:
+            self.ended = time.monotonic()
+            self.session.land()
+        if not self.session.landing or time.monotonic() - self.ended > PATIENCE:
+            self.ending.check()
 
     def on_trial_start(self, iteration: int, trials: Any, trial: Any, **_: Any) -> None:
         self.began[trial.trial_id] = time.monotonic()
@@ -126,6 +137,8 @@ class Watch(tune.Callback):  # type: ignore[misc]
     ) -> None:
         # takes the rows out before Tune copies and stores the result
         outcomes = result.pop("outcomes", None)
+        if result.get("landed"):
+            self.session.landed(result["pack"])
         if outcomes is not None:
             self.began.pop(trial.trial_id, None)
             self.session.finish(result["pack"], outcomes.specs)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,12 @@ import torch
 from ray import tune
 
 from harness.engine.attempt import run_pack
+from harness.engine.flight import Flight, Landed
 from harness.execution.ending import deadline
 from harness.parts import data
-from harness.study import Source, catalog, make_trial
+from harness.study import Source, Trial, catalog, make_trial
 
+LOOK = 0.3  # seconds
 GPU_LOST = 70  # the pack is then halved in fresh processes, as whenever one dies
 
 
@@ -30,6 +33,20 @@ class Opaque:
 
     def __repr__(self) -> str:
         return "..."
+
+
+class Gone:
+    """Whether a file is gone, looked up a few times a second and asked much more often."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.next = path, 0.0
+
+    def __call__(self) -> bool:
+        now = time.monotonic()
+        if now < self.next:
+            return False
+        self.next = now + LOOK
+        return not self.path.is_file()
 
 
 class PackWorker(tune.Trainable):  # type: ignore[misc]
@@ -58,10 +75,23 @@ class PackWorker(tune.Trainable):  # type: ignore[misc]
         trials = [make_trial(self.study, self.scale, *spec) for spec in self.config["trials"].specs]
         with _writable(self.config["trace"]) as trace, deadline(self.config["seconds"], trace):
             try:
-                outcomes = run_pack(self.study, trials, self.device)
+                outcomes = run_pack(self.study, trials, self.device, self._flight(trials))
+            except Landed:
+                return {"done": True, "pack": self.config["pack"], "landed": True}
             except Exception:  # no CUDA call works in this process any more
                 os._exit(GPU_LOST)
         return {"done": True, "pack": self.config["pack"], "outcomes": Opaque(outcomes)}
+
+    def _flight(self, trials: list[Trial]) -> Flight | None:
+        """Where the pack is saved: in the driver's folder, where that can be seen from here."""
+        flag, label, source = self.config["flight"].specs
+        if not flag or not Path(flag).is_file():
+            return None
+        folder = Path(flag).parent
+        keys = tuple(trial.key for trial in trials)
+        return Flight(
+            folder, label, keys, self.device, Gone(Path(flag)), folder / source if source else None
+        )
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         return None

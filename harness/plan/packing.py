@@ -25,7 +25,13 @@ class Pack:
     base: float  # estimated seconds on one core, whatever it holds
     each: float  # and those that every trial adds
     lone: str = ""  # why it cannot fuse, if it cannot
+    source: str = ""  # the file of a pack in flight that it goes on from
     losses: int = 0  # worker processes that have died over it
+
+    @property
+    def label(self) -> str:
+        """What its trials alone decide of its name."""
+        return self.name.partition("-")[2]
 
     @property
     def cost(self) -> float:
@@ -45,14 +51,10 @@ class Packer:
         declared: What trials train, and where.
         size: Most trials a pack; None leaves it to a forecast of what is fastest.
         workers: Packs that train at once: there are at least as many, where trials allow.
-        longest: Seconds that a pack may be forecast to take, where more than a trial is in it.
     """
 
-    def __init__(
-        self, declared: Declarations, size: int | None = None, workers: int = 1,
-        longest: float = math.inf,
-    ) -> None:  # fmt: skip
-        self.declared, self.size, self.workers, self.longest = declared, size, workers, longest
+    def __init__(self, declared: Declarations, size: int | None = None, workers: int = 1) -> None:
+        self.declared, self.size, self.workers = declared, size, workers
         self.count = 0
 
     def pack(self, trials: Sequence[Trial]) -> list[Pack]:
@@ -70,8 +72,6 @@ class Packer:
             one, lone = about[label]
             base, each = one.cost
             size = self._size(members, one)
-            if not self.size and base + each * size > self.longest:
-                size = max(1, int((self.longest - base) / each + 1e-6))
             parts = math.ceil(len(members) / size)
             parts = max(parts, min(math.ceil(self.workers / len(groups)), len(members) // SPLIT))
             even = math.ceil(len(members) / parts)
@@ -81,19 +81,26 @@ class Packer:
             ]
         return sorted(packs, key=lambda pack: -pack.cost)
 
+    def again(self, trials: list[Trial], source: str) -> Pack:
+        """Those trials of a pack in flight that are wanted, to go on from its file."""
+        one = self._look_up(trials[0])
+        return self._named(trials, *one.cost, self._lone(one), source)
+
     def halve(self, pack: Pack) -> list[Pack]:
         """Two halves of a pack that did not come back."""
         middle = len(pack.trials) // 2
         return [
-            self._named(part, pack.base, pack.each, pack.lone)
+            self._named(part, pack.base, pack.each, pack.lone, pack.source)
             for part in (pack.trials[:middle], pack.trials[middle:])
         ]
 
-    def _named(self, trials: list[Trial], base: float, each: float, lone: str) -> Pack:
+    def _named(
+        self, trials: list[Trial], base: float, each: float, lone: str, source: str = ""
+    ) -> Pack:
         # counts begin anew with every process that continues a run; its trials do not
         self.count += 1
         held = keys.digest(sorted(trial.key for trial in trials))[:12]
-        return Pack(f"p{self.count:05d}-{held}", trials, base, each, lone)
+        return Pack(f"p{self.count:05d}-{held}", trials, base, each, lone, source)
 
     def _look_up(self, trial: Trial) -> Declared:
         return self.declared.of(trial)

@@ -196,7 +196,7 @@ def test_a_pack_that_runs_out_of_memory_is_halved(project: Path, monkeypatch) ->
 
     real, sizes = attempt.train_pack, []
 
-    def small(trainings, seeds, device):
+    def small(trainings, seeds, device, flight):
         sizes.append(len(trainings))
         if len(trainings) > 3:
             raise torch.OutOfMemoryError("CUDA out of memory")

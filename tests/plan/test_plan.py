@@ -200,19 +200,19 @@ def test_packs_hold_one_signature_and_at_most_the_size(project: Path) -> None:
     assert [t for h in halves for t in h.trials] == packs[0].trials
 
 
-def test_packs_are_forecast_to_take_no_longer_than_they_may(project: Path) -> None:
+def test_what_goes_on_is_packed_as_it_was_and_so_are_its_halves(project: Path) -> None:
     src = source(project)
     study = catalog.load(src)
-    trials = Plan(study, src, "smoke").ready()
-    one = Packer(Declarations(study)).pack(trials)[0]
-    assert len(one.trials) == 4
-    for longest, most in ((one.cost, 4), (one.base + 2.5 * one.each, 2), (one.base / 2, 1)):
-        packs = Packer(Declarations(study), longest=longest).pack(trials)
-        assert max(len(p.trials) for p in packs) == most
-        assert sum(len(p.trials) for p in packs) == len(trials)
-    assert (
-        len(Packer(Declarations(study), 4, longest=0.0).pack(trials)[0].trials) == 4
-    )  # it was asked for
+    trials = [t for t in Plan(study, src, "smoke").ready() if t.arm == "gd"]
+    packer = Packer(Declarations(study), 2)
+    (first, _) = packer.pack(trials)
+    again = packer.again(trials, "some.flight")
+    assert (again.trials, again.source) == (trials, "some.flight")
+    assert (again.base, again.each, again.lone) == (first.base, first.each, first.lone)
+    assert [half.source for half in packer.halve(again)] == ["some.flight"] * 2
+    # what a pack is saved under goes by its trials, in whatever order
+    assert packer.again(trials[::-1], "").label == again.label
+    assert first.label != again.label
 
 
 def test_dry_run_counts_everything_and_names_what_runs_alone(project: Path) -> None:
