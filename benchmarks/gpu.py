@@ -49,8 +49,8 @@ STUDIES = (
     "regularization:default",
     "lstm_variants:paper",
 )
-LEAST = 15.0  # seconds of what is left, below which nothing more is begun
-TO_END = 20.0  # seconds that a study has to save its pack and write its rows after its limit
+LEAST = 45.0  # seconds of what is left, below which nothing more is begun
+TO_END = 20.0  # seconds that a study has to save its pack and write its rows once told to end
 PART = 15 * 2**20  # bytes of a file that comes back; what is larger comes in parts
 
 
@@ -77,17 +77,30 @@ class Call:
         """Seconds."""
         return self.limit - (time.monotonic() - self.started)
 
-    def run(self, name: str, words: Sequence[str], most: float, **env: str) -> int:
-        """Run a command into a file of its name; its exit status, 124 where it was cut."""
+    def run(
+        self, name: str, words: Sequence[str], most: float, grace: float = 1.0, **env: str
+    ) -> int:
+        """Run a command into a file of its name; its exit status, 124 where it was cut.
+
+        Args:
+            name, words: The command's name, and the command.
+            most: Seconds, after which it is told to end.
+            grace: Seconds that it has then.
+            env: Variables of its own.
+        """
         began, log = time.monotonic(), self.out / f"{name}.txt"
-        with log.open("w") as file:
+        with log.open("w") as file, subprocess.Popen(
+            words, cwd=ROOT, stdout=file, stderr=subprocess.STDOUT, env={**os.environ, **env}
+        ) as process:  # fmt: skip
             try:
-                done = subprocess.run(
-                    words, cwd=ROOT, stdout=file, stderr=subprocess.STDOUT, check=False,
-                    timeout=max(1.0, min(most, self.left)), env={**os.environ, **env},
-                ).returncode  # fmt: skip
+                done = process.wait(max(1.0, min(most, self.left - grace)))
             except subprocess.TimeoutExpired:
-                done = 124
+                process.terminate()
+                try:
+                    done = process.wait(grace)
+                except subprocess.TimeoutExpired:
+                    process.kill()
+                    done = 124
         seconds = round(time.monotonic() - began, 1)
         self.parts[name] = {"status": done, "seconds": seconds}
         print(f"{name}: exit {done} after {seconds} s", flush=True)
@@ -166,10 +179,9 @@ def study(call: Call, name: str, scale: str, most: float) -> None:
         shutil.copy(call.before / file.name, file)
     if call.before and (call.before / flight.name).is_dir():
         take(call.before / flight.name, flight)
-    limit = max(1.0, min(most, call.left - TO_END))
     words = [sys.executable, "-m", "harness", "run", name, "--scale", scale, "--inline"]
-    words += ["--rows", str(file), "--limit", f"{limit:.0f}s"]
-    call.run(f"{name}-{scale}", words, limit + TO_END)
+    words += ["--rows", str(file)]
+    call.run(f"{name}-{scale}", words, most - TO_END, TO_END)
     call.parts[f"{name}-{scale}"]["in_flight"] = saves.aloft(flight)
     give(flight)
     if file.is_file():

@@ -103,6 +103,25 @@ def test_a_row_and_the_file(tmp_path) -> None:
     assert {*parts, "date", "commit"} == set(written["machine"])
 
 
+def test_packs_in_flight_travel_in_parts(tmp_path: Path, monkeypatch) -> None:
+    from benchmarks import gpu
+
+    monkeypatch.setattr(gpu, "PART", 10)
+    content = {"small.flight": b"0123456789", "large.flight": bytes(range(37))}
+    home, away = tmp_path / "home", tmp_path / "away"
+    home.mkdir()
+    for name, text in content.items():
+        (home / name).write_bytes(text)
+    gpu.give(home)
+    assert sorted(path.name for path in home.iterdir()) == [
+        *(f"large.flight.0{part}" for part in range(4)),
+        "small.flight",
+    ]
+    assert max(path.stat().st_size for path in home.iterdir()) == 10
+    gpu.take(home, away)
+    assert {path.name: path.read_bytes() for path in away.iterdir()} == content
+
+
 def test_memory_is_flat_or_not() -> None:
     from benchmarks.soak import growth
 
