@@ -123,6 +123,7 @@ def tests(call: Call) -> None:
         "-m",
         "pytest",
         "tests/engine/test_device.py",
+        "tests/engine/test_flight.py",
         "-q",
         "-p",
         "no:cacheprovider",
