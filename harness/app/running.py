@@ -5,16 +5,21 @@ Commands parse and call; what is printed is in `printing`.
 
 from __future__ import annotations
 
+import math
 import shlex
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from harness import execution
 from harness.app import printing
 from harness.ledger.results import Results
 from harness.study import BadInput, Source, Study, Unfinished
+
+if TYPE_CHECKING:
+    from harness.claims.verdicts import Verdict
 
 
 @dataclass(frozen=True)
@@ -158,7 +163,23 @@ def conclude(results: Results, folder: Path, recorder: Any = None) -> None:
         raise
     printing.concluded(results, verdicts, {**paths, "index": index})
     if recorder:
-        tally: Counter[str] = Counter(v.verdict for v in verdicts)
-        numbers: dict[str, int] = {f"trials_{k}": v for k, v in results.counts.items()}
         note, partial = report.note(results, verdicts), bool(results.info["partial"])
-        recorder.complete(folder, note, {**numbers, **tally}, partial)
+        recorder.complete(folder, note, numbers(results, verdicts), partial)
+
+
+def numbers(results: Results, verdicts: Sequence[Verdict]) -> dict[str, float]:
+    """What MLflow compares two runs of a study by.
+
+    Returns:
+        How many trials there were of each ending and claims of each verdict, and each claim's effect
+        and interval, those that are finite.
+    """
+    from harness.claims.verdicts import Outcome
+
+    found: dict[str, float] = {f"trials_{k}": v for k, v in results.counts.items()}
+    tally = Counter(v.verdict for v in verdicts)
+    found |= {verdict: tally[verdict] for verdict in get_args(Outcome)}
+    for v in verdicts:
+        shown = {"effect": v.effect, "low": v.low, "high": v.high}
+        found |= {f"{v.id}/{k}": value for k, value in shown.items() if math.isfinite(value)}
+    return found

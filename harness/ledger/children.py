@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import getpass
 import queue
 import threading
 import time
@@ -30,6 +29,7 @@ from harness.ledger.client import (
     SqlRun,
     SqlTag,
 )  # fmt: skip
+from harness.ledger.names import user
 from harness.ledger.wire import AT_ONCE, Wire
 from harness.study import Trial
 
@@ -37,13 +37,6 @@ from harness.study import Trial
 HISTORY = {"tune": 10, "final": 10, "confirm": 50}
 BATCH = 900  # metrics written at once: MLflow takes a thousand things, of which 100 are params
 TAG_LENGTH = 5000
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError):  # a container's user without a name
-        return "unknown"
 
 
 @dataclass(frozen=True)
@@ -64,7 +57,7 @@ class Child:
         tags = {
             "mlflow.runName": name,
             "mlflow.parentRunId": parent,
-            "mlflow.user": _user(),
+            "mlflow.user": user(),
             "mlflow.source.name": "harness",
             "harness.trial": trial.key,
             "harness.arm": trial.arm,
@@ -75,7 +68,9 @@ class Child:
         }
         if outcome.error:
             tags["harness.error"] = outcome.error[:TAG_LENGTH]
-        params = {k: str(v)[:TAG_LENGTH] for k, v in list(trial.settings.items())[:100]}
+        # what the UI's charts group by is to be a parameter, too
+        settings = {"arm": trial.arm, "phase": trial.phase, **trial.settings}
+        params = {k: str(v)[:TAG_LENGTH] for k, v in list(settings.items())[:100]}
         metrics = [
             (metric, value, step)
             for metric, column in outcome.metrics.items()
