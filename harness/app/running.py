@@ -181,5 +181,5 @@ def numbers(results: Results, verdicts: Sequence[Verdict]) -> dict[str, float]:
     found |= {verdict: tally[verdict] for verdict in get_args(Outcome)}
     for v in verdicts:
         shown = {"effect": v.effect, "low": v.low, "high": v.high}
-        found |= {f"{v.id}/{k}": value for k, value in shown.items() if math.isfinite(value)}
+        found |= {f"claims/{v.id}.{k}": value for k, value in shown.items() if math.isfinite(value)}
     return found

@@ -7,6 +7,7 @@ new view": which runs it lists, in what order, with which columns, grouped by wh
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -43,6 +44,7 @@ def tags(study: Study) -> dict[str, str]:
         "curves": _view(
             "3 Curves, averaged over seeds", 1, "tags.harness.phase = 'confirm'",
             [_param("arm"), *factors, *metrics],
+            charts=f"^({'|'.join(map(re.escape, study.metrics))})$",  # not those of a whole run
             group={
                 "aggregateFunction": "average",
                 "groupByKeys": [{"mode": "param", "groupByData": name} for name in ("arm", *study.vary)],
@@ -59,7 +61,7 @@ def _param(name: str) -> str:
 
 def _view(
     name: str, place: int, runs: str, columns: Sequence[str], order: str = "attributes.start_time",
-    ascending: bool = False, group: dict[str, Any] | None = None,
+    ascending: bool = False, charts: str = "", group: dict[str, Any] | None = None,
 ) -> str:  # fmt: skip
     """A view as the UI keeps it.
 
@@ -69,13 +71,14 @@ def _view(
         runs: Which ones, in MLflow's words for searches.
         columns: Of the table.
         order, ascending: Of the runs.
+        charts: Of which metrics, as a regular expression.
         group: By what they are grouped.
     """
     state = {
         "searchFilter": runs, "orderByKey": order, "orderByAsc": ascending, "startTime": "ALL",
         "lifecycleFilter": "Active", "datasetsFilter": [], "modelVersionFilter": "All Runs",
         "selectedColumns": list(columns), "groupBy": group, "hideEmptyCharts": True,
-        "useGroupedValuesInCharts": True,
+        "useGroupedValuesInCharts": True, "chartsSearchFilter": charts,
     }  # fmt: skip
     view = {"name": name, "createdAt": place, "updatedAt": place, "state": json.dumps(state)}
     return json.dumps(view)
