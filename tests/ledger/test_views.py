@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -106,16 +105,6 @@ def test_children_have_what_charts_group_by(project: Path) -> None:
             assert run.data.params[name] == run.data.tags[f"harness.{name}"]
 
 
-def test_a_factor_that_is_called_as_we_call_ours_keeps_its_value(project: Path) -> None:
-    path = project / "studies" / "tiny.py"
-    path.write_text(
-        path.read_text().replace('fixed={"steps": 60,', 'fixed={"phase": "liquid", "steps": 60,')
-    )
-    one = recorded(project)
-    run = one.ledger.client.get_run(next(iter(one.run_ids.values())))
-    assert (run.data.params["phase"], run.data.tags["harness.phase"]) == ("liquid", "tune")
-
-
 def test_numbers_compare_runs_and_are_finite() -> None:
     results, verdicts = synthetic.small()
     endless = dataclasses.replace(
@@ -128,13 +117,3 @@ def test_numbers_compare_runs_and_are_finite() -> None:
     assert {name for name in found if "endless" in name} == {"claims/endless.low"}
     assert found[f"claims/{verdicts[0].id}.effect"] == verdicts[0].effect
     assert numbers(results, [])["refuted"] == 0
-
-
-def test_rows_that_are_the_same_are_written_once(project: Path) -> None:
-    recorded(project)
-    with sqlite3.connect(project / "mlflow.db") as store:
-        (doubled,) = store.execute(
-            "SELECT count(*) FROM (SELECT run_uuid, key FROM latest_metrics"
-            " GROUP BY run_uuid, key HAVING count(*) > 1)"
-        ).fetchone()
-    assert doubled == 0
