@@ -131,7 +131,7 @@ def test_the_ui_opens_a_study_as_model_training_in_a_new_browser(
     )  # fmt: skip
     options = webdriver.ChromeOptions()
     options.binary_location = chromium
-    for flag in (*FLAGS, f"--user-data-dir={tmp_path / 'profile'}"):
+    for flag in (*FLAGS, "--window-size=1600,1000", f"--user-data-dir={tmp_path / 'profile'}"):
         options.add_argument(flag)
     driver = webdriver.Chrome(options=options, service=Service("/usr/bin/chromedriver"))
 
@@ -159,9 +159,7 @@ def test_the_ui_opens_a_study_as_model_training_in_a_new_browser(
         assert "Evaluation runs" not in seen
         assert "Is momentum faster in the valley?" in seen
         driver.get(f"{home}/#/experiments/1/runs?viewStateShareKey=harness-runs")
-        seen = until("1 matching run")
-        assert "1 Runs of the study" in seen
-        assert "tiny.py" in seen
+        assert "1 Runs of the study" in until("tiny.py")  # the column of sources, which it shows
     finally:
         driver.quit()
         server.terminate()
