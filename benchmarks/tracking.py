@@ -137,7 +137,7 @@ def best_client(uri: str, trials: int, threads: int) -> Fed:
         "harness.phase": "tune", "harness.seed": "1", "harness.pack": "p1",
         "harness.status": "finished",
     }  # fmt: skip
-    params = {"rule": "sgd", "lr": "0.0123", "steps": "500", "epochs": "30", "batch_size": "64",
+    params = {"arm": "gd", "phase": "tune", "rule": "sgd", "lr": "0.0123", "steps": "500", "epochs": "30", "batch_size": "64",
               "width": "64", "data": "none"}  # fmt: skip
     create = {"experiment_id": experiment["experiment_id"], "start_time": now, "user_id": "root",
               "tags": _pairs(tags)}  # fmt: skip

@@ -6,6 +6,7 @@ same command continues.
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import os
 import socket
@@ -240,7 +241,7 @@ def import_(
     from harness.app import running
 
     frame, name, scale = execution.read_rows(file)
-    if study_file is None and name not in catalog.names():  # no file is run because rows say so
+    if study_file is None and not catalog.known(name):  # no file is run because rows say so
         raise BadInput(
             f"{str(file)!r} holds rows of study {name!r}, which is not in studies/; allowed: to "
             f"name its file, as in harness import {file} --study {name}.py"
@@ -381,6 +382,8 @@ def ui(
         "--default-artifact-root", str(root / "mlruns"), "--host", "127.0.0.1", "--port", str(port),
         "--workers", "1",
     ]  # fmt: skip
+    if [*importlib.metadata.entry_points(group="mlflow.app", name="harness")]:
+        command += ["--app-name", "harness"]
     os.execv(command[0], command)
 
 

@@ -340,9 +340,9 @@ def _digest(content: bytes) -> str:
 
 
 def _path(source: Source, which: str) -> Path | None:
-    """Where what is said of a study is kept: in the project, where there is one."""
+    """Where what is said of a study is kept: in the project, or where something has been run."""
     root = catalog.root()
-    if not (root / "studies").is_dir() or not (root / "reports").is_dir():
+    if catalog.project() != root and not (root / ".harness").is_dir():
         return None
     where = _digest(os.path.abspath(source.path).encode())[:8]
     return root / ".harness" / "listings" / f"{source.name}-{where}{which}.json"

@@ -5,12 +5,13 @@ Commands and notebooks call this; how what comes of it is shown is theirs.
 
 from __future__ import annotations
 
+import math
 import shlex
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from rich.console import Console
 
@@ -19,7 +20,7 @@ from harness.ledger.results import Results
 from harness.study import BadInput, Source, Study, Unfinished
 
 if TYPE_CHECKING:
-    from harness.claims import Verdict
+    from harness.claims.verdicts import Verdict
 
 
 @dataclass(frozen=True)
@@ -197,8 +198,24 @@ def conclude(
     concluded = Concluded(results, verdicts, {**paths, "index": index})
     told(concluded)
     if recorder:
-        tally: Counter[str] = Counter(v.verdict for v in verdicts)
-        numbers: dict[str, int] = {f"trials_{k}": v for k, v in results.counts.items()}
         note, partial = report.note(results, verdicts), bool(results.info["partial"])
-        recorder.complete(folder, note, {**numbers, **tally}, partial)
+        recorder.complete(folder, note, numbers(results, verdicts), partial)
     return concluded
+
+
+def numbers(results: Results, verdicts: Sequence[Verdict]) -> dict[str, float]:
+    """What MLflow compares two runs of a study by.
+
+    Returns:
+        How many trials there were of each ending and claims of each verdict, and each claim's effect
+        and interval, those that are finite.
+    """
+    from harness.claims.verdicts import Outcome
+
+    found: dict[str, float] = {f"trials_{k}": v for k, v in results.counts.items()}
+    tally = Counter(v.verdict for v in verdicts)
+    found |= {verdict: tally[verdict] for verdict in get_args(Outcome)}
+    for v in verdicts:
+        shown = {"effect": v.effect, "low": v.low, "high": v.high}
+        found |= {f"claims/{v.id}.{k}": value for k, value in shown.items() if math.isfinite(value)}
+    return found

@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from harness.engine.structure import digest, told
+from harness.study.catalog import SHIPPED
 
 PACKAGE = os.path.dirname(os.path.dirname(__file__))  # this one, too, is a library
 
@@ -28,7 +29,9 @@ _LIBRARY = tuple(
 
 def by_author(file: str) -> bool:
     """Whether a file is the author's, and not a library's."""
-    return not os.path.realpath(file).startswith(_LIBRARY) and not file.startswith("<frozen")
+    path = os.path.realpath(file)
+    ours = path.startswith(f"{SHIPPED}{os.sep}")  # in a wheel they lie inside of this package
+    return ours or (not path.startswith(_LIBRARY) and not file.startswith("<frozen"))
 
 
 def authored(module: nn.Module) -> str:

@@ -80,9 +80,9 @@ def _source(ledger: Ledger, run: Any, file: Path | None) -> tuple[Source, list[s
             raise BadInput(f"--study {str(file)!r} is another study; allowed: a file {name}.py")
     elif text is not None and ledger.own(run.info.run_id):
         path = f"{name}.py"
-        path = catalog.find(name).path if name in catalog.names() else path
+        path = catalog.find(name).path if catalog.known(name) else path
         return Source(name, path, text, ledger.beside_of(run.info.run_id)), []
-    elif name in catalog.names():
+    elif catalog.known(name):
         source = catalog.find(name)
     else:
         raise BadInput(

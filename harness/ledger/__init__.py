@@ -18,6 +18,8 @@ then. When all are there they become one file.
     home        where a project's own ledger lies
     lease       keeps a server to one run of a study
     names       what a parent run keeps
+    views       how MLflow's UI is to show a study
+    ui          MLflow's own server, as `harness ui` starts it
 
 May import `plan` and what lies before it.
 """

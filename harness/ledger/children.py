@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import getpass
 import queue
 import threading
 import time
@@ -13,7 +12,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import sqlalchemy
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
@@ -30,6 +28,7 @@ from harness.ledger.client import (
     SqlRun,
     SqlTag,
 )  # fmt: skip
+from harness.ledger.names import user
 from harness.ledger.wire import AT_ONCE, Wire
 from harness.study import Trial
 
@@ -37,13 +36,10 @@ from harness.study import Trial
 HISTORY = {"tune": 10, "final": 10, "confirm": 50}
 BATCH = 900  # metrics written at once: MLflow takes a thousand things, of which 100 are params
 TAG_LENGTH = 5000
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError):  # a container's user without a name
-        return "unknown"
+RUN = (
+    "run_uuid", "name", "source_type", "source_name", "entry_point_name", "user_id", "status",
+    "start_time", "end_time", "source_version", "lifecycle_stage", "artifact_uri", "experiment_id",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -64,7 +60,7 @@ class Child:
         tags = {
             "mlflow.runName": name,
             "mlflow.parentRunId": parent,
-            "mlflow.user": _user(),
+            "mlflow.user": user(),
             "mlflow.source.name": "harness",
             "harness.trial": trial.key,
             "harness.arm": trial.arm,
@@ -75,7 +71,9 @@ class Child:
         }
         if outcome.error:
             tags["harness.error"] = outcome.error[:TAG_LENGTH]
-        params = {k: str(v)[:TAG_LENGTH] for k, v in list(trial.settings.items())[:100]}
+        # what the UI's charts group by is to be a parameter, too
+        settings = {"arm": trial.arm, "phase": trial.phase, **trial.settings}
+        params = {k: str(v)[:TAG_LENGTH] for k, v in list(settings.items())[:100]}
         metrics = [
             (metric, value, step)
             for metric, column in outcome.metrics.items()
@@ -184,58 +182,53 @@ def insert(store: SqlAlchemyStore, experiment: str, children: list[Child]) -> di
         return {}
     home = store.get_experiment(experiment).artifact_location
     ids = {child.key: uuid.uuid4().hex for child in children}
-    tables: dict[Any, list[dict[str, Any]]] = {
-        table: [] for table in (SqlRun, SqlTag, SqlParam, SqlMetric, SqlLatestMetric)
-    }
+    runs: list[tuple[Any, ...]] = []
+    tags: list[tuple[Any, ...]] = []
+    params: list[tuple[Any, ...]] = []
+    metrics: list[tuple[Any, ...]] = []
+    latest: list[tuple[Any, ...]] = []
     for child in children:
-        own = {"run_uuid": ids[child.key]}
-        tables[SqlRun].append(
-            own
-            | {
-                "name": child.tags["mlflow.runName"],
-                "source_type": "UNKNOWN",
-                "source_name": "",
-                "entry_point_name": "",
-                "user_id": child.tags["mlflow.user"],
-                "status": child.status,
-                "start_time": child.time,
-                "end_time": int(time.time() * 1000),
-                "source_version": "",
-                "lifecycle_stage": "active",
-                "artifact_uri": f"{home}/{own['run_uuid']}/artifacts",
-                "experiment_id": int(experiment),
-            }
-        )
-        tables[SqlTag] += [own | {"key": k, "value": v} for k, v in child.tags.items()]
-        tables[SqlParam] += [own | {"key": k, "value": v} for k, v in child.params.items()]
-        points = [
-            own | {"key": k, "value": v, "step": s, "timestamp": child.time, "is_nan": False}
-            for k, v, s in child.metrics
-        ]
-        tables[SqlMetric] += points
-        tables[SqlLatestMetric] += {point["key"]: point for point in points}.values()  # the last
+        run, begun = ids[child.key], child.time
+        runs.append(
+            (run, child.tags["mlflow.runName"], "UNKNOWN", "", "", child.tags["mlflow.user"],
+             child.status, begun, int(time.time() * 1000), "", "active",
+             f"{home}/{run}/artifacts", int(experiment))
+        )  # fmt: skip
+        tags += [(run, key, value) for key, value in child.tags.items()]
+        params += [(run, key, value) for key, value in child.params.items()]
+        points = [(run, key, value, step, begun, False) for key, value, step in child.metrics]
+        metrics += points
+        latest += {point[1]: point for point in points}.values()  # the last
+    pair = ("run_uuid", "key", "value")
+    point = (*pair, "step", "timestamp", "is_nan")
     with store.ManagedSessionMaker(read_only=False) as session:
-        for table, values in tables.items():
-            if values:
-                _fill(session, table, values)
+        _fill(session, SqlRun, RUN, runs)
+        _fill(session, SqlTag, pair, tags)
+        _fill(session, SqlParam, pair, params)
+        _fill(session, SqlMetric, point, metrics)
+        _fill(session, SqlLatestMetric, point, latest)
     return ids
 
 
-def _fill(session: Session, table: Any, values: list[dict[str, Any]]) -> None:
-    """Insert rows that have the same columns, the quickest way that the database's driver has."""
+def _fill(session: Session, table: Any, names: Sequence[str], rows: list[tuple[Any, ...]]) -> None:
+    """Insert rows with these columns, the quickest way that the database's driver has."""
+    if not rows:
+        return
     connection = session.connection()
     dialect = connection.dialect
+    quote = dialect.identifier_preparer.quote
+    place = f"{quote(table.__tablename__)} ({', '.join(map(quote, names))})"
     if dialect.driver != "psycopg":
-        session.execute(sqlalchemy.insert(table), values)
+        mark = "?" if dialect.paramstyle == "qmark" else "%s"
+        words = f"INSERT INTO {place} VALUES ({', '.join([mark] * len(names))})"  # noqa: S608 - names of ours
+        connection.exec_driver_sql(words, rows)
         return
     # PostgreSQL's bulk load: no statement a row, and no answer to wait for
-    names = list(values[0])
-    quote = dialect.identifier_preparer.quote
-    words = f"COPY {quote(table.__tablename__)} ({', '.join(map(quote, names))}) FROM STDIN"
+    words = f"COPY {place} FROM STDIN"
     try:
         with connection.connection.cursor() as cursor, cursor.copy(words) as copy:
-            for row in values:
-                copy.write_row([row[name] for name in names])
+            for row in rows:
+                copy.write_row(row)
     except dialect.loaded_dbapi.Error as error:  # of the kind that an insert would have raised
         kind = dialect.loaded_dbapi.Error
         raise DBAPIError.instance(words, None, error, kind, dialect=dialect) from error

@@ -43,7 +43,7 @@ def _environment(defaults: Mapping[str, str]) -> Iterator[None]:
 
 
 with _environment(AT_IMPORT):
-    from mlflow.entities import Metric, Param, Run, RunTag
+    from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag
     from mlflow.environment_variables import MLFLOW_HTTP_REQUEST_TIMEOUT
     from mlflow.exceptions import MlflowException
     from mlflow.protos.databricks_pb2 import TEMPORARILY_UNAVAILABLE
@@ -94,6 +94,9 @@ __all__ = [
     "IN_USE",
     "MLFLOW_HTTP_REQUEST_TIMEOUT",
     "TEMPORARILY_UNAVAILABLE",
+    "Dataset",
+    "DatasetInput",
+    "InputTag",
     "Metric",
     "MlflowClient",
     "MlflowException",

@@ -1,6 +1,8 @@
-"""What a parent run keeps, by name."""
+"""What a parent run keeps, by name, and whose it is."""
 
 from __future__ import annotations
+
+import getpass
 
 CLAIMS = "claims.json"  # artifact of a parent run: what was claimed before its trials
 INFO = "info.json"  # what the run knows of itself
@@ -12,3 +14,11 @@ KEYS = (
     "keys.json"  # the trials in there, and the packs that it stands for: see `harness.ledger.past`
 )
 PROVENANCE = "provenance."  # before the names of a parent run's parameters
+
+
+def user() -> str:
+    """Who runs this process."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # a container's user without a name
+        return "unknown"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
+import re
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -54,6 +55,12 @@ def elsewhere(info: Mapping[str, Any]) -> list[tuple[str, bool]]:
             (f"{what} {run} {when}: {'; '.join(differ) or 'trained alike'}.", bool(differ))
         )
     return found
+
+
+def data_of(found: Mapping[str, str]) -> list[tuple[str, str]]:
+    """The data sets that a run's provenance names: each one's name and digest."""
+    named = [one.rpartition(" ") for one in found.get("data", "").split(", ")]
+    return [(name, digest) for name, _, digest in named if re.fullmatch("[0-9a-f]{12}", digest)]
 
 
 def commit(root: Path) -> tuple[str, bool]:

@@ -23,9 +23,12 @@ from typing import Any
 import sqlalchemy
 
 from harness import durable
-from harness.ledger import rows
+from harness.ledger import provenance, rows, views
 from harness.ledger.client import (
     IN_USE,
+    Dataset,
+    DatasetInput,
+    InputTag,
     MlflowClient,
     MlflowException,
     Param,
@@ -45,11 +48,13 @@ from harness.ledger.names import (
     PROVENANCE,
     ROWS,
     SOURCE,
+    user,
 )  # fmt: skip
 from harness.ledger.permanent import one_line
 from harness.ledger.wire import Wire
 from harness.study import BadInput, Source, Study
 
+COMMIT = 40  # digits of one of git's
 # Databases with a server of their own: the usual port, and this package's extra with a driver.
 DATABASES = {
     "postgresql": (5432, "postgres", "postgresql"),
@@ -146,6 +151,13 @@ class Ledger:
     def _create(self, study: str) -> str:
         home = (self.artifacts / study).as_uri() if self._local else None
         return str(self.client.create_experiment(study, artifact_location=home))
+
+    def _describe(self, experiment: str, study: Study) -> None:
+        """Say what kind of experiment it is, also of one that earlier versions have made."""
+        there = self.client.get_experiment(experiment).tags
+        for key, value in views.tags(study).items():
+            if there.get(key) != value:
+                self.client.set_experiment_tag(experiment, key, value)
 
     def parents(self, study: str, scale: str | None = None) -> list[Run]:
         """Parent runs of a study, the newest first."""
@@ -341,6 +353,7 @@ class Ledger:
             BadInput: another process runs the study into the same server.
         """
         experiment = self.experiment(study.name) or self._create(study.name)
+        self._describe(experiment, study)
         if not self._local:
             self.lease = Lease(self.client, experiment, study.name)
         same = [
@@ -355,16 +368,22 @@ class Ledger:
             tags = {
                 "mlflow.runName": f"{study.name} {scale}",
                 "mlflow.note.content": study.question,
-                "mlflow.source.name": "harness",
+                "mlflow.user": user(),
+                "mlflow.source.name": Path(source.path).name,
+                "mlflow.source.type": "LOCAL",
                 "harness.study": study.name,
                 "harness.scale": scale,
                 "harness.commit": str(info["commit"]),
                 "harness.plan": str(info["plan"]),
             }
+            if len(tags["harness.commit"]) == COMMIT:
+                tags["mlflow.source.git.commit"] = tags["harness.commit"]
             run_id = self.client.create_run(experiment, tags=tags).info.run_id
             params = {f"{PROVENANCE}{k}": str(v)[:500] for k, v in info["provenance"].items()}
             self.client.log_batch(run_id, params=[Param(k, v) for k, v in params.items()])
             self.write(run_id, INFO, json.dumps(dict(info), indent=2))
+        if inputs := [_input(*one) for one in provenance.data_of(info["provenance"])]:
+            self.client.log_inputs(run_id, inputs)  # once each, however often it is said
         self.write(run_id, SOURCE, source.text)
         if source.beside or same:
             self.write(run_id, BESIDE, json.dumps(dict(source.beside), indent=2))
@@ -402,6 +421,14 @@ def _folder(run: Run) -> Path | None:
     place = urllib.parse.urlparse(run.info.artifact_uri)
     local = place.scheme in ("file", "")  # a plain path, where MLflow chose it
     return Path(urllib.parse.unquote(place.path)) if local else None
+
+
+def _input(name: str, digest: str) -> DatasetInput:
+    """A data set as an input of a run."""
+    source = json.dumps({"name": name})
+    return DatasetInput(
+        Dataset(name, digest, "local", source), [InputTag("mlflow.data.context", "training")]
+    )
 
 
 def _whole(path: Path) -> bool:

@@ -19,6 +19,8 @@ from harness.study import PHASES, Metric, Study
 MOST = 20_000  # trials in the page; more are in trials.csv
 LISTED = 6  # metrics that the table of trials has columns for
 MLFLOW_UI = "http://127.0.0.1:5000"  # where `make ui` serves the ledger
+AS_TRAINING = "workflowType=machine_learning"  # else MLflow files a run under generative AI
+RUN = "{run}"  # stands for a run's id, which the page fills in
 RANK = {"failed": 0, "diverged": 1}
 
 
@@ -54,7 +56,7 @@ def run_address(results: Results, run_id: str = "") -> str:
         return ""
     uri = str(info.get("tracking_uri") or "")
     home = uri.rstrip("/") if uri.startswith(("http://", "https://")) else MLFLOW_UI
-    return f"{home}/#/experiments/{info['experiment_id']}/runs/{run_id}"
+    return f"{home}/#/experiments/{info['experiment_id']}/runs/{run_id}?{AS_TRAINING}"
 
 
 def trials(results: Results) -> dict[str, Any]:
@@ -90,7 +92,7 @@ def trials(results: Results) -> dict[str, Any]:
         "columns": columns,
         "listed": listed(study),
         "colours": {study.label(arm): colour for arm, colour in palette.items()},
-        "run": run_address(results),
+        "run": run_address(results, RUN),
         "metric": shown[0] if shown else "",
         "axis": axes[0],
     }

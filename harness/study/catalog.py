@@ -1,7 +1,8 @@
-"""Finding and loading studies: `studies/*.py`, or a file of your own.
+"""Finding and loading studies: by name, or a file of your own.
 
-A study's name is its file's. A file that does not import or does not declare a valid `STUDY`
-raises, naming file and line; it never vanishes from a listing.
+A study's name is its file's. Names are those of `studies/*.py` in the project that one is in, and of
+the studies that come with this package, from anywhere. A file that does not import or does not
+declare a valid `STUDY` raises, naming file and line; it never vanishes from a listing.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import ast
 import dataclasses
 import difflib
+import os
 import re
 import traceback
 from pathlib import Path
@@ -21,19 +23,50 @@ from harness.study.study import Study
 MODULE = "harness_study_"  # and its name: the module that a study's file becomes
 
 
-def root() -> Path:
-    """The project: the nearest folder upwards with `studies/` and `reports/`, else the package's."""
+PACKAGE = Path(__file__).resolve().parent.parent
+# Those that come with the package: a wheel has them inside of it, a checkout beside it.
+SHIPPED = next(
+    (folder for folder in (PACKAGE / "_studies", PACKAGE.parent / "studies") if folder.is_dir()),
+    PACKAGE / "_studies",
+)
+
+
+def project() -> Path | None:
+    """The nearest folder upwards with `studies/` and `reports/`, if there is one."""
     here = Path.cwd()
     for folder in (here, *here.parents):
         if (folder / "studies").is_dir() and (folder / "reports").is_dir():
             return folder
-    return Path(__file__).resolve().parent.parent.parent
+    return None
+
+
+def root() -> Path:
+    """Where ledger, reports and spool go: `HARNESS_HOME`, else the project, else this folder.
+
+    Raises:
+        BadInput: `HARNESS_HOME` is no folder.
+    """
+    if home := os.environ.get("HARNESS_HOME"):
+        folder = Path(home).expanduser().absolute()
+        if not folder.is_dir():
+            raise BadInput(f"HARNESS_HOME={home!r}; allowed: a folder that exists")
+        return folder
+    return project() or Path.cwd()
 
 
 def names() -> list[str]:
-    """Every study of the project, by file name."""
-    found = sorted(p.stem for p in (root() / "studies").glob("*.py"))
-    return [name for name in found if not name.startswith("_")]
+    """The studies that a listing shows: the project's, or outside of any those of the package."""
+    here = project()
+    return _in(here / "studies" if here else SHIPPED)
+
+
+def known(name: str) -> bool:
+    """Whether a study is found by its name alone."""
+    return name in names() or name in _in(SHIPPED)
+
+
+def _in(folder: Path) -> list[str]:
+    return sorted(p.stem for p in folder.glob("*.py") if not p.stem.startswith("_"))
 
 
 def find(name: str) -> Source:
@@ -56,7 +89,9 @@ def find(name: str) -> Source:
                 f"study name {name!r}; allowed: letters, digits and underscores, one of "
                 f"{', '.join(names())}, or the path of a .py file"
             )
-        path = _file(str(root() / "studies" / f"{name}.py"))
+        here = project()
+        own = _file(str(here / "studies" / f"{name}.py")) if here else None
+        path = own or _file(str(SHIPPED / f"{name}.py"))
         if path is None:
             near = difflib.get_close_matches(name, names(), 1, 0.5)
             hint = f" (did you mean {near[0]!r}?)" if near else ""

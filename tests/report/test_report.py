@@ -113,7 +113,7 @@ def test_the_page_stands_alone_and_is_well_formed(written: tuple[Path, dict[str,
     anchors = {link[1:] for link in links if link.startswith("#")}
     assert anchors <= set(page.values["id"])
     beside = {"trials.csv", "rows.parquet", "../../index.html"}
-    run = "http://127.0.0.1:5000/#/experiments/1/runs/abc123"
+    run = "http://127.0.0.1:5000/#/experiments/1/runs/abc123?workflowType=machine_learning"
     assert {link for link in links if link[:1] != "#"} == beside | {run}
     assert not {"link", "img", "iframe", "object"} & set(page.tags)
     assert not re.search(r"@import|url\((?!#)|\bfetch\(|src=", text)
@@ -258,10 +258,11 @@ def test_the_island_holds_every_trial() -> None:
 
 def test_runs_are_looked_up_at_the_tracking_server_or_where_make_ui_serves_it() -> None:
     results, _ = synthetic.small()
-    assert islands.run_address(results, "r") == "http://127.0.0.1:5000/#/experiments/1/runs/r"
+    page = "runs/r?workflowType=machine_learning"
+    assert islands.run_address(results, "r") == f"http://127.0.0.1:5000/#/experiments/1/{page}"
     info = {**results.info, "tracking_uri": "https://mlflow.example/", "experiment_id": "7"}
     there = dataclasses.replace(results, info=info)
-    assert islands.run_address(there, "r") == "https://mlflow.example/#/experiments/7/runs/r"
+    assert islands.run_address(there, "r") == f"https://mlflow.example/#/experiments/7/{page}"
     nowhere = dataclasses.replace(results, info={**info, "experiment_id": None})
     assert islands.run_address(nowhere, "r") == ""
 

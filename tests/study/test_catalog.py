@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-import harness
 from harness.study import BadInput, Source, catalog
+
+ROOT = Path(__file__).parent.parent.parent
 
 
 def test_names_and_loading(project: Path) -> None:
@@ -72,9 +73,35 @@ def test_what_a_file_says_of_its_study() -> None:
     assert catalog.about(Source("one", "one.py", "STUDY = 1")) == ""
 
 
-def test_outside_of_any_project_it_is_the_package_s(tmp_path, monkeypatch) -> None:
+def test_outside_of_any_project_work_stays_in_the_folder_and_studies_are_the_package_s(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
-    assert catalog.root() == Path(harness.__file__).resolve().parent.parent
+    assert catalog.root() == tmp_path
+    assert catalog.names() == sorted(p.stem for p in (ROOT / "studies").glob("*.py"))
+    (tmp_path / "inside").mkdir()
     (tmp_path / "studies").mkdir()
     (tmp_path / "reports").mkdir()
+    monkeypatch.chdir(tmp_path / "inside")
     assert catalog.root() == tmp_path
+
+
+def test_a_study_of_the_package_is_found_from_every_project_which_goes_before_it(
+    project: Path,
+) -> None:
+    assert catalog.find("optimizers").path == str(ROOT / "studies" / "optimizers.py")
+    assert catalog.known("optimizers")
+    (project / "studies" / "optimizers.py").write_text("STUDY = None")
+    assert catalog.find("optimizers").text == "STUDY = None"
+    assert not catalog.known("nothing")
+
+
+def test_a_home_of_one_s_own(
+    project: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = tmp_path_factory.mktemp("home")
+    monkeypatch.setenv("HARNESS_HOME", str(home))
+    assert (catalog.root(), catalog.names()) == (home, ["tiny"])
+    monkeypatch.setenv("HARNESS_HOME", str(home / "missing"))
+    with pytest.raises(BadInput, match="missing'; allowed: a folder that exists"):
+        catalog.root()

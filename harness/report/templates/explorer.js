@@ -193,7 +193,7 @@
     }
     if (data.run && by.run_id.values[i]) {
       const link = add("a", "Open in MLflow", add("p", ""));
-      link.href = data.run + by.run_id.values[i];
+      link.href = data.run.replace("{run}", by.run_id.values[i]);
       link.target = "_blank";
       link.rel = "noopener";
       link.title = "served by: make ui";
