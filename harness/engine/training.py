@@ -74,8 +74,8 @@ class Training:
             equal `pad_to` share a pack: each is padded with zeros that stay zero. A trial's rows
             depend on it in the last bits, so derive it from the trial's width alone.
         precision: "float32", "tf32" (CUDA's matrix products) or "bf16" (the model, by autocast).
-        buckets: How many parts padded sequences are put in by length: an update reads one part, the
-            same in all trials, and is no longer than that part's longest (`harness.buckets`).
+        buckets: How many buckets padded sequences are put in by length: an update reads one, the same
+            in all trials, and is no longer than that bucket's longest (`harness.buckets`).
     """
 
     model: Callable[[], nn.Module]
