@@ -172,7 +172,7 @@ def test_seeds_are_added_until_claims_are_decided(project: Path, ray: bool) -> N
     ended = found["trials"]["finished"] + found["trials"]["diverged"]  # a high rate may
     assert found["trials"]["planned"] == ended == 8 + 2 * seeds
     assert found["claims"][0]["n"] == seeds
-    again = run(*words)
+    again = harness(*words[:4], "--inline")
     assert "from the ledger" in again.stdout
     frame = pd.read_parquet(project / "reports/tiny/smoke/rows.parquet")
     assert frame["trial"].nunique() == 8 + 2 * seeds
