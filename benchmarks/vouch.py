@@ -19,7 +19,7 @@ from torch.nn import functional as F
 import harness
 from benchmarks.kinds import KINDS
 from harness import Data, Optimizer, Training
-from harness.engine.buckets import parts
+from harness.engine.buckets import scored_batches
 from harness.engine.building import begin, build, drawing, sow
 from harness.parts import keyed
 from harness.parts.data import Splits, load
@@ -77,7 +77,7 @@ def _scored(module: nn.Module, splits: Splits, seed: int, step: int, why: str) -
     with torch.no_grad():
         for x, y in (splits.valid, splits.test):
             total = 0.0
-            for rows, _ in parts(x, EVAL_ROWS["alone" if why else "cpu"]):
+            for rows, _ in scored_batches(x, EVAL_ROWS["alone" if why else "cpu"]):
                 sow(keyed.torch_seed(seed, "mask") ^ (2 * step + 1))
                 out = begin(module)(x[rows].clone()).float()
                 total += float(F.cross_entropy(out, y[rows])) * (len(out) / len(x))

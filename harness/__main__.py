@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import gc
 import os
 import sys
 
@@ -14,6 +15,7 @@ def console() -> None:
     abort the process at its very end, with another exit code: it leaves without that end, but not
     without what was to be done then.
     """
+    atexit.register(gc.freeze)  # the end would look through all of torch for garbage, half a second
     try:
         from harness.app.cli import INTERRUPTED, main
     except KeyboardInterrupt:

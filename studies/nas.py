@@ -30,7 +30,6 @@ from dataclasses import replace
 from functools import partial
 
 import numpy as np
-from scipy.stats import spearmanr
 
 from harness import Arm, Budget, By, Claim, Data, Metric, Optimizer, Study, Training, Trial, claims
 from harness.figures import blank, curves, custom, intervals, panels
@@ -97,6 +96,8 @@ def differentiable(t: Trial):
 
 def ranking(t: Trial):
     """How well one source of scores ranks the whole space, against full trainings' mean test."""
+    from scipy.stats import spearmanr  # a second, which only what trains needs
+
     scores = read("architectures")
     space, _ = spaces(t, scores)
     rng = np.random.default_rng([t.seed, 3])

@@ -6,12 +6,11 @@ import inspect
 import os
 import sysconfig
 import types
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
 from harness.engine.structure import digest, told
 from harness.study.catalog import SHIPPED
@@ -34,12 +33,12 @@ def by_author(file: str) -> bool:
     return ours or (not path.startswith(_LIBRARY) and not file.startswith("<frozen"))
 
 
-def authored(module: nn.Module) -> str:
-    """A digest of the author's code that a module runs: its classes, and every function, class and
-    value outside of them that they name."""
+def authored(kinds: Iterable[type]) -> str:
+    """A digest of the author's code that modules of these classes run: the classes, and every
+    function, class and value outside of them that they name."""
     seen: dict[int, Any] = {}
     told_of: list[Hashable] = []
-    waiting: list[Any] = [type(child) for child in module.modules()]
+    waiting: list[Any] = [*kinds]
     while waiting:
         thing = waiting.pop()
         if id(thing) in seen:

@@ -67,16 +67,16 @@ class Buckets:
         return batches[torch.tensor(self.order(epoch), device=order.device)].contiguous()
 
 
-SCORED = 4  # parts that a split of padded sequences is scored in, at least
+SCORED = 4  # batches that a split of padded sequences is scored in, at least
 
 
-def parts(x: Tensor, most: int) -> list[tuple[slice | Tensor, int | None]]:
+def scored_batches(x: Tensor, most: int) -> list[tuple[slice | Tensor, int | None]]:
     """Which examples of a split are scored together, and cut to how many steps (None: as they are).
     Sequences are taken in the order of their lengths, so that few are padded to the longest.
 
     Args:
         x: (n, ...) the split's inputs.
-        most: Most examples of a part.
+        most: Most examples of a batch.
     """
     steps, count = lengths(x), math.ceil(len(x) / most)
     if steps is None:
@@ -84,4 +84,4 @@ def parts(x: Tensor, most: int) -> list[tuple[slice | Tensor, int | None]]:
         return [(slice(start, start + rows), None) for start in range(0, len(x), rows)]
     rows = math.ceil(len(x) / max(count, SCORED))
     ranked = steps.argsort(stable=True)
-    return [(part, int(steps[part].max())) for part in torch.split(ranked, rows)]
+    return [(batch, int(steps[batch].max())) for batch in torch.split(ranked, rows)]

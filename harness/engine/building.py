@@ -95,16 +95,30 @@ def sow(seed: int) -> None:
 
 
 def structure(model: Builder) -> tuple[Any, ...]:
-    """The module's types, layout and tensors' shapes, from one build (kept for partials)."""
+    """The module's types, layout and tensors' shapes, from one build (kept for partials).
+
+    Where thousands of models have few structures, their class may tell them apart unbuilt:
+    `alike(…)`, of the arguments that it is built with, is equal for those of one structure only, and
+    one of them is built. It counts for the class that defines it, and for none derived from it.
+    """
     if isinstance(model, functools.partial):
         with contextlib.suppress(TypeError):  # unhashable arguments: built anew each time
             return _structure_of(model.func, model.args, tuple(sorted(model.keywords.items())))
     return _describe(model)
 
 
+_ALIKE: dict[tuple[Any, ...], tuple[Any, ...]] = {}
+
+
 @functools.lru_cache(maxsize=4096, typed=True)
 def _structure_of(func: Any, args: tuple[Any, ...], keywords: tuple[Any, ...]) -> tuple[Any, ...]:
-    return _describe(functools.partial(func, *args, **dict(keywords)))
+    model = functools.partial(func, *args, **dict(keywords))
+    if "alike" not in getattr(func, "__dict__", ()):
+        return _describe(model)
+    key = (func, func.alike(*args, **dict(keywords)))
+    if key not in _ALIKE:
+        _ALIKE[key] = _describe(model)
+    return _ALIKE[key]
 
 
 def _describe(model: Builder) -> tuple[Any, ...]:

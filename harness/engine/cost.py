@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +13,6 @@ from torch import Tensor
 from torch.utils.flop_counter import flop_registry
 
 from harness.engine.building import Builder, build, structure
-from harness.engine.trees import leaves
 from harness.parts.torch_private import Mode
 
 
@@ -50,15 +50,38 @@ class Counted(Mode):  # type: ignore[no-untyped-call]
     ) -> Any:
         out = func(*args, **(kwargs or {}))
         self.operations += 1
-        given = {t.data_ptr() for t in _tensors(args)}
-        self.size += sum(t.nbytes for t in _tensors(out) if t.data_ptr() not in given)  # no views
-        if (formula := flop_registry.get(func.overloadpacket)) is not None:
-            self.flops += formula(*args, **(kwargs or {}), out_val=out)
+        read, made = _tensors(args), _tensors((out,))
+        places = {one.data_ptr() for one in read}
+        self.size += sum(one.nbytes for one in made if one.data_ptr() not in places)  # no views
+        self.flops += _flops(func, args, kwargs or {}, out)
         return out
 
 
-def _tensors(values: Any) -> Iterator[Tensor]:
-    return (one for one in leaves(values) if isinstance(one, Tensor))
+def _tensors(values: Iterable[Any]) -> list[Tensor]:
+    found: list[Tensor] = []
+    for value in values:
+        if isinstance(value, Tensor):
+            found.append(value)
+        elif isinstance(value, tuple | list):
+            found += _tensors(value)
+    return found
+
+
+_formula = functools.cache(lambda func: flop_registry.get(func.overloadpacket))
+_FLOPS: dict[tuple[Any, ...], int] = {}
+
+
+def _flops(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> int:
+    """By torch's formula, which sees shapes alone: asked once for each."""
+    formula = _formula(func)
+    if formula is None:
+        return 0
+    if kwargs:
+        return int(formula(*args, **kwargs, out_val=out))
+    key = (func, *(one.shape if isinstance(one, Tensor) else repr(one) for one in args))
+    if key not in _FLOPS:
+        _FLOPS[key] = int(formula(*args, out_val=out))
+    return _FLOPS[key]
 
 
 def work_of(model: Builder, example: Tensor) -> Work:

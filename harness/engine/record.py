@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from harness.engine.batches import cut
-from harness.engine.buckets import parts
+from harness.engine.buckets import scored_batches
 from harness.engine.flat import Flat
 from harness.engine.lanes import Lanes
 from harness.engine.losses import Losses
@@ -59,11 +59,14 @@ class Record:
         self.each.recorded = {}
 
     @functools.cached_property
-    def _parts(self) -> dict[str, list[tuple[slice | Tensor, int | None]]]:
+    def _scored(self) -> dict[str, list[tuple[slice | Tensor, int | None]]]:
         """What is scored together, of each split."""
-        # the same for every pack: sums over other parts would differ in their last bits
+        # the same for every pack: sums over other batches would differ in their last bits
         most = EVAL_ROWS[self.device.split(":")[0] if self.program.fused else "alone"]
-        return {split: parts(getattr(self.splits, split)[0], most) for split in ("valid", "test")}
+        return {
+            split: scored_batches(getattr(self.splits, split)[0], most)
+            for split in ("valid", "test")
+        }
 
     def take(self, step: int) -> None:
         """Measure all trials as they are before this update."""
@@ -108,7 +111,7 @@ class Record:
     def _scores(self) -> dict[str, Tensor]:
         """Loss and accuracy of every trial on whole splits, in evaluation mode."""
         totals: dict[str, Tensor] = {}
-        for split, pieces in self._parts.items():
+        for split, pieces in self._scored.items():
             whole = getattr(self.splits, split)
             for rows, steps in pieces:
                 batch = tuple(cut(part, steps)[rows] for part in whole)

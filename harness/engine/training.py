@@ -76,8 +76,8 @@ class Training:
             depend on it in the last bits, so derive it from the trial's width alone. Optimizers that
             step each trial by itself do so at its own width, and it counts for nothing.
         precision: "float32", "tf32" (CUDA's matrix products) or "bf16" (the model, by autocast).
-        buckets: How many parts padded sequences are put in by length: an update reads one part, the
-            same in all trials, and is no longer than that part's longest (`harness.buckets`).
+        buckets: How many buckets padded sequences are put in by length: an update reads one, the same
+            in all trials, and is no longer than that bucket's longest (`harness.buckets`).
     """
 
     model: Callable[[], nn.Module]

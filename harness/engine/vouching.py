@@ -221,7 +221,7 @@ def vouched(
     found = vouched_before(structure, model, objective, about, examples, size)
     if found is None:
         found = vouch(model, objective, examples(), size)
-        _remember(_file((structure, objective, about, size), model), found)
+        _remember(_file((structure, objective, about, size)), found)
         _FOUND[structure, objective, about, size] = found
     return found
 
@@ -235,15 +235,16 @@ def vouched_before(
     if key not in _FOUND:
         while len(_FOUND) >= KEEP:
             _FOUND.pop(next(iter(_FOUND)))
-        found = _remembered(_file(key, model))
+        found = _remembered(_file(key))
         if found is None:
             return None
         _FOUND[key] = found
     return _FOUND[key]
 
 
-def _file(key: tuple[Any, ...], model: Builder) -> Path:
-    text = repr((key, authored(build(model, 0)), _engine()))
+def _file(key: tuple[Any, ...]) -> Path:
+    kinds = {kind for _, kind in key[0][0]}
+    text = repr((key, authored(kinds), _engine()))
     return _folder() / f"{hashlib.sha256(text.encode()).hexdigest()[:32]}.json"
 
 

@@ -25,7 +25,10 @@ def recall(
         BadInput: the ledger has no run of it.
     """
     ledger = open_ledger(root)
-    parents = ledger.parents(study.name, scale)
+    from harness.ledger import Past
+
+    past = Past(ledger, study)
+    parents = past.at(scale)
     if not parents:
         raise BadInput(
             f"the ledger {ledger.uri} has no run of {study.name} at the {scale} scale; "
@@ -33,10 +36,7 @@ def recall(
         )
     run = next((one for one in parents if one.info.run_id == run_id), parents[0])
     info = ledger.info_of(run.info.run_id)
-    from harness.ledger import Past
-
-    past = Past(ledger, study)
-    registered = ledger.registrations(study.name, scale)
+    registered = ledger.registrations(parents)
     entry = registration_of(study, source, scale, "", past, registered)
     info |= registration.summary(registered, entry)
     info["registrations"] = registered

@@ -18,7 +18,14 @@ from harness.engine.outcome import Outcome
 from harness.execution import origins
 from harness.execution.ending import Ending
 from harness.execution.lock import sole
-from harness.execution.prepare import check_data, info_of, now, open_ledger, work_of
+from harness.execution.prepare import (
+    check_data,
+    info_of,
+    now,
+    open_ledger,
+    registration_of,
+    work_of,
+)  # fmt: skip
 from harness.execution.progress import Meter
 from harness.execution.recorded import results_of
 from harness.execution.saves import Saves, beside
@@ -247,10 +254,12 @@ def import_rows(
     from harness.ledger import Past, Recorder
 
     past = Past(ledger, study)
-    entry = registration.entry(study, source, scale, now(), past.trials(scale))
     recorder = Recorder(ledger, study, source, scale, info, fresh=True)
+    registered = ledger.registrations(past.at(scale))
     for earlier in info.pop("registrations", []):
-        recorder.register(earlier)
+        registered += recorder.register(earlier)
+    registered.sort(key=lambda one: str(one["at"]))
+    entry = registration_of(study, source, scale, now(), past, registered)
     recorded = rows.Recorded(study, frame)
     try:
         for number, (_, part) in enumerate(frame.groupby("pack", sort=False)):
@@ -264,6 +273,6 @@ def import_rows(
         raise
     info |= {"experiment_id": recorder.experiment, "run_id": recorder.run_id}
     entry["trials"] += frame["trial"].nunique()  # claims edited since then came after these rows
-    info |= registration.summary(ledger.registrations(study.name, scale), entry)
+    info |= registration.summary(registered, entry)
     recorder.consolidate(info)
     return results_of(study, scale, recorder.frame(), recorder.run_ids, info), recorder

@@ -99,16 +99,14 @@ def execute(
         info = info_of(root, plan, ledger.uri, found)
         from harness.ledger import Past, Recorder  # MLflow is there by now
 
-        past = Past(ledger, study)
         recorder = Recorder(
             ledger, study, source, scale, info, fresh, lambda text: console.print(escape(text))
         )
-        entry = registration_of(
-            study, source, scale, now(), past, ledger.registered(recorder.run_id),
-            ledger.registrations(study.name, scale),
-        )  # fmt: skip
-        recorder.register(entry)
-        registered = ledger.registrations(study.name, scale)
+        past = Past(ledger, study)
+        registered = ledger.registrations(past.at(scale))
+        before = ledger.registered(recorder.run_id)
+        entry = registration_of(study, source, scale, now(), past, before, registered)
+        registered += recorder.register(entry)
         earlier = ledger.info_of(recorder.run_id) if recorder.continued else {}
     except BaseException:
         if early:
@@ -178,9 +176,9 @@ def execute(
         info["started_at"] = earlier["started_at"]
     info |= {"experiment_id": recorder.experiment, "run_id": recorder.run_id}
     info["partial"] = stopped is not None
-    before = origins.reused(past, recorder.reused, recorder.run_id, earlier)
+    others = origins.reused(past, recorder.reused, recorder.run_id, earlier)
     info["elsewhere"] = origins.together(
-        earlier.get("elsewhere", ()), [*before, *origins.read(study)]
+        earlier.get("elsewhere", ()), [*others, *origins.read(study)]
     )
     for line, _ in provenance.elsewhere(info):
         console.print(line, markup=False)

@@ -19,7 +19,7 @@ name, a caption (by default what it draws) and what its class and `base.Measured
 | `ranks` | each arm's mean rank over tasks, and which do not differ |
 | `trajectories` | paths over the contours of a surface |
 | `space` | architectures, a dot each, against their size |
-| `cells` | the best architectures' cells as graphs |
+| `genotypes` | the best architectures' cells as graphs |
 | `custom` | what the study's own function draws |
 
 Drawing is a pure function of the study and the frame: the same rows give the same bytes. Every spec
@@ -39,7 +39,7 @@ from harness.figures.dots import Intervals as intervals
 from harness.figures.export import standalone, svg
 from harness.figures.factors import Across as across
 from harness.figures.factors import Heat as heat
-from harness.figures.networks import Cells as cells
+from harness.figures.networks import Genotypes as genotypes
 from harness.figures.networks import Space as space
 from harness.figures.nuisances import Sensitivity as sensitivity
 from harness.figures.paths import Trajectories as trajectories
@@ -65,7 +65,7 @@ from harness.figures.trials import Scatter as scatter
 from harness.figures.values import final
 
 __all__ = [
-    "COLOURS", "INK", "PAPER", "Figure_", "across", "blank", "boxes", "cells", "curves", "custom", "dashes",
-    "final", "font_folder", "heat", "intervals", "layers", "marginals", "palette",
+    "COLOURS", "INK", "PAPER", "Figure_", "across", "blank", "boxes", "curves", "custom", "dashes",
+    "final", "font_folder", "genotypes", "heat", "intervals", "layers", "marginals", "palette",
     "panels", "prepare", "profile", "ranks", "scatter", "sensitivity", "shares", "space", "standalone", "style", "svg", "trajectories", "words",
 ]  # fmt: skip

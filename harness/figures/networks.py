@@ -122,8 +122,9 @@ class Space(_Architectures):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cells(_Architectures):
-    """The cells of the `count` - 1 best architectures by a metric and of the worst, as graphs."""
+class Genotypes(_Architectures):
+    """The cells of the `count` - 1 best architectures by a metric and of the worst, as graphs: their
+    genotypes (Liu et al. 2019, figure 4)."""
 
     count: int = 6
 

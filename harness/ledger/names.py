@@ -13,6 +13,7 @@ ROWS = "rows.parquet"  # all rows of a run that is whole
 KEYS = (
     "keys.json"  # the trials in there, and the packs that it stands for: see `harness.ledger.past`
 )
+REGISTERED = "harness.registered"  # a parent run's tag: when, after how many trials, which claims
 PROVENANCE = "provenance."  # before the names of a parent run's parameters
 
 

@@ -149,6 +149,10 @@ class Past:
         self._statuses: dict[str, dict[str, str]] = {}
         self._rows: dict[str, pd.DataFrame] = {}
 
+    def at(self, scale: str) -> list[Run]:
+        """The runs at a scale, the newest first."""
+        return [run for run in self.runs if run.data.tags.get("harness.scale") == scale]
+
     def from_(self, first: str) -> Iterator[str]:
         """The ids of the runs, one before the others where it is among them."""
         yield from sorted((run.info.run_id for run in self.runs), key=lambda one: one != first)
@@ -187,8 +191,7 @@ class Past:
     def trials(self, scale: str) -> int:
         """How many trials the runs at a scale hold."""
         found: set[str] = set()
-        for run in self.runs:
-            if run.data.tags.get("harness.scale") == scale:
-                self.ended(run.info.run_id, ())
-                found.update(self._statuses[run.info.run_id])
+        for run in self.at(scale):
+            self.ended(run.info.run_id, ())
+            found.update(self._statuses[run.info.run_id])
         return len(found)

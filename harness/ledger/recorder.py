@@ -24,7 +24,7 @@ from harness.engine.outcome import Outcome
 from harness.ledger import rows
 from harness.ledger.children import Child, insert, send
 from harness.ledger.client import Metric, MlflowException, RunTag
-from harness.ledger.names import CLAIMS, INFO, KEYS, PACKS, ROWS
+from harness.ledger.names import CLAIMS, INFO, KEYS, PACKS, REGISTERED, ROWS
 from harness.ledger.past import Held, packs_of
 from harness.ledger.permanent import one_line, permanent
 from harness.ledger.store import Ledger
@@ -220,14 +220,23 @@ class Recorder:
             f"{len(entries)} wait in {self.spool}{lost}"
         )
 
-    def register(self, entry: Mapping[str, Any]) -> None:
-        """Write down what is claimed, unless this run's last registration says the same."""
+    def register(self, entry: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """Write down what is claimed, unless this run's last registration says the same.
+
+        Returns:
+            What was written down: this entry, or nothing.
+        """
         entries = self.ledger.registered(self.run_id)
         if entries and entries[-1]["hash"] == entry["hash"]:
-            return
-        text = json.dumps([*entries, dict(entry)], indent=2, ensure_ascii=False)
+            return []
+        entries.append(dict(entry))
+        told = json.dumps([[one["at"], one["trials"], one["hash"]] for one in entries])
+        tags = {"harness.claims": entry["hash"], REGISTERED: told}
+        # the file last: it is what counts, and a run that is killed before writes both anew
+        self.ledger.client.log_batch(self.run_id, tags=[RunTag(k, v) for k, v in tags.items()])
+        text = json.dumps(entries, indent=2, ensure_ascii=False)
         self.ledger.write(self.run_id, CLAIMS, text)
-        self.ledger.client.set_tag(self.run_id, "harness.claims", entry["hash"])
+        return [dict(entry)]
 
     def complete(
         self, folder: Path, note: str, metrics: Mapping[str, float], partial: bool = False

@@ -15,8 +15,9 @@ import socket
 import sqlite3
 import tempfile
 import urllib.parse
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,7 @@ from harness.ledger.names import (
     KEYS,
     PACKS,
     PROVENANCE,
+    REGISTERED,
     ROWS,
     SOURCE,
     user,
@@ -159,25 +161,27 @@ class Ledger:
             if there.get(key) != value:
                 self.client.set_experiment_tag(experiment, key, value)
 
-    def parents(self, study: str, scale: str | None = None) -> list[Run]:
-        """Parent runs of a study, the newest first."""
+    def parents(
+        self, study: str, scale: str = "", plan: str = "", most: int | None = None
+    ) -> list[Run]:
+        """Parent runs of a study, the newest first: all or so many, or those at a scale or of a
+        plan."""
         experiment = self.experiment(study)
         if experiment is None:
             return []
-        words = f"tags.`harness.study` = '{study}'"
-        if scale:
-            words += f" and tags.`harness.scale` = '{scale}'"
-        runs = list(self._search([experiment], words))
+        wanted = {"study": study, "scale": scale, "plan": plan}
+        words = " and ".join(f"tags.`harness.{k}` = '{v}'" for k, v in wanted.items() if v)
+        runs = list(islice(self._search([experiment], words, most or 1000), most))
         for run in runs:
             self._homes[run.info.run_id] = _folder(run)
         return runs
 
-    def _search(self, experiments: list[str], words: str) -> Iterator[Run]:
+    def _search(self, experiments: list[str], words: str, page_of: int = 1000) -> Iterator[Run]:
         """Every active run that the words find, the newest first."""
         token = None
         while True:
             page = self.client.search_runs(
-                experiments, words, order_by=["attributes.start_time DESC"], max_results=1000,
+                experiments, words, order_by=["attributes.start_time DESC"], max_results=page_of,
                 page_token=token,
             )  # fmt: skip
             yield from page
@@ -322,11 +326,25 @@ class Ledger:
             return ()
         return tuple(sorted((str(path), str(text)) for path, text in dict(found).items()))
 
-    def registrations(self, study: str, scale: str) -> list[dict[str, Any]]:
-        """Every registration of a study's claims at a scale, the oldest first."""
+    def registrations(self, runs: Iterable[Run]) -> list[dict[str, Any]]:
+        """Every registration of a study's claims in its runs at a scale, the oldest first.
+
+        What equal claims say is read once, from one run of all that registered them. Runs of
+        earlier versions have no tag that tells when they did: theirs are read one by one.
+        """
+        known: dict[str, dict[str, Any]] = {}
         found: list[dict[str, Any]] = []
-        for run in self.parents(study, scale):
-            found += self.registered(run.info.run_id)
+        for run in runs:
+            try:
+                told = json.loads(run.data.tags.get(REGISTERED, ""))
+            except ValueError:  # there is none, or it was too long for the store
+                found += self.registered(run.info.run_id)
+                continue
+            for at, trials, which in told:
+                if which not in known:
+                    known |= {one["hash"]: one for one in self.registered(run.info.run_id)}
+                if which in known:
+                    found.append(known[which] | {"at": at, "trials": trials})
         return sorted(found, key=lambda one: str(one["at"]))
 
     def registered(self, run_id: str) -> list[dict[str, Any]]:
@@ -356,11 +374,7 @@ class Ledger:
         self._describe(experiment, study)
         if not self._local:
             self.lease = Lease(self.client, experiment, study.name)
-        same = [
-            run
-            for run in self.parents(study.name, scale)
-            if run.data.tags.get("harness.plan") == info["plan"]
-        ]
+        same = self.parents(study.name, scale, str(info["plan"]), most=1)
         if same and not fresh:
             run_id = same[0].info.run_id
             self.client.update_run(run_id, status="RUNNING")

@@ -207,6 +207,12 @@ class ConvNet(nn.Module):
             cost = getattr(space, name)(architecture)
             self.register_buffer(name, torch.tensor(float(cost)))
 
+    @staticmethod
+    def alike(space: Space, architecture: Architecture) -> tuple[int, int, int, tuple[bool, ...]]:
+        """Equal for networks of one structure: see `harness.engine.building.structure`."""
+        convolved = tuple(edge in CONVOLUTIONS for edge in architecture.edges)
+        return space.side, architecture.depth, architecture.width, convolved
+
     def forward(self, x: Tensor) -> Tensor:
         out: Tensor = self.out(self.cells(normalised(self.stem(x))))
         return out

@@ -241,7 +241,7 @@ class _Use:
 class _Text:
     """A syntax tree as text, with gaps for what it uses, and the strings that it mentions."""
 
-    parts: tuple[str | _Use, ...]
+    pieces: tuple[str | _Use, ...]
     words: frozenset[str]
 
 
@@ -252,13 +252,13 @@ Scope = Mapping[str, ast.stmt | None]  # local names, and the imports among them
 def _text(node: ast.AST) -> _Text:
     reader = _Reader()
     reader.read(node, ())
-    parts: list[str | _Use] = []
-    for part in reader.parts:
-        if parts and isinstance(part, str) and isinstance(parts[-1], str):
-            parts[-1] += part
+    pieces: list[str | _Use] = []
+    for piece in reader.pieces:
+        if pieces and isinstance(piece, str) and isinstance(pieces[-1], str):
+            pieces[-1] += piece
         else:
-            parts.append(part)
-    return _Text(tuple(parts), frozenset(reader.words))
+            pieces.append(piece)
+    return _Text(tuple(pieces), frozenset(reader.words))
 
 
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
@@ -270,17 +270,17 @@ class _Reader:
     """Writes a syntax tree down. Scopes are those of functions and classes around, the inner last."""
 
     def __init__(self) -> None:
-        self.parts: list[str | _Use] = []
+        self.pieces: list[str | _Use] = []
         self.words: set[str] = set()
 
     def read(self, node: Any, scopes: tuple[Scope, ...]) -> None:
         if isinstance(node, list):
-            self.parts.append("[")
+            self.pieces.append("[")
             for one in node:
                 self.read(one, scopes)
-            self.parts.append("]")
+            self.pieces.append("]")
         elif not isinstance(node, ast.AST):
-            self.parts.append(f"{node!r},")
+            self.pieces.append(f"{node!r},")
         elif isinstance(node, ast.Import | ast.ImportFrom):
             pass  # what they bind is written where it is used
         elif isinstance(node, ast.Name | ast.Attribute):
@@ -288,7 +288,7 @@ class _Reader:
         elif isinstance(node, ast.Constant):
             if isinstance(node.value, str):
                 self.words.add(node.value)
-            self.parts.append(f"{type(node.value).__name__} {node.value!r},")
+            self.pieces.append(f"{type(node.value).__name__} {node.value!r},")
         elif isinstance(node, _FUNCTIONS):
             self._function(node, scopes)
         elif isinstance(node, ast.ClassDef):
@@ -301,25 +301,25 @@ class _Reader:
             bound = _bound([generator.target for generator in node.generators])
             self._node(node, lambda _: (*_functions_only(scopes), bound))
         elif isinstance(node, ast.AnnAssign) and scopes and isinstance(scopes[-1], _Class):
-            self.parts.append(_marker(node.annotation))  # of dataclasses
+            self.pieces.append(_marker(node.annotation))  # of dataclasses
             self._node(node, lambda _: scopes)
         else:
             self._node(node, lambda _: scopes)
 
     def _node(self, node: ast.AST, scopes_of: Any) -> None:
-        self.parts.append(f"{type(node).__name__}(")
+        self.pieces.append(f"{type(node).__name__}(")
         for name, value in ast.iter_fields(node):
             if name not in _LEFT_OUT:
                 self.read(value, scopes_of(name))
-        self.parts.append(")")
+        self.pieces.append(")")
 
     def _function(self, node: Any, scopes: tuple[Scope, ...]) -> None:
         inside = (*_functions_only(scopes), _parameters(node.args) | _bound(node.body))
-        self.parts.append(f"{type(node).__name__} {getattr(node, 'name', '')}(")
+        self.pieces.append(f"{type(node).__name__} {getattr(node, 'name', '')}(")
         self.read(getattr(node, "decorator_list", []), scopes)
         self.read(node.args, scopes)
         self.read(node.body, inside)
-        self.parts.append(")")
+        self.pieces.append(")")
 
     def _chain(self, node: ast.Name | ast.Attribute, scopes: tuple[Scope, ...]) -> None:
         base: ast.expr = node
@@ -334,11 +334,11 @@ class _Reader:
         names = tuple(reversed(attributes))
         scope = next((one for one in reversed(scopes) if base.id in one), None)
         if scope is not None and scope[base.id] is None:
-            self.parts.append(f"{'.'.join((base.id, *names))},")
+            self.pieces.append(f"{'.'.join((base.id, *names))},")
         else:
             root = base.id if scope is None else scope[base.id]
             assert root is not None
-            self.parts.append(_Use(root, names))
+            self.pieces.append(_Use(root, names))
 
 
 class _Class(dict[str, "ast.stmt | None"]):
@@ -495,10 +495,10 @@ class _Names:
             return self._full(node.module or "")
         beside = module.startswith("./")
         package = module in self.packages if beside else _is_package(module)
-        parts = module.split(".") if not beside else module[2:].split(".")
-        parts = parts if package else parts[:-1]
-        parts = parts[: len(parts) - node.level + 1]
-        name = ".".join([*parts, *([node.module] if node.module else [])])
+        path = module.split(".") if not beside else module[2:].split(".")
+        path = path if package else path[:-1]
+        path = path[: len(path) - node.level + 1]
+        name = ".".join([*path, *([node.module] if node.module else [])])
         return f"./{name}" if beside else name
 
     def imported(self, module: str, node: ast.stmt) -> _Place:
@@ -532,7 +532,7 @@ class _Names:
         """A syntax tree as text, with the places that it uses."""
         if (module, node) not in self._linked:
             found: list[str | tuple[_Place, tuple[str, ...]]] = []
-            for part in _text(node).parts:
+            for part in _text(node).pieces:
                 if isinstance(part, str):
                     found.append(part)
                     continue

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from harness.app import doctor
-from tests.conftest import apart
+from tests.conftest import apart, harness
 
 
 def states(printed: str) -> dict[str, str]:
@@ -24,7 +24,7 @@ def test_a_sound_machine_and_then_a_broken_one(project: Path) -> None:
     ]  # fmt: skip
     assert found["ray"] == found["mlflow"] == found["pdf"] == "works"
     assert not (project / "mlflow.db").exists()
-    ill = apart(
+    ill = harness(  # in which nothing of Ray is reached
         "doctor", "--json", RAY_ADDRESS="127.0.0.1:1", MLFLOW_TRACKING_URI="http://127.0.0.1:1",
         HARNESS_DATA="/nowhere",
     )  # fmt: skip

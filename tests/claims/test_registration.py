@@ -11,9 +11,11 @@ import pytest
 
 from harness.claims import judge, registration
 from harness.execution import read_rows, recall
-from harness.ledger import Ledger
+from harness.ledger import Ledger, Recorder
+from harness.ledger.names import REGISTERED
 from harness.study import Source, catalog
 from tests.conftest import apart, harness
+from tests.ledger.test_ledger import INFO, tiny
 
 
 def edit(project: Path, old: str, new: str) -> None:
@@ -116,7 +118,7 @@ def test_a_run_registers_before_its_first_trial_and_a_later_margin_is_found_out(
     assert harness("run", "tiny", "--scale", "smoke", "--inline").returncode == 0
     source = catalog.find("tiny")
     ledger = Ledger(project)
-    (first,) = ledger.registrations("tiny", "smoke")
+    (first,) = ledger.registrations(ledger.parents("tiny", "smoke"))
     assert (first["trials"], list(first["claims"])) == (0, ["faster"])
     tags = ledger.parents("tiny")[0].data.tags
     assert tags["harness.claims"] == first["hash"]
@@ -127,7 +129,7 @@ def test_a_run_registers_before_its_first_trial_and_a_later_margin_is_found_out(
     info = recall(catalog.load(source), source, "smoke", project).info
     assert info["claims_changed"] == [{"id": "faster", "what": "changed", "at": "", "trials": 20}]
     assert harness("run", "tiny", "--scale", "smoke", "--inline").returncode == 0
-    first, second = Ledger(project).registrations("tiny", "smoke")
+    first, second = ledger.registrations(ledger.parents("tiny", "smoke"))
     assert (first["trials"], second["trials"]) == (0, 20)
     assert first["hash"] != second["hash"]
 
@@ -170,7 +172,7 @@ def test_seeds_are_added_until_claims_are_decided(project: Path, ray: bool) -> N
     ended = found["trials"]["finished"] + found["trials"]["diverged"]  # a high rate may
     assert found["trials"]["planned"] == ended == 8 + 2 * seeds
     assert found["claims"][0]["n"] == seeds
-    again = run(*words)
+    again = harness(*words[:4], "--inline")
     assert "from the ledger" in again.stdout
     frame = pd.read_parquet(project / "reports/tiny/smoke/rows.parquet")
     assert frame["trial"].nunique() == 8 + 2 * seeds
@@ -187,3 +189,28 @@ def test_only_cells_that_an_open_claim_reads_get_more_seeds(project: Path) -> No
     trials = pd.read_csv(project / "reports/tiny/smoke/trials.csv")
     seeds = trials[trials["phase"] == "confirm"].groupby("arm")["seed"].nunique()
     assert seeds.to_dict() == {"gd": 12, "momentum": 12, "other": 6}
+
+
+def test_equal_claims_are_read_from_one_run_of_all_that_registered_them(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As do runs of earlier versions, which have no tag that tells when, though one by one."""
+    study, source, *_ = tiny()
+    ledger = Ledger(project)
+    for number in range(5):
+        one = Recorder(ledger, study, source, "smoke", {**INFO, "plan": f"p{number}"}, True)
+        claims = registration.entry(study, source, "smoke", f"2026-01-0{5 - number}", number)
+        one.register(claims if number else {**claims, "hash": "other", "at": "2026-01-03T12"})
+        one.end("FINISHED")
+    runs = ledger.parents("tiny", "smoke")
+    read: list[str] = []
+    real = ledger.registered
+    monkeypatch.setattr(ledger, "registered", lambda run: (read.append(run), real(run))[1])
+    found = ledger.registrations(runs)
+    assert [one["at"][8:] for one in found] == ["01", "02", "03", "03T12", "04"]
+    assert [one["trials"] for one in found] == [4, 3, 2, 0, 1]
+    assert len(read) == 2
+    for run in runs:
+        ledger.client.delete_tag(run.info.run_id, REGISTERED)
+    assert ledger.registrations(ledger.parents("tiny", "smoke")) == found
+    assert len(read) == 2 + 5

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness import Data, Optimizer, Training
-from harness.engine.buckets import Buckets, lengths, parts
+from harness.engine.buckets import Buckets, lengths, scored_batches
 from harness.engine.pack import train
 from harness.parts import keyed
 from harness.parts.data import Splits
@@ -56,12 +56,12 @@ def test_what_is_scored_together() -> None:
     for number, length in enumerate((7, 1, 3, 2, 5, 4)):
         x[number, :length] = 0
     assert lengths(x).tolist() == [7, 1, 3, 2, 5, 4]
-    found = parts(x, 2)
+    found = scored_batches(x, 2)
     assert [(rows.tolist(), steps) for rows, steps in found] == [
         ([1, 3], 2), ([2, 5], 4), ([4, 0], 7),
     ]  # fmt: skip
     assert lengths(torch.zeros(3, 4, 2)) is None
-    assert parts(torch.zeros(5, 4), 3) == [(slice(0, 3), None), (slice(3, 6), None)]
+    assert scored_batches(torch.zeros(5, 4), 3) == [(slice(0, 3), None), (slice(3, 6), None)]
 
 
 @pytest.fixture

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import math
 import re
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +18,7 @@ import pytest
 
 from harness import figures
 from harness.claims import stats
+from harness.figures import searches
 from harness.figures.values import band_of
 from harness.study import Arm, InvalidStudy, Metric, Study
 from tests import synthetic
@@ -88,8 +92,11 @@ def test_a_single_seed_is_enough_to_draw(spec: figures.Figure_) -> None:
 
 
 @pytest.mark.parametrize("spec", STUDY.figures, ids=lambda f: f.name)
-def test_the_same_rows_give_the_same_bytes(spec: figures.Figure_) -> None:
-    frame = synthetic.small()[0].frame
+def test_the_same_rows_give_the_same_bytes(
+    spec: figures.Figure_, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(searches, "RESAMPLES", 4)
+    frame = synthetic.thin(synthetic.small()[0].frame)
     first = figures.svg(spec.draw(STUDY, frame), spec.name, spec.caption)
     assert first == figures.svg(spec.draw(STUDY, frame.copy()), spec.name, spec.caption)
 
@@ -116,6 +123,42 @@ def test_a_standalone_svg_is_a_document_with_its_own_inks() -> None:
     text = figures.standalone(inline)
     ElementTree.fromstring(text.encode())
     assert "prefers-color-scheme:dark" in text
+
+
+@pytest.mark.parametrize("changed", [('pt"', 'px"'), ("</style>", "</style >")])
+def test_svg_text_that_is_not_as_known_is_an_image_of_its_own(
+    changed: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another version of matplotlib may write sizes in other units, or styles where we leave them."""
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+
+    written: list[str] = []
+    real = FigureCanvasSVG.print_svg
+
+    def other(self: Any, target: Any, **given: Any) -> None:
+        own = io.StringIO()
+        real(self, own, **given)
+        written.append(own.getvalue().replace(*changed))
+        target.write(written[-1])
+
+    one, frame = tiny({"a": [1.0, 2.0], "b": [2.0, 3.0]})
+    spec = figures.intervals("f", "c", "m")
+    assert "<image" not in figures.svg(spec.draw(one, frame))
+    monkeypatch.setattr(FigureCanvasSVG, "print_svg", other)
+    drawn = spec.draw(one, frame)
+    text = figures.svg(drawn, "f", 'Say "<hi>"')
+    root = ElementTree.fromstring(text)
+    assert root.get("aria-label") == 'Say "<hi>"'
+    assert root.get("width") == f"{72 * drawn.get_figwidth():g}pt"
+    data = root[0].get("href", "").removeprefix("data:image/svg+xml;base64,")
+    assert base64.b64decode(data).decode() == written[0]
+    ElementTree.fromstring(figures.standalone(text).encode())
+
+
+def test_one_module_reads_what_matplotlib_writes() -> None:
+    home = Path(figures.__file__).parent.parent
+    files = [path for path in home.rglob("*.py") if "backend_svg" in path.read_text("utf-8")]
+    assert [path.name for path in files] == ["export.py"]
 
 
 def test_text_in_labels_is_neither_markup_nor_mathematics() -> None:

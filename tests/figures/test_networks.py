@@ -37,7 +37,9 @@ def frame() -> pd.DataFrame:
 
 
 def test_cells_are_those_of_the_best_and_the_last() -> None:
-    drawn = figures.cells("best", "The best.", "accuracy", arm="one", count=3).draw(STUDY, frame())
+    drawn = figures.genotypes("best", "The best.", "accuracy", arm="one", count=3).draw(
+        STUDY, frame()
+    )
     titles = [ax.get_title(loc="left") for ax in drawn.axes]
     accuracies = [100 * (0.9 - 0.01 * place) + 0.05 for place in (0, 1, len(NAMES) - 1)]
     assert titles == [f"{rank} {score:.2f} %"
@@ -54,14 +56,17 @@ def test_every_architecture_is_a_dot_in_the_space() -> None:
 
 
 def test_they_draw_no_rows_and_say_what_is_wrong() -> None:
-    for spec in (figures.cells("a", "A.", "accuracy", arm="one"),
+    for spec in (figures.genotypes("a", "A.", "accuracy", arm="one"),
                  figures.space("b", "B.", "accuracy", arm="one")):  # fmt: skip
         spec.validate(STUDY)
         assert figures.svg(spec.draw(STUDY, frame().iloc[:0]), spec.name, spec.caption)
         assert figures.svg(spec.draw(STUDY, frame()), spec.name, spec.caption)
     for wrong, said in (
-        (figures.cells("a", "A.", "params", arm="one"), "ranks 6 cells by 'params'"),
-        (figures.cells("a", "A.", "accuracy", arm="three"), "names arm 'three'; allowed: one, two"),
+        (figures.genotypes("a", "A.", "params", arm="one"), "ranks 6 cells by 'params'"),
+        (
+            figures.genotypes("a", "A.", "accuracy", arm="three"),
+            "names arm 'three'; allowed: one, two",
+        ),
         (figures.space("a", "A.", "accuracy", arm="one", operation="fft"), "operation 'fft'"),
         (figures.space("a", "A.", "accuracy", arm="one", factor="cell"), "factor 'cell'"),
     ):

@@ -11,7 +11,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from harness import Data, Optimizer, Training
+from harness.engine.building import build, structure
 from harness.engine.pack import train
+from harness.engine.structure import described
 from harness.nas.network import ConvNet
 from harness.nas.space import MAP, OPERATIONS, Architecture, Space, pairs
 from harness.parts.probes import Kept
@@ -158,3 +160,30 @@ def test_it_learns_digits() -> None:
     accuracy = [outcome.metrics["valid_accuracy"] for outcome in train([trained] * 2, [0, 1])]
     assert np.mean([column[-1] for column in accuracy]) > 0.7
     assert np.mean([column[0] for column in accuracy]) < 0.2
+
+
+def test_alike_are_networks_of_one_structure() -> None:
+    """What is told without building is what building tells: one for one, over the whole space of
+    three nodes and some of four."""
+    some = [*Space(OPERATIONS, 3, 3, (1, 2), (4, 6)).architectures, *SPACE.architectures[::997]]
+    pairs_found = {
+        (ConvNet.alike(SPACE, one), described(build(partial(ConvNet, SPACE, one), 0)))
+        for one in some
+    }
+    told, built = zip(*pairs_found, strict=True)
+    assert len(pairs_found) == len(set(told)) == len(set(built)) < len(some)
+
+
+class Changed(ConvNet):
+    """Derived from a class that tells its structures apart, and more than that."""
+
+    def __init__(self, space: Space, architecture: Architecture, by: float) -> None:
+        super().__init__(space, architecture)
+        self.by = by
+
+
+def test_a_derived_class_is_built_to_be_told() -> None:
+    one = SPACE.architectures[5]
+    by = [structure(partial(Changed, SPACE, one, number)) for number in (1.0, 2.0)]
+    assert by[0] != by[1]
+    assert by[0] != structure(partial(ConvNet, SPACE, one))

@@ -11,8 +11,9 @@ import pandas as pd
 import pytest
 
 from harness import figures
-from harness.claims import judge
+from harness.claims import draws, judge
 from harness.claims.checks import Check
+from harness.figures import searches
 from harness.study import Study, catalog
 from tests import synthetic
 from tests.conftest import harness
@@ -36,11 +37,13 @@ def told(verdicts: list[Any]) -> list[Any]:
     ]
 
 
-def test_no_verdict_and_no_figure_counts_them() -> None:
+def test_no_verdict_and_no_figure_counts_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(searches, "RESAMPLES", 4)
     results, verdicts = synthetic.small()
-    study, frame = results.study, results.timed
+    study = results.study
+    assert told(judge(study, with_finals(study, results.timed))) == told(verdicts)
+    frame = synthetic.thin(results.timed)
     more = with_finals(study, frame)
-    assert told(judge(study, more)) == told(judge(study, frame)) == told(verdicts)
     for figure in study.figures:
         drawn = [
             figures.svg(figure.draw(study, part), figure.name, figure.caption)
@@ -61,7 +64,10 @@ def of_the_search() -> list[tuple[str, Check]]:
 
 
 @pytest.mark.parametrize(("name", "check"), of_the_search(), ids=lambda one: str(one)[:12])
-def test_no_check_of_the_search_counts_them(name: str, check: Check) -> None:
+def test_no_check_of_the_search_counts_them(
+    name: str, check: Check, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(draws, "RESAMPLES", 9)  # which decide no more than an interval's width
     study = catalog.load(catalog.find(name))
     frame = check.planted(study, 6, True).reset_index(drop=True)
     if "seconds" not in frame:

@@ -6,8 +6,8 @@ import functools
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import special
 
+from harness.claims.stats import special
 from harness.claims.stats.estimate import INFINITE, Array, at_least, paired, table
 from harness.study import BadInput
 

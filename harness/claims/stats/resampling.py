@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import special
 
+from harness.claims.stats import special
 from harness.claims.stats.estimate import INFINITE, Array, t_quantile
 
 
