@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 
+from harness.execution.nodes import Machines, survey
 from harness.study import BadInput
 
 TOLD = ("HARNESS_DATA", "OMP_NUM_THREADS")  # variables that workers of a joined cluster are told
@@ -86,6 +87,13 @@ def start_ray(*, ahead: bool = True) -> None:
             _watch_over(ray.get_runtime_context().get_session_name())
     except ConnectionError:
         raise _no_cluster(str(address)) from None
+    except RuntimeError as error:
+        if "Version mismatch" not in str(error):
+            raise
+        raise BadInput(
+            f"the Ray cluster at RAY_ADDRESS={address!r} is of other versions: "
+            f"{' '.join(str(error).split())}; start it with these"
+        ) from None
     except ray.exceptions.AuthenticationError:
         raise BadInput(
             f"the Ray cluster at RAY_ADDRESS={address!r} wants its token; set RAY_AUTH_MODE=token and "
@@ -237,6 +245,15 @@ def try_ray() -> str:
         stop_ray()
 
 
+def try_nodes() -> Machines:
+    """Join the cluster at RAY_ADDRESS, have each node import what a worker does, and leave it."""
+    start_ray()
+    try:
+        return survey(thorough=True)
+    finally:
+        stop_ray()
+
+
 def stop_ray() -> None:
     """End what `start_ray` started, if it did."""
     global _guard
@@ -246,27 +263,3 @@ def stop_ray() -> None:
         _guard.stdin.close()  # it ends what is still there, and then itself: nothing waits for it
         _leaving.append(_guard)
         _guard = None
-
-
-def slots() -> tuple[int, dict[str, float]]:
-    """How many packs run at once, and what each asks for, from what the cluster has."""
-    import ray
-
-    have = ray.cluster_resources()
-    cores, gpus = int(have.get("CPU", 1)), int(have.get("GPU", 0))
-    if not gpus:
-        return max(1, cores), {"CPU": 1}
-    each = packs_a_gpu(cores, gpus)
-    return gpus * each, {"CPU": 1, "GPU": 1 / each}
-
-
-def device() -> str:
-    """The kind of device that workers of the cluster train on."""
-    import ray
-
-    return "cuda" if ray.cluster_resources().get("GPU", 0) else "cpu"
-
-
-def packs_a_gpu(cores: int, gpus: int) -> int:
-    """How many packs share a GPU: while one is scored or made, it would wait for that one's host."""
-    return max(1, min(4, cores // gpus))

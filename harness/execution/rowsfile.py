@@ -17,12 +17,14 @@ from harness.claims import registration
 from harness.engine.outcome import Outcome
 from harness.execution import origins
 from harness.execution.lock import sole
+from harness.execution.nodes import here
 from harness.execution.prepare import check_data, info_of, now, open_ledger, work_of
 from harness.execution.progress import Meter
 from harness.execution.recorded import results_of
-from harness.execution.session import Session, declarations, inline, packer_for
+from harness.execution.session import Session, inline, packer_for
 from harness.ledger import rows
 from harness.ledger.results import STATUSES, Results
+from harness.plan.declared import Declarations
 from harness.plan.plan import Plan
 from harness.study import PHASES, BadInput, Source, Study, Trial, catalog
 
@@ -109,7 +111,8 @@ def _train_to_file(
     pack_size: int | None, fresh: bool,
 ) -> Results:  # fmt: skip
     plan = Plan(study, source, scale)
-    declared = declarations(study)
+    machines = here()
+    declared = Declarations(study, machines.device)
     info = info_of(catalog.root(), plan, "", check_data(plan, declared))
     for needed, count in plan.left_out.items():
         console.print(f"{count:,} trials are left out, as {needed} is not at hand")
@@ -142,7 +145,7 @@ def _train_to_file(
         with Meter(plan.planned, work_of(plan, source, declared), console) as meter:
             inline(
                 Session(
-                    study, source, scale, plan, packer_for(declared, pack_size), keeper, meter, None,
+                    study, source, scale, plan, packer_for(declared, machines, pack_size), keeper, meter, None,
                     known,
                 )
             )  # fmt: skip

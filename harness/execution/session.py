@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import math
-import os
 from collections import deque
 from collections.abc import Callable, Container
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import pandas as pd
-import torch
 
 from harness.claims import reads, undecided
-from harness.engine import process
 from harness.engine.attempt import run_pack
 from harness.engine.outcome import Outcome
-from harness.execution.cluster import packs_a_gpu
+from harness.execution.nodes import Machines
 from harness.execution.progress import Meter
 from harness.ledger import rows
 from harness.plan.declared import Declarations
@@ -173,26 +170,20 @@ class Session:
         return self.plan.done
 
 
-def declarations(study: Study) -> Declarations:
-    """What trials of a run train, on this machine."""
-    return Declarations(study, process.device())
-
-
-def packer_for(declared: Declarations, size: int | None, limit: float | None = None) -> Packer:
-    """The packer of a run on this machine.
+def packer_for(
+    declared: Declarations, machines: Machines, size: int | None, limit: float | None = None
+) -> Packer:
+    """The packer of a run.
 
     Args:
         declared: What its trials train.
+        machines: Where.
         size: Most trials a pack, if it was asked for.
         limit: Seconds that the run may take: some packs are to end within them, for what is in
             flight when they are over is trained again.
     """
-    workers = cores = os.cpu_count() or 1
-    if declared.device == "cuda":
-        gpus = torch.cuda.device_count()
-        workers = gpus * packs_a_gpu(cores, gpus)
     longest = math.inf if limit is None else limit / PACKS_A_LIMIT
-    return Packer(declared, size, workers, longest)
+    return Packer(declared, size, machines.workers, longest, machines.room)
 
 
 def inline(session: Session) -> None:

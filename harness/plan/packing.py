@@ -46,13 +46,15 @@ class Packer:
         size: Most trials a pack; None leaves it to a forecast of what is fastest.
         workers: Packs that train at once: there are at least as many, where trials allow.
         longest: Seconds that a pack may be forecast to take, where more than a trial is in it.
+        room: Bytes that a pack may fill; by default its share of this machine's.
     """
 
     def __init__(
         self, declared: Declarations, size: int | None = None, workers: int = 1,
-        longest: float = math.inf,
+        longest: float = math.inf, room: float | None = None,
     ) -> None:  # fmt: skip
         self.declared, self.size, self.workers, self.longest = declared, size, workers, longest
+        self.room = room
         self.count = 0
 
     def pack(self, trials: Sequence[Trial]) -> list[Pack]:
@@ -105,7 +107,11 @@ class Packer:
         """Most trials a pack of this group."""
         if self.size or len(members) <= sizing.SIZES[0] or one.training is None:
             return self.size or sizing.SIZES[0]
-        return sizing.pack_size(one.training, self.declared.device, self.workers)
+        device = self.declared.device
+        room = self.room
+        if room is None:
+            room = sizing.MEMORY_SHARE * sizing.memory(device) / self.workers
+        return sizing.pack_size(one.training, device, room)
 
 
 class Sketch(Packer):

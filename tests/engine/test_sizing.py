@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from functools import partial
 from pathlib import Path
 
@@ -28,6 +29,10 @@ def mlp(width: int, batch: int = 64) -> Training:
     return Training(model, Optimizer("adam"), data=Data("digits"), batch_size=batch, epochs=2)
 
 
+def pack_size(one: Training, room: float = math.inf) -> int:
+    return sizing.pack_size(one, "cpu", room)
+
+
 @given(
     base=st.floats(1e-6, 1e3), each=st.floats(1e-6, 1e3), held=st.integers(1, 10**12),
     workers=st.integers(1, 64),
@@ -38,8 +43,7 @@ def test_a_size_that_is_worth_it_and_fits(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sizing, "seconds", lambda *_: (base, each))
         patch.setattr(sizing, "held", lambda *_: held)
-        patch.setattr(sizing, "memory", lambda _: 2**34)
-        size = sizing.pack_size(POINT, "cpu", workers)
+        size = sizing.pack_size(POINT, "cpu", 2**33 / workers)
     assert size in sizing.SIZES
     if size > sizing.SIZES[0]:
         assert size * held * workers <= 2**33
@@ -51,19 +55,17 @@ def test_a_size_that_is_worth_it_and_fits(
 
 
 def test_what_is_light_comes_in_large_packs() -> None:
-    sizes = [sizing.pack_size(one) for one in (POINT, mlp(16), mlp(64), mlp(512))]
+    sizes = [pack_size(one) for one in (POINT, mlp(16), mlp(64), mlp(512))]
     assert sizes == sorted(sizes, reverse=True)
     assert sizes[0] > sizes[-1]
-    assert sizing.pack_size(mlp(64, 512)) <= sizing.pack_size(mlp(64, 8))
+    assert pack_size(mlp(64, 512)) <= pack_size(mlp(64, 8))
 
 
-def test_memory_bounds_it(monkeypatch) -> None:
-    fits = sizing.pack_size(mlp(64))
-    monkeypatch.setattr(sizing, "memory", lambda _: 2 * sizing.held(mlp(64)) * fits // 4)
-    assert sizing.pack_size(mlp(64)) == fits // 4
-    assert sizing.pack_size(mlp(64), workers=2) == max(8, fits // 8)
-    monkeypatch.setattr(sizing, "memory", lambda _: 1)
-    assert sizing.pack_size(mlp(64)) == sizing.SIZES[0]
+def test_memory_bounds_it() -> None:
+    fits, each = pack_size(mlp(64)), sizing.held(mlp(64))
+    assert pack_size(mlp(64), each * fits / 4) == fits // 4
+    assert pack_size(mlp(64), each * fits / 8) == max(8, fits // 8)
+    assert pack_size(mlp(64), 1) == sizing.SIZES[0]
 
 
 def test_more_work_takes_longer() -> None:

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import os
+import subprocess
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
+from harness.app import doctor
+from harness.engine import sizing
+from harness.engine.attempt import run_pack
+from harness.execution.nodes import Machines, Node, versions
 from harness.parts import data
+from harness.study import BadInput
 from tests.conftest import apart, harness
 from tests.execution import two_nodes
 
@@ -69,17 +80,35 @@ def network(width):
 """
 
 
-@pytest.fixture
-def nodes(tmp_path: Path) -> Iterator[tuple[Path, dict[str, str]]]:
-    """A folder with a file for each node that has trained, and how the two nodes are joined."""
+@dataclass
+class Nodes:
+    """Two nodes, and the folder with a file of each that has trained."""
+
+    cluster: two_nodes.Cluster
+    seen: Path
+    folder: Path  # that the second does not see
+
+    def command(self, *words: str, **env: str) -> subprocess.CompletedProcess[str]:
+        """A command that joins them."""
+        path = os.pathsep.join([str(two_nodes.HERE), os.environ.get("PYTHONPATH", "")])
+        return apart(*words, **{**self.cluster.joins, "PYTHONPATH": path, **env})
+
+
+@pytest.fixture(scope="module")
+def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nodes]:
     if reason := two_nodes.why_not():
         pytest.skip(f"no mount namespace can be made here: {reason}")
-    seen = tmp_path / "seen"
-    seen.mkdir()
-    (tmp_path / "project").mkdir()
-    env = {name: {"NODE": name, "NODES": str(seen)} for name in ("first", "second")}
-    with two_nodes.cluster([tmp_path / "project"], **env) as joins:
-        yield seen, joins
+    seen, folder = tmp_path_factory.mktemp("seen"), tmp_path_factory.mktemp("project")
+    told = [{"NODE": name, "NODES": str(seen)} for name in ("first", "second")]
+    with two_nodes.Cluster([folder], *told) as cluster:
+        yield Nodes(cluster, seen, folder)
+
+
+def study_in(folder: Path) -> None:
+    for name in ("studies", "reports"):
+        (folder / name).mkdir(parents=True)
+    (folder / "studies" / "where.py").write_text(STUDY)
+    (folder / "studies" / "notes.py").write_text(NOTES)
 
 
 def rows_in(folder: Path) -> pd.DataFrame:
@@ -88,31 +117,111 @@ def rows_in(folder: Path) -> pd.DataFrame:
 
 
 def test_a_node_needs_neither_this_package_nor_the_study(
-    nodes: tuple[Path, dict[str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    nodes: Nodes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seen, joins = nodes
-    here, there = tmp_path / "here", tmp_path / "project"
-    for folder in (here, there):
-        for name in ("studies", "reports"):
-            (folder / name).mkdir(parents=True)
-        (folder / "studies" / "where.py").write_text(STUDY)
-        (folder / "studies" / "notes.py").write_text(NOTES)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     data.forget()
     words = ("run", "where", "--scale", "smoke", "--pack-size", "2")
-    monkeypatch.chdir(there)
-    above = {"PYTHONPATH": os.pathsep.join([str(two_nodes.HERE), os.environ.get("PYTHONPATH", "")])}
-    done = apart(*words, **joins, **above)
+    study_in(nodes.folder)
+    monkeypatch.chdir(nodes.folder)
+    done = nodes.command(*words)
     assert done.returncode == 0, done.stdout + done.stderr
-    monkeypatch.chdir(here)
+    study_in(tmp_path)
+    monkeypatch.chdir(tmp_path)
     done = harness(*words, "--inline")
     assert done.returncode == 0, done.stdout + done.stderr
 
-    noted = {name: (seen / name).read_text().split() for name in ("first", "second")}
+    noted = {name: (nodes.seen / name).read_text().split() for name in ("first", "second")}
     keys = {name: {*words[::2]} for name, words in noted.items()}
     assert all(keys.values())
-    local = rows_in(here)
+    local = rows_in(tmp_path)
     assert keys["first"] | keys["second"] == {*local["trial"]}
     assert {*noted["second"][1::2]}.isdisjoint(noted["first"][1::2])  # other environments
-    pd.testing.assert_frame_equal(rows_in(there), local, check_exact=True)
+    pd.testing.assert_frame_equal(rows_in(nodes.folder), local, check_exact=True)
+
+
+def test_what_nodes_lack_is_told_before_anything_is_trained(
+    nodes: Nodes, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (nodes.folder / "data").mkdir()
+    with nodes.cluster.another("--num-gpus=2"):
+        done = nodes.command("doctor", "--json", HARNESS_DATA=str(nodes.folder / "data"))
+        refused = nodes.command("run", "tiny", "--scale", "smoke")
+    assert done.returncode == 1, done.stderr
+    found = {one["name"]: one for one in json.loads(done.stdout)}
+    first, second, third = (found[f"node 127.0.0.{number}"] for number in (1, 2, 3))
+    assert (first["state"], second["state"], third["state"]) == ("works", "absent", "broken")
+    assert f"torch {torch.__version__}" in first["detail"] and "1 cores" in first["detail"]
+    assert "no folder HARNESS_DATA" in second["detail"] and "have the folder there" in second["fix"]
+    assert "Ray lends 2 GPUs, and torch finds none" in third["detail"]
+    assert refused.returncode == 2
+    assert "127.0.0.3 of the Ray cluster has 2 GPUs, says Ray" in refused.stderr
+    assert len(refused.stderr.splitlines()) <= 4 and not (project / "mlflow.db").exists()
+
+
+def test_keys_hold_what_the_cluster_trains_on(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two nodes of two GPUs, simulated: what is learned of them decides keys, packs and forecasts."""
+    from harness.execution import nodes as module
+    from harness.execution import run, tune
+    from harness.execution.session import Session
+
+    there = Node("far", 8, 2, 2**35, 2**36, module.versions())
+    caught: list[Session] = []
+
+    def train(session: Session, ending: object) -> None:
+        caught.append(session)
+        while pack := session.next():
+            session.finish(pack.name, run_pack(session.study, pack.trials, "cpu"))
+
+    monkeypatch.setenv("RAY_ADDRESS", "far:1")
+    monkeypatch.setattr(run, "start_ray", lambda: None)
+    monkeypatch.setattr(run, "stop_ray", lambda: None)
+    monkeypatch.setattr(module, "survey", lambda: Machines([there, there]))
+    monkeypatch.setattr(tune, "on_ray", train)
+    assert harness("run", "tiny", "--scale", "smoke").returncode == 0
+    (session,) = caught
+    assert session.plan.origin["device"] == session.packer.declared.device == "cuda"
+    assert session.packer.workers == 16
+    assert session.packer.room == sizing.MEMORY_SHARE * 2**34
+    monkeypatch.delenv("RAY_ADDRESS")
+    assert "from the ledger" not in harness("run", "tiny", "--scale", "smoke", "--inline").stdout
+    monkeypatch.setenv("RAY_ADDRESS", "far:1")
+    assert "20 from the ledger" in harness("run", "tiny", "--scale", "smoke").stdout
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 256), st.integers(0, 16)), min_size=1, max_size=8).filter(
+        lambda nodes: all(cores or not gpus for cores, gpus in nodes)
+    )
+)
+def test_packs_fit_on_the_nodes(nodes: list[tuple[int, int]]) -> None:
+    machines = Machines([Node("", cores, gpus, 2**36, 2**36) for cores, gpus in nodes])
+    share = machines.resources.get("GPU", 0)
+    assert machines.device == ("cuda" if any(gpus for _, gpus in nodes) else "cpu")
+    fit = [min(cores, int(gpus / share + 1e-9)) if share else cores for cores, gpus in nodes]
+    assert machines.workers == max(1, sum(fit))
+    for (cores, gpus), packs in zip(nodes, fit, strict=True):
+        memory = 2**36 * (gpus if share else 1)
+        assert packs * machines.room <= sizing.MEMORY_SHARE * memory * (1 + 1e-9) or not cores
+
+
+def test_a_node_of_other_versions_is_refused() -> None:
+    same = versions() | {"torch": f"{versions()['torch']}+cu126"}  # of another build
+    origin = {"device": "cpu", "torch": versions()["torch"], "numpy": versions()["numpy"]}
+    Machines([Node("a", 1, versions=same)]).check(origin | {"scikit-learn": "1.9.1"})
+    for changed, said in (
+        ({"torch": "2.0.0+cpu"}, "torch 2.0.0, not"),
+        ({"numpy": ""}, "no numpy"),
+    ):
+        node = Node("b", 1, versions=same | changed)
+        with pytest.raises(BadInput, match=f"node b of the Ray cluster has {said}.*pip install"):
+            Machines([Node("a", 1, versions=same), node]).check(origin)
+        found = doctor.of_node(node)
+        assert (found.state, said in found.detail) == ("broken", True) and "pip" in found.fix
+    found = doctor.of_node(Node("c", 1, versions=same | {"optuna": "4.0.0"}))
+    assert (found.state, found.detail[-15:]) == ("absent", f"not {versions()['optuna']}"[-15:])
+    with pytest.raises(BadInput, match="node d.*no answer"):
+        Machines([Node("d", 1, trouble="no answer")]).check(origin)

@@ -24,6 +24,8 @@ from packaging.requirements import Requirement
 
 NEEDED = ("ray[tune]", "torch", "numpy", "scipy", "optuna")  # on every node
 STARTED = "Ray runtime started"  # as `ray start` says
+SIZE = ("--num-cpus=1", "--object-store-memory=80000000", "--block")
+ALONE = ("--include-dashboard=false",)
 HERE = Path(__file__).parents[2]
 NAMESPACE = ("unshare", "-Urm") if os.getuid() else ("unshare", "-m")
 
@@ -89,49 +91,77 @@ def site_packages() -> Path:
     return Path(str(importlib.metadata.distribution("ray").locate_file("")))
 
 
-@contextlib.contextmanager
-def cluster(hidden: list[Path], **words: dict[str, str]) -> Iterator[dict[str, str]]:
-    """Two nodes of one core each, ended afterwards.
+class Cluster:
+    """Two nodes of one core each. Leaving it ends them.
 
     Args:
         hidden: Folders beside the project's that the second node is not to see.
-        words: Variables of the workers of the nodes: `first` and `second`.
+        told: Variables of the workers of the first node, and of the second.
 
-    Yields:
-        Variables with which a command joins it.
+    Attributes:
+        joins: Variables with which a command joins it.
     """
-    folder = Path(tempfile.mkdtemp(prefix="h-", dir="/tmp"))  # names of sockets are short
-    joins = {
-        "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32),
-        "RAY_USAGE_STATS_ENABLED": "0",
-    }  # fmt: skip
-    env = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "RAY_ADDRESS")} | joins
-    env |= {"RAY_TMPDIR": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{free.getsockname()[1]}"
-    size = ["--num-cpus=1", "--object-store-memory=80000000", "--block"]
-    site = folder / "site"
-    site.mkdir()
-    python = bare_environment(folder / "venv", site)
-    apart = [HERE, Path(sys.prefix), folder / "ray", *hidden]
-    script = f"mount --rbind '{site_packages()}' '{site}'\n" + "".join(
-        f"mount -t tmpfs none '{one}'\n" for one in apart
-    )
-    started: list[subprocess.Popen[bytes]] = []
 
-    def start(command: list[str], told: dict[str, str]) -> None:
-        said = folder / f"node{len(started)}.log"
+    def __init__(self, hidden: list[Path], *told: dict[str, str]) -> None:
+        self._folder = Path(tempfile.mkdtemp(prefix="h-", dir="/tmp"))  # names of sockets are short
+        asked = {
+            "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32),
+            "RAY_USAGE_STATS_ENABLED": "0",
+        }  # fmt: skip
+        self._env = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "RAY_ADDRESS")}
+        self._env |= {**asked, "RAY_TMPDIR": str(self._folder), "PYTHONDONTWRITEBYTECODE": "1"}
+        self._started: list[subprocess.Popen[bytes]] = []
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        self.joins = {**asked, "RAY_ADDRESS": f"127.0.0.1:{port}", "RAY_TMPDIR": str(self._folder)}
+        try:
+            self._start([sys.executable], ["--head", f"--port={port}", *ALONE], told[0])
+            self._start(self._apart(hidden), [f"--address=127.0.0.1:{port}"], told[1])
+        except BaseException:
+            self.__exit__()
+            raise
+
+    def __enter__(self) -> Cluster:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        while self._started:
+            _end(self._started.pop())
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    @contextlib.contextmanager
+    def another(self, *words: str) -> Iterator[None]:
+        """A third node, of this environment, while within."""
+        self._start([sys.executable], [f"--address={self.joins['RAY_ADDRESS']}", *words], {})
+        try:
+            yield
+        finally:
+            _end(self._started.pop())
+
+    def _apart(self, hidden: list[Path]) -> list[str]:
+        """The interpreter of the second node."""
+        site = self._folder / "site"
+        site.mkdir()
+        python = bare_environment(self._folder / "venv", site)
+        script = f"mount --rbind '{site_packages()}' '{site}'\n"
+        for folder in (HERE, Path(sys.prefix), self._folder / "ray", *hidden):
+            script += f"mount -t tmpfs none '{folder}'\n"
+        return [*NAMESPACE, "sh", "-ec", f'{script}exec "{python}" "$@"', "sh"]
+
+    def _start(self, python: list[str], words: list[str], told: dict[str, str]) -> None:
+        number = len(self._started) + 1
+        said = self._folder / f"{number}.log"
+        command = [
+            *python, "-m", "ray.scripts.scripts", "start", f"--node-ip-address=127.0.0.{number}",
+            *SIZE, *words,
+        ]  # fmt: skip
         with said.open("wb") as log:
             node = subprocess.Popen(
-                command,
-                env={**env, **told},
-                cwd="/",
-                stdout=log,
-                stderr=log,
+                command, env={**self._env, **told}, cwd="/", stdout=log, stderr=log,
                 start_new_session=True,
-            )
-        started.append(node)
+            )  # fmt: skip
+        self._started.append(node)
         for _ in range(600):
             if STARTED in said.read_text():
                 return
@@ -139,32 +169,6 @@ def cluster(hidden: list[Path], **words: dict[str, str]) -> Iterator[dict[str, s
                 break
             time.sleep(0.1)
         raise RuntimeError(f"a node did not start: {said.read_text()}")
-
-    ray = ["-m", "ray.scripts.scripts", "start"]
-    try:
-        head = [*ray, "--head", f"--port={address.rpartition(':')[2]}", "--include-dashboard=false",
-                "--node-ip-address=127.0.0.1"]  # fmt: skip
-        start([sys.executable, *head, *size], words.get("first", {}))
-        script += f'exec "{python}" "$@"'
-        start(
-            [
-                *NAMESPACE,
-                "sh",
-                "-ec",
-                script,
-                "sh",
-                *ray,
-                f"--address={address}",
-                "--node-ip-address=127.0.0.2",
-                *size,
-            ],
-            words.get("second", {}),
-        )
-        yield joins | {"RAY_ADDRESS": address, "RAY_TMPDIR": str(folder)}
-    finally:
-        for node in reversed(started):
-            _end(node)
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _end(node: subprocess.Popen[bytes]) -> None:
