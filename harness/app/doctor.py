@@ -51,7 +51,7 @@ def examine(root: Path) -> list[Finding]:
     last: tuple[Callable[[Path], Finding], ...] = (_mlflow, _pdf, _data, _disk)
     found = [_safely(check, root) for check in first]
     if os.environ.get("RAY_ADDRESS") and found[-1].state == "works":
-        found += _nodes()
+        found += nodes()
     return found + [_safely(check, root) for check in last]
 
 
@@ -172,7 +172,7 @@ def _ray(root: Path) -> Finding:
     return Finding("ray", "works", try_ray())
 
 
-def _nodes() -> list[Finding]:
+def nodes() -> list[Finding]:
     """What each node of the cluster at RAY_ADDRESS lacks."""
     from harness.execution import try_nodes
 
@@ -185,16 +185,16 @@ def _nodes() -> list[Finding]:
 
 def of_node(node: Node) -> Finding:
     """What a node of a cluster that was joined has, or lacks beside this machine."""
-    from harness.execution import nodes
+    from harness.execution.nodes import differences, install, versions
 
-    here = nodes.versions()
-    other = nodes.differences(node, here) if node.versions else []
+    here = versions()
+    other = differences(node, here) if node.versions else []
     # what is in keys, or not there at all, keeps a run from training on it
     keeps = [one for one in other if one.startswith(("no ", *DECIDE))]
-    wrong, fixes = [*other], [f"on that node: {nodes.install()}"] if other else []
+    wrong, fixes = [*other], [f"on that node: {install()}"] if other else []
     if node.trouble:
         wrong.append(node.trouble)
-        fixes = fixes or [f"its logs are in /tmp/ray there; it needs: {nodes.install()}"]
+        fixes = fixes or [f"its logs are in /tmp/ray there; it needs: {install()}"]
     blind = bool(node.gpus and node.versions and not node.gpu_memory)
     if blind:
         wrong.append(f"Ray lends {node.gpus} GPUs, and torch finds none")
