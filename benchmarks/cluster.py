@@ -1,29 +1,36 @@
 """`python -m benchmarks.cluster`: a run on a thousand workers, simulated, and what its driver costs.
 
 Plan, packer, session, recorder and the SQLite store are the real ones. Workers are not there: a pack
-takes the seconds that are forecast for it, by its node's speed, on a clock of the simulation's own;
-their rows are made up. The driver goes through the run as fast as it can, so trials a second say how
-many it could serve. Idle is the share of the workers' time, to the last pack's end, in which they had
-nothing to train: once with nodes of one speed, and once with nodes of different speed.
+takes the seconds that are forecast for it, by its node's speed, on a clock of the simulation's own,
+and rows are made up. The driver goes through the run as fast as it can, and waits only for the store
+where that is behind: so trials a second say how many it could serve. Idle is the share of the workers'
+time, until the last pack ends, in which they had nothing to train: with nodes of one speed, and with
+nodes of different speed.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import heapq
+import io
 import os
 import random
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.soak import resident
+from benchmarks.soak import FLAT, resident
+
+if TYPE_CHECKING:
+    from harness.execution.session import Session
 
 STUDY = '''
 """Crowd: ten rules on networks of ten widths, for two lengths."""
@@ -33,32 +40,31 @@ from functools import partial
 from harness import Budget, Data, Float, Optimizer, Study, Training, Trial, classification
 from harness.parts.models import MLP
 
-RULES = ("sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adadelta", "adam", "adamw", "nadam", "adamax")
-
 
 def trial(t: Trial) -> Training:
     return Training(
-        partial(MLP, (64, t["width"], 10)), Optimizer(t.arm, lr=t["lr"]), Data("digits"), batch_size=32,
-        epochs=t["epochs"],
+        partial(MLP, (64, t["width"], 10)), Optimizer("adam", lr=t["lr"]), Data("digits"),
+        batch_size=32, epochs=t["epochs"],
     )
 
 
 STUDY = Study(
     question="Does the driver keep up?",
     trial=trial,
-    arms={rule: {} for rule in RULES},
-    vary={"width": %(widths)s, "epochs": (10, 40)},
+    arms={f"arm {number}": {} for number in range(10)},
+    vary={"width": tuple(range(16, 176, 16)), "epochs": (10, 40)},
     nuisance={"lr": Float(1e-3, 1e-1, log=True)},
     select=("valid_loss",),
-    sampler="random",
     metrics=classification("train_loss", "valid_loss", "valid_accuracy", "test_loss", "test_accuracy"),
-    budgets={"default": Budget(draws=%(draws)d, seeds=%(seeds)d)},
+    budgets={"default": Budget(draws=%d, seeds=%d)},
 )
 '''
-SPEEDS = (1.0, 1.0, 0.5, 0.25)  # of nodes in turn, where they differ
+CONDITIONS = 10 * 10 * 2
+SEEDS = 0.2  # of a condition's trials
+SPEEDS = {"one speed": (1.0,), "speeds 1, 1, 1/2, 1/4": (1.0, 1.0, 0.5, 0.25)}  # of nodes in turn
 A_NODE = 8  # workers
 POINTS = 5  # rows of a trial
-WAITING = 64  # records that may wait for the store: on a real cluster training takes longer
+WAITING = 64  # packs that may wait for the store
 MARKS = (0.1, 0.5, 1.0)
 
 
@@ -67,20 +73,37 @@ class Seen:
     """What came of a simulated run.
 
     Args:
-        trials, packs: How many ended.
-        seconds: Of the driver, by the wall and by its processor.
-        memory: MiB of the driver at each of `MARKS`, and the most.
+        planned: Trials.
+        packs: How many there were.
+        planning: Seconds until the first pack could go out.
+        seconds: From then to the last record, by the wall and by the driver's processor.
+        memory: MiB of the driver at each of `MARKS`; and the most before and after the first.
         length: Seconds of the run by its own clock.
         idle: Share of the workers' time in which they had nothing to train.
     """
 
-    trials: int = 0
+    planned: int
     packs: int = 0
+    planning: float = 0.0
     seconds: tuple[float, float] = (0.0, 0.0)
     memory: dict[float, float] = field(default_factory=dict)
-    most: float = 0.0
+    most: list[float] = field(default_factory=lambda: [0.0, 0.0])
     length: float = 0.0
     idle: float = 0.0
+
+    def look(self, told: int) -> None:
+        """Note the memory."""
+        here = resident()
+        late = told >= MARKS[0] * self.planned
+        self.most[late] = max(self.most[late], here)
+        for mark in MARKS:
+            if told >= mark * self.planned:
+                self.memory.setdefault(mark, here)
+
+    @property
+    def growth(self) -> float:
+        """The share by which the most memory is above that at the first of `MARKS`."""
+        return self.most[1] / self.memory[MARKS[0]] - 1
 
 
 def speeds(workers: int, kinds: Sequence[float]) -> list[float]:
@@ -88,23 +111,24 @@ def speeds(workers: int, kinds: Sequence[float]) -> list[float]:
     return [kinds[worker // A_NODE % len(kinds)] for worker in range(workers)]
 
 
-def simulate(session, planned: int, fast: Sequence[float], waiting=lambda: 0) -> Seen:
+def simulate(
+    session: Session, seen: Seen, fast: Sequence[float], waiting: Callable[[], int] = lambda: 0
+) -> None:
     """Train a session's packs on workers that are not there.
 
     Args:
-        session: A `Session`.
-        planned: Its trials.
+        session: With all of its packs.
+        seen: What came of it, filled in.
         fast: Each worker's speed: 1 takes the forecast's seconds.
-        waiting: How many records wait for the store.
+        waiting: How many packs wait for the store.
     """
     from harness.engine.outcome import Outcome
 
-    seen, rng = Seen(), random.Random(0)
-    names = list(session.study.metrics)
-    free = sorted(range(len(fast)), key=lambda one: fast[one])  # the fastest are taken first
+    rng = random.Random(0)
+    free = [*range(len(fast))]
+    rng.shuffle(free)
     busy: list[tuple[float, int, str, int]] = []
     now = worked = 0.0
-    began = time.perf_counter(), time.process_time()
     while not session.done:
         while free and (pack := session.next()):
             worker = free.pop()
@@ -113,20 +137,125 @@ def simulate(session, planned: int, fast: Sequence[float], waiting=lambda: 0) ->
             heapq.heappush(busy, (now + takes, worker, pack.name, len(pack.trials)))
         now, worker, name, size = heapq.heappop(busy)
         free.append(worker)
-        outcomes = [
-            Outcome("finished", [*range(POINTS)], {one: [rng.random() for _ in range(POINTS)] for one in names}, "", 0.1)
-            for _ in range(size)
-        ]
+        outcomes = []
+        for _ in range(size):
+            metrics = {one: [rng.random() for _ in range(POINTS)] for one in session.study.metrics}
+            outcomes.append(Outcome("finished", [*range(POINTS)], metrics, "", 0.1))
         session.finish(name, outcomes)
-        seen.trials += size
         seen.packs += 1
         while waiting() > WAITING:
             time.sleep(0.01)
-        here = resident()
-        seen.most = max(seen.most, here)
-        for mark in MARKS:
-            if seen.trials >= mark * planned:
-                seen.memory.setdefault(mark, here)
-    seen.seconds = time.perf_counter() - began[0], time.process_time() - began[1]
+        seen.look(session.plan.told)
     seen.length, seen.idle = now, 1 - worked / (now * len(fast))
+
+
+def measure(trials: int, workers: int, kinds: Sequence[float], store: bool) -> Seen:
+    """Simulate a run in an empty folder of its own.
+
+    Args:
+        trials: About so many.
+        workers: That train at once.
+        kinds: Speeds of nodes, in turn.
+        store: Whether rows go into the spool and an SQLite store, as in a run.
+    """
+    from harness.execution.nodes import Machines, Node
+    from harness.execution.progress import Meter
+    from harness.execution.session import Session, packer_for
+    from harness.ledger import Ledger, Recorder
+    from harness.plan.declared import Declarations
+    from harness.plan.plan import Plan
+    from harness.study import catalog
+
+    each = trials // CONDITIONS
+    seeds = max(1, int(SEEDS * each))
+    Path("crowd.py").write_text(STUDY % (each - seeds, seeds))
+    source = catalog.find("crowd.py")
+    study = catalog.load(source)
+    began = time.perf_counter()
+    plan = Plan(study, source, "default", device="cpu")
+    declared = Declarations(study, "cpu")
+    nodes = [
+        Node("", A_NODE, memory=2**35, model=str(speed))
+        for speed in speeds(workers, kinds)[::A_NODE]
+    ]
+    keeper: Any = _Nothing()
+    if store:
+        info = {
+            "plan": plan.hash(),
+            "provenance": {},
+            "started_at": "",
+            "commit": "",
+            "dirty": False,
+        }
+        keeper = Recorder(Ledger(Path.cwd()), study, source, "default", info, True)
+    seen = Seen(plan.planned)
+    session = Session(
+        study, source, "default", plan, packer_for(declared, Machines(nodes), None), keeper,
+        Meter(plan.planned, 1.0, Console(file=io.StringIO())),
+    )  # fmt: skip
+    seen.planning = time.perf_counter() - began
+    seen.look(0)
+    clocks = time.perf_counter(), time.process_time()
+    simulate(session, seen, speeds(workers, kinds), keeper.behind)
+    if store:
+        keeper.wait()
+        held = len(keeper.ledger.children(keeper.experiment, keeper.run_id))
+        if held != plan.planned:
+            raise RuntimeError(f"{held} of {plan.planned} trials are in the ledger")
+        keeper.end("FINISHED")
+    seen.seconds = time.perf_counter() - clocks[0], time.process_time() - clocks[1]
     return seen
+
+
+class _Nothing:
+    """A keeper that keeps nothing."""
+
+    def add(self, *_: object) -> None: ...
+
+    def behind(self) -> int:
+        return 0
+
+
+@contextlib.contextmanager
+def elsewhere() -> Iterator[None]:
+    """An empty folder to be in."""
+    before = os.getcwd()
+    with tempfile.TemporaryDirectory(prefix="cluster-") as folder:
+        os.chdir(folder)
+        try:
+            yield
+        finally:
+            os.chdir(before)
+
+
+def main() -> int:
+    """Measure and print; 1 if the memory was not flat."""
+    words = argparse.ArgumentParser(prog="python -m benchmarks.cluster", description=__doc__)
+    words.add_argument("--trials", type=int, default=100_000)
+    words.add_argument("--workers", type=int, default=1000)
+    words.add_argument("--no-store", action="store_true", help="the session alone")
+    given = words.parse_args()
+    table = Table("nodes", "packs", "first pack, s", "trials/s", "ms CPU a trial",
+                  *(f"MiB at {mark:.0%}" for mark in MARKS), "growth", "run, s", "idle")  # fmt: skip
+    grew = False
+    for name, kinds in SPEEDS.items():
+        with elsewhere():
+            seen = measure(given.trials, given.workers, kinds, not given.no_store)
+        wall, cpu = seen.seconds
+        grew = grew or seen.growth > FLAT
+        table.add_row(
+            name, f"{seen.packs:,}", f"{seen.planning:.1f}", f"{seen.planned / wall:.0f}",
+            f"{1000 * cpu / seen.planned:.2f}", *(f"{one:.0f}" for one in seen.memory.values()),
+            f"{seen.growth:+.1%}", f"{seen.length:.1f}", f"{seen.idle:.1%}",
+        )  # fmt: skip
+    console = Console(width=140)
+    console.print(table)
+    console.print(
+        f"{given.trials:,} trials on {given.workers:,} workers, {A_NODE} a node; load "
+        f"{os.getloadavg()[0]:.1f} on {os.cpu_count()} cores; growth allowed: {FLAT:.0%}"
+    )
+    return int(grew)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

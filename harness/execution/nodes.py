@@ -31,6 +31,7 @@ class Node:
         cores, gpus: What it lends to packs.
         memory: Bytes.
         gpu_memory: Bytes of the smallest GPU that torch finds there; 0 where it finds none.
+        model: The names of what trains there: its processor, and its GPUs.
         versions: Of Python and of every package that is installed there, by its name in lower case.
         data: Whether the folder that HARNESS_DATA names is there; None where it names none.
         trouble: Why nothing is known of it, or what this package's worker meets there.
@@ -41,6 +42,7 @@ class Node:
     gpus: int = 0
     memory: int = 0
     gpu_memory: int = 0
+    model: str = ""
     versions: Mapping[str, str] = field(default_factory=dict)
     data: bool | None = None
     trouble: str = ""
@@ -81,6 +83,14 @@ class Machines:
         else:
             found = [node.memory / node.cores for node in self.nodes if node.cores]
         return int(sizing.MEMORY_SHARE * min(found, default=0))
+
+    @property
+    def uneven(self) -> bool:
+        """Whether nodes differ in speed, by the names of what trains there: no clock is asked."""
+        train = [
+            node for node in self.nodes if (node.gpus if self.device == "cuda" else node.cores)
+        ]
+        return len({node.model for node in train}) > 1
 
     @property
     def _each(self) -> int:
@@ -179,6 +189,11 @@ def _probe() -> Callable[[bool, bool], dict[str, Any]]:
         for one in importlib.metadata.distributions():
             about["versions"].setdefault(str(one.name).lower(), one.version)
         about["memory"] = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        about["model"] = platform.processor() or platform.machine()
+        if os.path.exists("/proc/cpuinfo"):
+            with open("/proc/cpuinfo") as told:
+                models = {line for line in told if line.startswith(("model name", "CPU part"))}
+            about["model"] = " ".join(sorted(models)) or about["model"]
         folder = os.environ.get("HARNESS_DATA")
         about["data"] = os.path.isdir(folder) if folder else None
         try:
@@ -189,10 +204,11 @@ def _probe() -> Callable[[bool, bool], dict[str, Any]]:
                 import torch
 
                 each = [
-                    torch.cuda.get_device_properties(place).total_memory
+                    torch.cuda.get_device_properties(place)
                     for place in range(torch.cuda.device_count())
                 ]
-                about["gpu_memory"] = min(each, default=0)
+                about["gpu_memory"] = min((one.total_memory for one in each), default=0)
+                about["model"] += " ".join(sorted({one.name for one in each}))
             if thorough:
                 import harness.execution.worker  # noqa: F401
         except Exception as error:

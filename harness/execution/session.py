@@ -183,7 +183,7 @@ def packer_for(
             flight when they are over is trained again.
     """
     longest = math.inf if limit is None else limit / PACKS_A_LIMIT
-    return Packer(declared, size, machines.workers, longest, machines.room)
+    return Packer(declared, size, machines.workers, longest, machines.room, machines.uneven)
 
 
 def inline(session: Session) -> None:

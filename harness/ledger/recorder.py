@@ -210,6 +210,10 @@ class Recorder:
             raise self.error
         return True
 
+    def behind(self) -> int:
+        """How many records the store has not got yet."""
+        return len(self._entries)
+
     def missing(self) -> str:
         """What the store has not got, and why, in words."""
         entries = list(self._entries)

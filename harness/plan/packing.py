@@ -13,6 +13,7 @@ from harness.plan.declared import Declarations, Declared, Kind
 from harness.study import Trial
 
 SPLIT = 8  # trials a pack, below which a group is not split to give every worker some
+ROUNDS = 2  # packs in which every worker could take what is left, where they differ in speed
 MOST_TRIED = 3  # kinds of model, for a plan that is to be told in seconds
 
 
@@ -47,14 +48,15 @@ class Packer:
         workers: Packs that train at once: there are at least as many, where trials allow.
         longest: Seconds that a pack may be forecast to take, where more than a trial is in it.
         room: Bytes that a pack may fill; by default its share of this machine's.
+        uneven: Workers are of different speed: packs become smaller towards the end.
     """
 
     def __init__(
         self, declared: Declarations, size: int | None = None, workers: int = 1,
-        longest: float = math.inf, room: float | None = None,
+        longest: float = math.inf, room: float | None = None, uneven: bool = False,
     ) -> None:  # fmt: skip
         self.declared, self.size, self.workers, self.longest = declared, size, workers, longest
-        self.room = room
+        self.room, self.uneven = room, uneven
         self.count = 0
 
     def pack(self, trials: Sequence[Trial]) -> list[Pack]:
@@ -68,19 +70,24 @@ class Packer:
             groups.setdefault(label, []).append(trial)
             about[label] = one, lone
         packs = []
+        work = sum(about[label][0].cost[1] * len(members) for label, members in groups.items())
         for label, members in groups.items():
             one, lone = about[label]
             base, each = one.cost
             size = self._size(members, one)
             if not self.size and base + each * size > self.longest:
                 size = max(1, int((self.longest - base) / each + 1e-6))
-            parts = math.ceil(len(members) / size)
-            parts = max(parts, min(math.ceil(self.workers / len(groups)), len(members) // SPLIT))
-            even = math.ceil(len(members) / parts)
-            packs += [
-                self._named(members[start : start + even], base, each, lone)
-                for start in range(0, len(members), even)
-            ]
+            if self.uneven:
+                share = self.workers * each * len(members) / work if work else 1.0
+                sizes = graded(len(members), size, ROUNDS * share)
+            else:
+                share = min(math.ceil(self.workers / len(groups)), len(members) // SPLIT)
+                even = math.ceil(len(members) / max(math.ceil(len(members) / size), share))
+                sizes = [even] * math.ceil(len(members) / even)
+            start = 0
+            for count in sizes:
+                packs.append(self._named(members[start : start + count], base, each, lone))
+                start += count
         return sorted(packs, key=lambda pack: -pack.cost)
 
     def halve(self, pack: Pack) -> list[Pack]:
@@ -112,6 +119,23 @@ class Packer:
         if room is None:
             room = sizing.MEMORY_SHARE * sizing.memory(device) / self.workers
         return sizing.pack_size(one.training, device, room)
+
+
+def graded(trials: int, most: int, parts: float) -> list[int]:
+    """Sizes of a group's packs for machines of different speed, the largest first: each takes its
+    part of what is left (guided self-scheduling, Polychronopoulos and Kuck 1987).
+
+    Args:
+        trials: In the group.
+        most: In a pack.
+        parts: Of what is left, into which it is to be cut.
+    """
+    sizes = []
+    while trials:
+        size = min(most, trials, max(SPLIT, math.ceil(trials / max(1.0, parts))))
+        sizes.append(size)
+        trials -= size
+    return sizes
 
 
 class Sketch(Packer):

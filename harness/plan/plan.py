@@ -113,9 +113,7 @@ class Plan:
             search = Search(space, draws, study.sampler, names=names)
             finalists = study.finalists(scale, arm, cell)
             code, place = self.codes[words], len(self._conditions)
-            self._whole.append(
-                _Condition(arm, cell, search, finalists, budget.seeds, code, place)
-            )
+            self._whole.append(_Condition(arm, cell, search, finalists, budget.seeds, code, place))
             needed, trials = study.needed(scale, arm, cell), study.trials(scale, arm, cell)
             if needed and not data.at_hand(needed):
                 self.left_out[needed] = self.left_out.get(needed, 0) + trials

@@ -17,7 +17,7 @@ from harness.parts.data import Data
 from harness.parts.models import MLP, Descent
 from harness.parts.optimizers import Optimizer
 from harness.plan.declared import Declarations
-from harness.plan.packing import Packer
+from harness.plan.packing import ROUNDS, SPLIT, Packer, graded
 from harness.plan.plan import Plan
 from harness.study import catalog
 
@@ -99,3 +99,22 @@ def test_the_packer_gives_every_worker_some(project: Path, monkeypatch) -> None:
         5,
         2,
     ]
+
+
+@given(
+    trials=st.integers(1, 5000), most=st.sampled_from(sizing.SIZES), parts=st.floats(0.01, 3000.0)
+)
+def test_packs_become_smaller_towards_the_end(trials: int, most: int, parts: float) -> None:
+    sizes = graded(trials, most, parts)
+    assert sum(sizes) == trials and sizes == sorted(sizes, reverse=True)
+    assert sizes[0] <= max(SPLIT, trials / parts + 1) or parts < 1
+    assert all(SPLIT <= size <= most for size in sizes[:-1]) and sizes[-1] <= most
+
+
+def test_packs_are_graded_where_workers_differ(project: Path, monkeypatch) -> None:
+    source = catalog.find("tiny")
+    study = catalog.load(source)
+    trials = [t for t in Plan(study, source, "smoke").ready() if t.arm == "gd"] * 16  # 64 trials
+    monkeypatch.setattr(sizing, "pack_size", lambda *a: 64)
+    packs = Packer(Declarations(study), None, 1, uneven=True).pack(trials)
+    assert ROUNDS == 2 and [len(pack.trials) for pack in packs] == [32, 16, 8, 8]
