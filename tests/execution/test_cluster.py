@@ -179,7 +179,7 @@ def test_keys_hold_what_the_cluster_trains_on(
     from harness.execution import run, tune
     from harness.execution.session import Session
 
-    there = Node("far", 8, 2, 2**35, 2**36, module.versions())
+    there = Node("far", 8, 2, 2**35, 2**36, versions=module.versions())
     caught: list[Session] = []
 
     def train(session: Session, ending: object) -> None:
