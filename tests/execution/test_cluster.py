@@ -77,7 +77,7 @@ def begun(key):
 
 
 def network(width):
-    return partial(MLP, 64, [width], 10)
+    return partial(MLP, (64, width, 10))
 """
 
 
@@ -94,11 +94,13 @@ class Nodes:
         return self.python("-m", "harness", *words, **env)
 
     def python(self, *words: str, **env: str) -> subprocess.CompletedProcess[str]:
-        """Python, in a process of its own that is told of them."""
+        """Python, in a process of its own that is told of them; its own files are not for the second
+        node's eyes either."""
         path = os.pathsep.join([str(two_nodes.HERE), os.environ.get("PYTHONPATH", "")])
         return subprocess.run(
             [sys.executable, *words], capture_output=True, text=True, timeout=280, check=False,
-            env={**os.environ, **self.cluster.joins, "PYTHONPATH": path, **env},
+            env={**os.environ, **self.cluster.joins, "PYTHONPATH": path,
+                 "TMPDIR": str(self.folder), **env},
         )  # fmt: skip
 
 
@@ -144,6 +146,7 @@ def test_a_node_needs_neither_this_package_nor_the_study(
     keys = {name: {*words[::2]} for name, words in noted.items()}
     assert all(keys.values())
     local = rows_in(tmp_path)
+    assert {*local["status"]} == {"finished"}
     assert keys["first"] | keys["second"] == {*local["trial"]}
     assert {*noted["second"][1::2]}.isdisjoint(noted["first"][1::2])  # other environments
     pd.testing.assert_frame_equal(rows_in(nodes.folder), local, check_exact=True)
