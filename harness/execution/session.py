@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import math
 from collections import deque
 from collections.abc import Callable, Container
@@ -65,8 +66,8 @@ class Session:
         while (trials := self.plan.ready()) or (trials := self._more_seeds()):
             reused = self._reuse(trials, self.known({trial.key for trial in trials}))
             fresh = [trial for trial in trials if trial.key not in reused]
-            packs = [*self._packs, *self.packer.pack(fresh)]
-            self._packs = deque(sorted(packs, key=lambda pack: -pack.cost))
+            for pack in self.packer.pack(fresh):  # the costliest goes out first
+                bisect.insort(self._packs, pack, key=lambda one: -one.cost)
 
     def _reuse(self, trials: list[Trial], frame: pd.DataFrame) -> set[str]:
         """Take those trials that ended in earlier runs, as their rows have it; says which."""
