@@ -28,7 +28,7 @@ import torch
 from benchmarks import plain
 from benchmarks.workers import count, device
 from benchmarks.works import mlp_at
-from harness.execution.cluster import packs_a_gpu
+from harness.execution.nodes import packs_a_gpu
 
 TRIALS = 256
 SIDES = ("ours", "ray", "optuna-threads", "optuna-processes")

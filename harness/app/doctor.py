@@ -15,11 +15,15 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from harness.ledger.provenance import PACKAGES
 
+if TYPE_CHECKING:
+    from harness.execution.nodes import Node
+
 State = Literal["works", "absent", "broken"]
+DECIDE = ("torch ", "numpy ", "scipy ")  # what every key holds the version of
 FREE = 2 * 2**30  # bytes: a default-scale run writes some 100 MB, Ray spills to the same disk
 
 
@@ -41,11 +45,14 @@ class Finding:
 
 
 def examine(root: Path) -> list[Finding]:
-    """Try everything, in the order in which a run needs it. Takes about ten seconds."""
-    checks: tuple[Callable[[Path], Finding], ...] = (
-        _python, _packages, _torch, _gpu, _ray, _mlflow, _pdf, _data, _disk,
-    )  # fmt: skip
-    return [_safely(check, root) for check in checks]
+    """Try everything, in the order in which a run needs it. Takes about ten seconds, and some more
+    for a cluster at RAY_ADDRESS."""
+    first: tuple[Callable[[Path], Finding], ...] = (_python, _packages, _torch, _gpu, _ray)
+    last: tuple[Callable[[Path], Finding], ...] = (_mlflow, _pdf, _data, _disk)
+    found = [_safely(check, root) for check in first]
+    if os.environ.get("RAY_ADDRESS") and found[-1].state == "works":
+        found += nodes()
+    return found + [_safely(check, root) for check in last]
 
 
 @dataclass(frozen=True)
@@ -163,6 +170,49 @@ def _ray(root: Path) -> Finding:
     from harness.execution import try_ray
 
     return Finding("ray", "works", try_ray())
+
+
+def nodes() -> list[Finding]:
+    """What each node of the cluster at RAY_ADDRESS lacks."""
+    from harness.execution import try_nodes
+
+    try:
+        return [of_node(node) for node in try_nodes().nodes]
+    except Exception as error:
+        words = " ".join(str(error).split())[:300]
+        return [Finding("nodes", "broken", f"{type(error).__name__}: {words}", FIXES["ray"])]
+
+
+def of_node(node: Node) -> Finding:
+    """What a node of a cluster that was joined has, or lacks beside this machine."""
+    from harness.execution.nodes import differences, install, versions
+
+    here = versions()
+    other = differences(node, here) if node.versions else []
+    # what is in keys, or not there at all, keeps a run from training on it
+    keeps = [one for one in other if one.startswith(("no ", *DECIDE))]
+    wrong, fixes = [*other], [f"on that node: {install()}"] if other else []
+    if node.trouble:
+        wrong.append(node.trouble)
+        fixes = fixes or [f"its logs are in /tmp/ray there; it needs: {install()}"]
+    blind = bool(node.gpus and node.versions and not node.gpu_memory)
+    if blind:
+        wrong.append(f"Ray lends {node.gpus} GPUs, and torch finds none")
+        fixes.append("a torch with CUDA there, or ray start --num-gpus=0")
+    if node.data is False:
+        wrong.append(f"no folder HARNESS_DATA={os.environ.get('HARNESS_DATA')}")
+        fixes.append("have the folder there too, for trials that read files of their own: data sets "
+                     "that are declared are sent")  # fmt: skip
+    gpus = f"{node.gpus} GPUs" + (
+        f" of {node.gpu_memory / 2**30:.0f} GiB" if node.gpu_memory else ""
+    )
+    has = f"{node.cores} cores, {gpus}, {node.memory / 2**30:.0f} GiB"
+    right = ", ".join(f"{name} {node.versions[name]}" for name in here if name in node.versions)
+    broken = bool(keeps or node.trouble or blind)
+    return Finding(
+        f"node {node.name}", "broken" if broken else "absent" if wrong else "works",
+        f"{has}; {'; '.join(wrong) or right}", "; ".join(fixes),
+    )  # fmt: skip
 
 
 def _mlflow(root: Path) -> Finding:

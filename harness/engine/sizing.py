@@ -88,17 +88,17 @@ def held(training: Training, device: str = "cpu") -> int:
     return own + 2 * graphs * (work.size * (training.batch_size or 1) + work.size_once)
 
 
-def pack_size(training: Training, device: str = "cpu", workers: int = 1) -> int:
+def pack_size(training: Training, device: str, room: float) -> int:
     """How many trials like this one a pack should hold: as many as still make it faster by the
-    forecast, and as fit in their share of the machine's memory.
+    forecast, and as fit.
 
     Args:
         training: One of the trainings.
         device: "cpu" or "cuda".
-        workers: Packs that will share the memory.
+        room: Bytes that a pack may fill.
     """
     base, each = seconds(training, device)
-    most = MEMORY_SHARE * memory(device) / workers / held(training, device)
+    most = room / held(training, device)
     best = SIZES[0]
     for size in SIZES[1:]:
         gain = size / (base + each * size) / (best / (base + each * best))

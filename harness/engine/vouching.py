@@ -13,6 +13,7 @@ import contextlib
 import functools
 import hashlib
 import json
+import os
 import re
 import sys
 import warnings
@@ -249,9 +250,9 @@ def _file(key: tuple[Any, ...]) -> Path:
 
 
 def _folder() -> Path:
-    import pooch  # for the platform's cache folder
-
-    return Path(pooch.os_cache("harness")) / "vouched"
+    # by hand: nodes of a cluster have no package that knows the platform's cache folder
+    home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    return Path(home) / "harness" / "vouched"
 
 
 def _remembered(file: Path) -> Vouched | None:

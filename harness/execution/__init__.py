@@ -14,7 +14,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from harness.execution.cluster import start_ray, stop_ray, try_ray
+    from harness.execution.cluster import start_ray, stop_ray, try_nodes, try_ray
     from harness.execution.ending import Ending, Stopped
     from harness.execution.lock import sole
     from harness.execution.prepare import check_data
@@ -52,6 +52,7 @@ HOMES = {
     "start_ray": "cluster",
     "stop_ray": "cluster",
     "left_as_found": "surroundings",
+    "try_nodes": "cluster",
     "try_ray": "cluster",
 }
 
@@ -78,6 +79,7 @@ __all__ = [
     "sole",
     "start_ray",
     "stop_ray",
+    "try_nodes",
     "try_ray",
     "write_published",
 ]

@@ -6,16 +6,20 @@ import contextlib
 import logging
 import os
 import secrets
+import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from harness.execution.nodes import Machines, survey
 from harness.study import BadInput
 
+TOLD = ("HARNESS_DATA", "OMP_NUM_THREADS")  # variables that workers of a joined cluster are told
 OBJECT_STORE = 256 * 2**20  # bytes; rows are small, and Ray would take a third of the memory
 
 # The longest path of a socket that Ray makes under its temporary folder, and what systems allow.
@@ -64,27 +68,57 @@ def start_ray(*, ahead: bool = True) -> None:
     if ray.is_initialized():
         return
     logging.getLogger("ray").setLevel(logging.ERROR)
-    forwarded = {k: os.environ[k] for k in ("HARNESS_DATA", "OMP_NUM_THREADS") if k in os.environ}
-    local: dict[str, Any] = {"include_dashboard": False, "object_store_memory": OBJECT_STORE}
+    quietly: dict[str, Any] = {
+        "log_to_driver": False, "logging_level": "ERROR", "configure_logging": False,
+    }  # fmt: skip
     try:
-        ray.init(
-            address=address or "local",
-            log_to_driver=False,
-            logging_level="ERROR",
-            configure_logging=False,
-            # A local cluster inherits this process's environment; an existing one does not.
-            **({"runtime_env": {"env_vars": forwarded}} if address else local),
-        )
+        if address:
+            with tempfile.TemporaryDirectory(prefix="harness-code-") as folder:
+                ray.init(address=address, runtime_env=_shipped(Path(folder)), **quietly)
+        else:
+            ray.init(
+                address="local",
+                include_dashboard=False,
+                object_store_memory=OBJECT_STORE,
+                **quietly,
+            )
         _quiet()
         if not address:
             _watch_over(ray.get_runtime_context().get_session_name())
     except ConnectionError:
         raise _no_cluster(str(address)) from None
+    except RuntimeError as error:
+        if "Version mismatch" not in str(error):
+            raise
+        raise BadInput(
+            f"the Ray cluster at RAY_ADDRESS={address!r} is of other versions: "
+            f"{' '.join(str(error).split())}; start it with these"
+        ) from None
     except ray.exceptions.AuthenticationError:
         raise BadInput(
             f"the Ray cluster at RAY_ADDRESS={address!r} wants its token; set RAY_AUTH_MODE=token and "
             "RAY_AUTH_TOKEN to the one it was started with"
         ) from None
+
+
+def _shipped(folder: Path) -> dict[str, Any]:
+    """What workers of a cluster that others have started are given: a Ray `runtime_env`.
+
+    A private cluster's have this process's environment and see its files. Here each node is sent
+    this package's code, by which its workers also go where another version is installed; a study and
+    what lies beside it travel with its packs, as everywhere (`study.Source`). With a `working_dir`
+    Ray does not put the driver's own folders first on the workers' `sys.path`.
+
+    Args:
+        folder: An empty one, to lay the code in.
+    """
+    home = Path(__file__).parents[1]
+    for file in home.rglob("*.py"):
+        copy = folder / file.relative_to(home.parent)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, copy)
+    told = {name: os.environ[name] for name in TOLD if name in os.environ}
+    return {"working_dir": str(folder), "env_vars": told}
 
 
 def _of_a_private_cluster(ahead: bool) -> dict[str, str]:
@@ -211,6 +245,15 @@ def try_ray() -> str:
         stop_ray()
 
 
+def try_nodes() -> Machines:
+    """Join the cluster at RAY_ADDRESS, have each node import what a worker does, and leave it."""
+    start_ray()
+    try:
+        return survey(thorough=True)
+    finally:
+        stop_ray()
+
+
 def stop_ray() -> None:
     """End what `start_ray` started, if it did."""
     global _guard
@@ -220,27 +263,3 @@ def stop_ray() -> None:
         _guard.stdin.close()  # it ends what is still there, and then itself: nothing waits for it
         _leaving.append(_guard)
         _guard = None
-
-
-def slots() -> tuple[int, dict[str, float]]:
-    """How many packs run at once, and what each asks for, from what the cluster has."""
-    import ray
-
-    have = ray.cluster_resources()
-    cores, gpus = int(have.get("CPU", 1)), int(have.get("GPU", 0))
-    if not gpus:
-        return max(1, cores), {"CPU": 1}
-    each = packs_a_gpu(cores, gpus)
-    return gpus * each, {"CPU": 1, "GPU": 1 / each}
-
-
-def device() -> str:
-    """The kind of device that workers of the cluster train on."""
-    import ray
-
-    return "cuda" if ray.cluster_resources().get("GPU", 0) else "cpu"
-
-
-def packs_a_gpu(cores: int, gpus: int) -> int:
-    """How many packs share a GPU: while one is scored or made, it would wait for that one's host."""
-    return max(1, min(4, cores // gpus))

@@ -18,6 +18,7 @@ from harness.engine.outcome import Outcome
 from harness.execution import origins
 from harness.execution.ending import Ending
 from harness.execution.lock import sole
+from harness.execution.nodes import here
 from harness.execution.prepare import (
     check_data,
     info_of,
@@ -29,9 +30,10 @@ from harness.execution.prepare import (
 from harness.execution.progress import Meter
 from harness.execution.recorded import results_of
 from harness.execution.saves import Saves, beside
-from harness.execution.session import Session, declarations, inline, packer_for
+from harness.execution.session import Session, inline, packer_for
 from harness.ledger import rows
 from harness.ledger.results import STATUSES, Results
+from harness.plan.declared import Declarations
 from harness.plan.plan import Plan
 from harness.study import PHASES, BadInput, Source, Study, Trial, catalog
 
@@ -120,7 +122,8 @@ def _train_to_file(
     pack_size: int | None, fresh: bool,
 ) -> Results:  # fmt: skip
     plan = Plan(study, source, scale)
-    declared = declarations(study)
+    machines = here()
+    declared = Declarations(study, machines.device)
     info = info_of(catalog.root(), plan, "", check_data(plan, declared))
     for needed, count in plan.left_out.items():
         console.print(f"{count:,} trials are left out, as {needed} is not at hand")
@@ -156,8 +159,8 @@ def _train_to_file(
             saves.open(),
         ):
             session = Session(
-                study, source, scale, plan, packer_for(declared, pack_size), keeper, meter, None,
-                known, saves=saves,
+                study, source, scale, plan, packer_for(declared, machines, pack_size), keeper, meter, None,
+                known, saves=saves, alone=True,
             )  # fmt: skip
             inline(session, ending)
     finally:

@@ -14,8 +14,8 @@ from rich.console import Console
 from rich.markup import escape
 
 from harness.claims import registration
-from harness.execution import origins
-from harness.execution.cluster import device, start_ray, stop_ray
+from harness.execution import nodes, origins
+from harness.execution.cluster import start_ray, stop_ray
 from harness.execution.ending import Ending, Stopped
 from harness.execution.prepare import (
     check_data,
@@ -29,9 +29,10 @@ from harness.execution.progress import Meter
 from harness.execution.recorded import results_of
 from harness.execution.saves import Saves
 from harness.execution.saves import home as home_of_saves
-from harness.execution.session import Session, declarations, inline, packer_for
+from harness.execution.session import Session, inline, packer_for
 from harness.ledger import home, provenance, rows
 from harness.ledger.results import Results
+from harness.plan.declared import Declarations
 from harness.plan.plan import Plan
 from harness.study import Source, Study
 
@@ -73,8 +74,11 @@ def execute(
         start_ray()
         ending.listen()
     try:
-        plan = Plan(study, source, scale, device=device() if joined else None)
-        declared = declarations(study)
+        machines = nodes.survey() if joined else nodes.here()
+        plan = Plan(study, source, scale, device=machines.device)
+        if joined:
+            machines.check(plan.origin)
+        declared = Declarations(study, machines.device)
         found = check_data(plan, declared)
         for needed, count in plan.left_out.items():
             console.print(f"{count:,} trials are left out, as {needed} is not at hand")
@@ -131,8 +135,8 @@ def execute(
         try:
             with meter, saves.open():
                 session = Session(
-                    study, source, scale, plan, packer_for(declared, pack_size), recorder, meter,
-                    trial_limit, known, mine, saves,
+                    study, source, scale, plan, packer_for(declared, machines, pack_size), recorder, meter,
+                    trial_limit, known, mine, saves, alone=not use_ray,
                 )  # fmt: skip
                 if not use_ray:
                     inline(session, ending)

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
+import bisect
 import contextlib
-import os
 from collections import deque
 from collections.abc import Callable, Container
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import pandas as pd
-import torch
 
 from harness.claims import reads, undecided
-from harness.engine import process
 from harness.engine.attempt import run_pack
 from harness.engine.flight import Flight, Landed
 from harness.engine.outcome import Outcome
-from harness.execution.cluster import packs_a_gpu
 from harness.execution.ending import Ending
+from harness.execution.nodes import Machines
 from harness.execution.progress import Meter
 from harness.execution.saves import Saves
 from harness.ledger import rows
@@ -61,6 +59,7 @@ class Session:
     known: Callable[[set[str]], pd.DataFrame] = lambda keys: pd.DataFrame()
     stored: Container[str] = ()
     saves: Saves | None = None
+    alone: bool = False  # whether one process trains all packs, one after the other
 
     def __post_init__(self) -> None:
         self.ending = False  # whether no more packs go out
@@ -73,11 +72,16 @@ class Session:
         while (trials := self.plan.ready()) or (trials := self._more_seeds()):
             reused = self._reuse(trials, self.known({trial.key for trial in trials}))
             fresh = [trial for trial in trials if trial.key not in reused]
-            packs = [*self._packs, *self._packed(fresh)]
-            # first what has been begun: else a run in slices would begin more and more
-            self._packs = deque(sorted(packs, key=lambda pack: (not pack.source, -pack.cost)))
+            for pack in self._packed(fresh):
+                bisect.insort(self._packs, pack, key=self._turn)
         if self.done and self.saves:
             self.saves.done()
+
+    def _turn(self, pack: Pack) -> tuple[bool, float]:
+        """What has been begun goes out first: else a run in slices would begin more and more. Then
+        the costliest, so that workers end together; where there is only one, the cheapest, so that
+        most has ended where the run is."""
+        return not pack.source, pack.cost if self.alone else -pack.cost
 
     def _packed(self, trials: list[Trial]) -> list[Pack]:
         """As packs: what is in flight as it was, the rest as is fastest."""
@@ -220,23 +224,15 @@ class Session:
         return self.plan.done
 
 
-def declarations(study: Study) -> Declarations:
-    """What trials of a run train, on this machine."""
-    return Declarations(study, process.device())
-
-
-def packer_for(declared: Declarations, size: int | None) -> Packer:
-    """The packer of a run on this machine.
+def packer_for(declared: Declarations, machines: Machines, size: int | None) -> Packer:
+    """The packer of a run.
 
     Args:
         declared: What its trials train.
+        machines: Where.
         size: Most trials a pack, if it was asked for.
     """
-    workers = cores = os.cpu_count() or 1
-    if declared.device == "cuda":
-        gpus = torch.cuda.device_count()
-        workers = gpus * packs_a_gpu(cores, gpus)
-    return Packer(declared, size, workers)
+    return Packer(declared, size, machines.workers, machines.room, machines.uneven)
 
 
 def inline(session: Session, ending: Ending) -> None:

@@ -13,8 +13,9 @@ from typing import Any
 from ray import tune
 from ray.tune.search import Searcher
 
-from harness.execution.cluster import one_environment, slots
+from harness.execution.cluster import one_environment
 from harness.execution.ending import Ending
+from harness.execution.nodes import joined
 from harness.execution.session import Session
 from harness.execution.worker import Opaque, PackWorker
 from harness.parts import data
@@ -34,7 +35,7 @@ def on_ray(session: Session, ending: Ending) -> None:
     for name in ("ray.tune", "ray.train"):
         logging.getLogger(name).setLevel(logging.CRITICAL)  # what fails is told by us
     one_environment()
-    workers, resources = slots()
+    machines = joined()
     scratch = tempfile.mkdtemp(prefix="harness-ray-")
     try:
         # through the object store, once: data that this process has read are not read by workers
@@ -47,11 +48,11 @@ def on_ray(session: Session, ending: Ending) -> None:
             tables=data.tables(),
         )
         tuner = tune.Tuner(
-            tune.with_resources(worker, tune.PlacementGroupFactory([resources])),
+            tune.with_resources(worker, tune.PlacementGroupFactory([machines.resources])),
             tune_config=tune.TuneConfig(
                 search_alg=PackSearcher(session, Path(scratch)),
                 num_samples=-1,
-                max_concurrent_trials=workers,
+                max_concurrent_trials=machines.workers,
                 reuse_actors=True,
             ),
             run_config=tune.RunConfig(

@@ -24,6 +24,7 @@ from harness.engine.outcome import Outcome
 from harness.ledger import rows
 from harness.ledger.children import Child, insert, send
 from harness.ledger.client import Metric, MlflowException, RunTag
+from harness.ledger.folded import Folded
 from harness.ledger.names import CLAIMS, INFO, KEYS, PACKS, REGISTERED, ROWS
 from harness.ledger.past import Held, packs_of
 from harness.ledger.permanent import one_line, permanent
@@ -93,7 +94,7 @@ class Recorder:
             study, source, scale, info, fresh
         )
         self.spool = ledger.spool(study.name) / self.run_id
-        self.frames: list[pd.DataFrame] = []
+        self._rows = Folded(study)
         self.run_ids: dict[str, str] = {}
         self.packs: set[str] = set()  # names of the pack files that `frame` covers
         self.reused: set[str] = set()  # trials that were taken from earlier runs
@@ -142,7 +143,7 @@ class Recorder:
         self, name: str, frame: pd.DataFrame, trials: Sequence[Trial],
         outcomes: Sequence[Outcome], stored: bool = False,
     ) -> None:  # fmt: skip
-        self.frames.append(frame)
+        self._rows.add(frame)
         packs = dict(zip(frame["trial"], frame["pack"], strict=True))
         entry = _Entry(
             folder=PACKS, packs=[packs[trial.key] for trial in trials], trials=trials,
@@ -162,7 +163,7 @@ class Recorder:
 
     def frame(self) -> pd.DataFrame:
         """All rows so far, with `rows.PER_TRIAL`."""
-        return pd.concat(self.frames, ignore_index=True) if self.frames else rows.empty(self.study)
+        return self._rows.frame()
 
     def remember(self, info: Mapping[str, Any]) -> None:
         """Keep what the run knows of itself so far."""
@@ -209,6 +210,10 @@ class Recorder:
         if self.error:
             raise self.error
         return True
+
+    def behind(self) -> int:
+        """How many records the store has not got yet."""
+        return len(self._entries)
 
     def missing(self) -> str:
         """What the store has not got, and why, in words."""

@@ -130,6 +130,8 @@ class Search:
 
     def ask(self) -> list[dict[str, Any]]:
         """The draws that can be made now: none while a round waits for its scores."""
+        if self._given == self.draws:
+            return []
         if not self._adaptive:
             fresh = _fixed_draws(*self._key)[self._given :]
         elif len(self._values) < self._given:

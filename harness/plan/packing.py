@@ -13,6 +13,7 @@ from harness.plan.declared import Declarations, Declared, Kind
 from harness.study import Trial
 
 SPLIT = 8  # trials a pack, below which a group is not split to give every worker some
+ROUNDS = 2  # packs in which every worker could take what is left, where they differ in speed
 MOST_TRIED = 3  # kinds of model, for a plan that is to be told in seconds
 
 
@@ -51,10 +52,16 @@ class Packer:
         declared: What trials train, and where.
         size: Most trials a pack; None leaves it to a forecast of what is fastest.
         workers: Packs that train at once: there are at least as many, where trials allow.
+        room: Bytes that a pack may fill; by default its share of this machine's.
+        uneven: Workers are of different speed: packs become smaller towards the end.
     """
 
-    def __init__(self, declared: Declarations, size: int | None = None, workers: int = 1) -> None:
+    def __init__(
+        self, declared: Declarations, size: int | None = None, workers: int = 1,
+        room: float | None = None, uneven: bool = False,
+    ) -> None:  # fmt: skip
         self.declared, self.size, self.workers = declared, size, workers
+        self.room, self.uneven = room, uneven
         self.count = 0
 
     def pack(self, trials: Sequence[Trial]) -> list[Pack]:
@@ -68,17 +75,22 @@ class Packer:
             groups.setdefault(label, []).append(trial)
             about[label] = one, lone
         packs = []
+        work = sum(about[label][0].cost[1] * len(members) for label, members in groups.items())
         for label, members in groups.items():
             one, lone = about[label]
             base, each = one.cost
             size = self._size(members, one)
-            parts = math.ceil(len(members) / size)
-            parts = max(parts, min(math.ceil(self.workers / len(groups)), len(members) // SPLIT))
-            even = math.ceil(len(members) / parts)
-            packs += [
-                self._named(members[start : start + even], base, each, lone)
-                for start in range(0, len(members), even)
-            ]
+            if self.uneven:
+                share = self.workers * each * len(members) / work if work else 1.0
+                sizes = graded(len(members), size, ROUNDS * share)
+            else:
+                share = min(math.ceil(self.workers / len(groups)), len(members) // SPLIT)
+                even = math.ceil(len(members) / max(math.ceil(len(members) / size), share))
+                sizes = [even] * math.ceil(len(members) / even)
+            start = 0
+            for count in sizes:
+                packs.append(self._named(members[start : start + count], base, each, lone))
+                start += count
         return sorted(packs, key=lambda pack: -pack.cost)
 
     def again(self, trials: list[Trial], source: str) -> Pack:
@@ -112,7 +124,28 @@ class Packer:
         """Most trials a pack of this group."""
         if self.size or len(members) <= sizing.SIZES[0] or one.training is None:
             return self.size or sizing.SIZES[0]
-        return sizing.pack_size(one.training, self.declared.device, self.workers)
+        device = self.declared.device
+        room = self.room
+        if room is None:
+            room = sizing.MEMORY_SHARE * sizing.memory(device) / self.workers
+        return sizing.pack_size(one.training, device, room)
+
+
+def graded(trials: int, most: int, parts: float) -> list[int]:
+    """Sizes of a group's packs for machines of different speed, the largest first: each takes its
+    part of what is left (guided self-scheduling, Polychronopoulos and Kuck 1987).
+
+    Args:
+        trials: In the group.
+        most: In a pack.
+        parts: Of what is left, into which it is to be cut.
+    """
+    sizes = []
+    while trials:
+        size = min(most, trials, max(SPLIT, math.ceil(trials / max(1.0, parts))))
+        sizes.append(size)
+        trials -= size
+    return sizes
 
 
 class Sketch(Packer):

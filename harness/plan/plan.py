@@ -36,6 +36,7 @@ class _Condition:
     finalists: int
     seeds: int
     code: str
+    place: int  # among those of the plan
     draws: list[Trial] = field(default_factory=list)
     scores: dict[int, list[tuple[float, ...]]] = field(default_factory=dict)  # each draw's, by seed
     finals: list[int] = field(default_factory=list)  # draws whose further seeds are handed out
@@ -119,16 +120,16 @@ class Plan:
             draws, names = study.draws(scale, arm, cell), study.nuisance_names()
             search = Search(space, draws, study.sampler, names=names)
             finalists = study.finalists(scale, arm, cell)
-            self._whole.append(
-                _Condition(arm, cell, search, finalists, budget.seeds, self.codes[words])
-            )
+            code, place = self.codes[words], len(self._conditions)
+            self._whole.append(_Condition(arm, cell, search, finalists, budget.seeds, code, place))
             needed, trials = study.needed(scale, arm, cell), study.trials(scale, arm, cell)
             if needed and not data.at_hand(needed):
                 self.left_out[needed] = self.left_out.get(needed, 0) + trials
             else:
                 self._conditions.append(self._whole[-1])
                 self.planned += trials
-        self._home: dict[str, tuple[_Condition, int]] = {}
+        self._stirred = {*range(len(self._conditions))}  # places of what may have trials to make
+        self._home: dict[str, tuple[_Condition, int]] = {}  # of trials that are out
         self._next: list[Trial] = []
         self.told = 0
 
@@ -181,7 +182,8 @@ class Plan:
 
     def _make(self) -> list[Trial]:
         trials = []
-        for cell in self._conditions:
+        stirred, self._stirred = sorted(self._stirred), set()
+        for cell in map(self._conditions.__getitem__, stirred):
             for draw in cell.search.ask():
                 number = len(cell.draws)
                 trial = self._trial(cell, "tune", draw, TUNE_SEED + number)
@@ -195,9 +197,10 @@ class Plan:
                     trial = self._trial(cell, "final", cell.draws[number].nuisance, seed)
                     self._home[trial.key] = (cell, number)
                     trials.append(trial)
-            if cell.tuned:
+            if cell.confirmed < cell.seeds and cell.tuned:
+                winner = self._winner(cell)
                 for seed in range(cell.confirmed, cell.seeds):
-                    trial = self._trial(cell, "confirm", self._winner(cell), seed)
+                    trial = self._trial(cell, "confirm", winner, seed)
                     self._home[trial.key] = (cell, -1)
                     trials.append(trial)
                 cell.confirmed = cell.seeds
@@ -217,6 +220,7 @@ class Plan:
             if wanted(cell.arm, cell.cell):
                 self.planned += self.looks[self.look] - cell.seeds
                 cell.seeds = self.looks[self.look]
+                self._stirred.add(cell.place)
         return self.planned - before
 
     def _trial(self, cell: _Condition, phase: str, nuisance: Mapping[str, Any], seed: int) -> Trial:
@@ -231,7 +235,8 @@ class Plan:
 
     def tell(self, key: str, outcome: Outcome) -> None:
         """How a trial ended. A failed or diverged draw scores worst."""
-        cell, number = self._home[key]
+        cell, number = self._home.pop(key)
+        self._stirred.add(cell.place)
         self.told += 1
         if number < 0:
             return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from functools import partial
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from harness.parts.data import Data
 from harness.parts.models import MLP, Descent
 from harness.parts.optimizers import Optimizer
 from harness.plan.declared import Declarations
-from harness.plan.packing import Packer
+from harness.plan.packing import ROUNDS, SPLIT, Packer, graded
 from harness.plan.plan import Plan
 from harness.study import catalog
 
@@ -26,6 +27,10 @@ POINT = Training(partial(Descent, "valley"), Optimizer("sgd"), steps=400)
 def mlp(width: int, batch: int = 64) -> Training:
     model = partial(MLP, (64, width, 10))
     return Training(model, Optimizer("adam"), data=Data("digits"), batch_size=batch, epochs=2)
+
+
+def pack_size(one: Training, room: float = math.inf) -> int:
+    return sizing.pack_size(one, "cpu", room)
 
 
 @given(
@@ -38,8 +43,7 @@ def test_a_size_that_is_worth_it_and_fits(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sizing, "seconds", lambda *_: (base, each))
         patch.setattr(sizing, "held", lambda *_: held)
-        patch.setattr(sizing, "memory", lambda _: 2**34)
-        size = sizing.pack_size(POINT, "cpu", workers)
+        size = sizing.pack_size(POINT, "cpu", 2**33 / workers)
     assert size in sizing.SIZES
     if size > sizing.SIZES[0]:
         assert size * held * workers <= 2**33
@@ -51,19 +55,17 @@ def test_a_size_that_is_worth_it_and_fits(
 
 
 def test_what_is_light_comes_in_large_packs() -> None:
-    sizes = [sizing.pack_size(one) for one in (POINT, mlp(16), mlp(64), mlp(512))]
+    sizes = [pack_size(one) for one in (POINT, mlp(16), mlp(64), mlp(512))]
     assert sizes == sorted(sizes, reverse=True)
     assert sizes[0] > sizes[-1]
-    assert sizing.pack_size(mlp(64, 512)) <= sizing.pack_size(mlp(64, 8))
+    assert pack_size(mlp(64, 512)) <= pack_size(mlp(64, 8))
 
 
-def test_memory_bounds_it(monkeypatch) -> None:
-    fits = sizing.pack_size(mlp(64))
-    monkeypatch.setattr(sizing, "memory", lambda _: 2 * sizing.held(mlp(64)) * fits // 4)
-    assert sizing.pack_size(mlp(64)) == fits // 4
-    assert sizing.pack_size(mlp(64), workers=2) == max(8, fits // 8)
-    monkeypatch.setattr(sizing, "memory", lambda _: 1)
-    assert sizing.pack_size(mlp(64)) == sizing.SIZES[0]
+def test_memory_bounds_it() -> None:
+    fits, each = pack_size(mlp(64)), sizing.held(mlp(64))
+    assert pack_size(mlp(64), each * fits / 4) == fits // 4
+    assert pack_size(mlp(64), each * fits / 8) == max(8, fits // 8)
+    assert pack_size(mlp(64), 1) == sizing.SIZES[0]
 
 
 def test_more_work_takes_longer() -> None:
@@ -97,3 +99,22 @@ def test_the_packer_gives_every_worker_some(project: Path, monkeypatch) -> None:
         5,
         2,
     ]
+
+
+@given(
+    trials=st.integers(1, 5000), most=st.sampled_from(sizing.SIZES), parts=st.floats(0.01, 3000.0)
+)
+def test_packs_become_smaller_towards_the_end(trials: int, most: int, parts: float) -> None:
+    sizes = graded(trials, most, parts)
+    assert sum(sizes) == trials and sizes == sorted(sizes, reverse=True)
+    assert sizes[0] <= max(SPLIT, trials / parts + 1) or parts < 1
+    assert all(SPLIT <= size <= most for size in sizes[:-1]) and sizes[-1] <= most
+
+
+def test_packs_are_graded_where_workers_differ(project: Path, monkeypatch) -> None:
+    source = catalog.find("tiny")
+    study = catalog.load(source)
+    trials = [t for t in Plan(study, source, "smoke").ready() if t.arm == "gd"] * 16  # 64 trials
+    monkeypatch.setattr(sizing, "pack_size", lambda *a: 64)
+    packs = Packer(Declarations(study), None, 1, uneven=True).pack(trials)
+    assert ROUNDS == 2 and [len(pack.trials) for pack in packs] == [32, 16, 8, 8]

@@ -345,3 +345,21 @@ def test_the_forecast_counts_what_a_sequence_takes() -> None:
     assert long.flops - short.flops == 2 * 10 * (6 * 8 + 8 * 8)
     assert long.operations > 1.7 * short.operations
     assert lstm.flops == 2 * (4 * 10 * (6 * 8 + 8 * 8) + 8 * 4)
+
+
+def test_only_what_was_told_of_is_looked_at(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Thousands of arms and cells times thousands of packs would be minutes of looking."""
+    text = (project / "studies" / "tiny.py").read_text()
+    many = "{f'a{n}': {'rule': 'sgd'} for n in range(50)}"
+    text = edit(text, '{"gd": {"rule": "sgd"}, "momentum": {"rule": "momentum"}}', many)
+    text = text[: text.index("    claims=")] + ")\n"
+    src = source(project, text)
+    plan = Plan(catalog.load(src), src, "smoke")
+    first = [trial for trial in plan.ready() if trial.arm == "a7"]
+    looked: list[Search] = []
+    ask = Search.ask
+    monkeypatch.setattr(Search, "ask", lambda self: looked.append(self) or ask(self))
+    for place, trial in enumerate(first, 1):
+        plan.tell(trial.key, Outcome("finished", [1], {"loss": [1.0], "steps_to_target": [5.0]}))
+        assert {trial.arm for trial in plan.ready()} == ({"a7"} if place == len(first) else set())
+    assert len(looked) == len(first)
