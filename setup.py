@@ -1,6 +1,7 @@
-"""What pyproject.toml cannot say: a wheel has the project's studies, as `harness/_studies`.
+"""What pyproject.toml cannot say: a wheel has the project's studies, as `harness/_studies`, and the
+rows of their published runs, as `harness/_published`.
 
-In a checkout they stay in `studies/`, where an editable installation finds them.
+In a checkout they stay where they are, and an editable installation finds them there.
 """
 
 from __future__ import annotations
@@ -19,9 +20,15 @@ class WithStudies(build_py):
         super().run()
         if self.editable_mode:
             return
-        into = Path(self.build_lib) / "harness" / "_studies"
-        shutil.rmtree(into, ignore_errors=True)
-        shutil.copytree("studies", into, ignore=shutil.ignore_patterns("__pycache__"))
+        for folder, name, kind in (
+            ("studies", "_studies", ".py"),
+            ("reports/published", "_published", ".parquet"),
+        ):
+            into = Path(self.build_lib) / "harness" / name
+            shutil.rmtree(into, ignore_errors=True)
+            into.mkdir()
+            for path in Path(folder).glob(f"*{kind}"):
+                shutil.copy(path, into)
 
 
 setup(cmdclass={"build_py": WithStudies})

@@ -19,11 +19,6 @@ LARGEST = 1_000_000  # bytes of a file
 PLACES = ("tracking_uri", "experiment_id", "run_id")  # what says nothing away from its ledger
 
 
-def folder() -> Path:
-    """Where the project keeps them."""
-    return catalog.root() / "reports" / "published"
-
-
 def write_published(results: Results, home: Path) -> Path:
     """Keep a run's rows: all of them, or where that would be more than `LARGEST`, of each trial the
     first and the last and as many between as fit, evenly.
@@ -88,9 +83,9 @@ def read_published(study: Study, source: Source) -> Results:
     Raises:
         BadInput: there is none, or it is damaged or of another study.
     """
-    path = folder() / f"{study.name}.parquet"
-    if not path.is_file():
-        there = sorted(one.stem for one in folder().glob("*.parquet"))
+    path = _file(study.name)
+    if path is None:
+        there = sorted(one.stem for one in catalog.PUBLISHED.glob("*.parquet"))
         raise BadInput(
             f"no published run of {study.name!r}; allowed: {', '.join(there) or 'none is there'}"
         )
@@ -101,3 +96,11 @@ def read_published(study: Study, source: Source) -> Results:
     trials = frame["trial"].nunique()  # claims that are not among them came after these rows
     entry = registration.entry(study, source, scale, "", trials)
     return results_of(study, scale, frame, {}, info | registration.summary(registered, entry))
+
+
+def _file(study: str) -> Path | None:
+    """The file of a study: the project's, or the one that came with the package."""
+    here = catalog.project()
+    folders = [here / "reports" / "published"] if here else []
+    paths = [folder / f"{study}.parquet" for folder in (*folders, catalog.PUBLISHED)]
+    return next((path for path in paths if path.is_file()), None)

@@ -6,6 +6,7 @@ out is writing a run (`recorder`), child runs (`children`) and reading earlier o
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import hashlib
 import json
@@ -129,6 +130,8 @@ class Ledger:
         if store and not sqlalchemy.event.contains(store.engine, "connect", _relax_sqlite):
             sqlalchemy.event.listen(store.engine, "connect", _relax_sqlite)
             store.engine.dispose()  # connections that were made before
+            # the last one that closes leaves the database in one file
+            atexit.register(store.engine.dispose)
 
     def store(self) -> SqlAlchemyStore | None:
         """MLflow's own store where it is a database that we reach ourselves, else None."""

@@ -24,11 +24,16 @@ MODULE = "harness_study_"  # and its name: the module that a study's file become
 
 
 PACKAGE = Path(__file__).resolve().parent.parent
-# Those that come with the package: a wheel has them inside of it, a checkout beside it.
-SHIPPED = next(
-    (folder for folder in (PACKAGE / "_studies", PACKAGE.parent / "studies") if folder.is_dir()),
-    PACKAGE / "_studies",
-)
+
+
+def _shipped(inside: str, beside: str) -> Path:
+    """What comes with the package: a wheel has it inside of it, a checkout beside it."""
+    places = PACKAGE / inside, PACKAGE.parent / beside
+    return next((folder for folder in places if folder.is_dir()), places[0])
+
+
+SHIPPED = _shipped("_studies", "studies")
+PUBLISHED = _shipped("_published", "reports/published")  # the rows of published runs
 
 
 def project() -> Path | None:

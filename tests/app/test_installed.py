@@ -28,7 +28,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     source.mkdir()
     for name in ("pyproject.toml", "setup.py", "MANIFEST.in", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, source)
-    for name in ("harness", "studies"):
+    for name in ("harness", "studies", "reports/published"):
         shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
     for words in (
         ["wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", str(place), str(source)],
@@ -70,6 +70,17 @@ def python(site: Path, here: Path, code: str) -> str:
 
 def files(folder: Path) -> set[str]:
     return {str(path.relative_to(folder)) for path in folder.rglob("*")}
+
+
+def test_a_page_to_start_from_and_a_published_run(site: Path, tmp_path: Path) -> None:
+    use(site, tmp_path, "new", "mine.py", "--kind", "anything")
+    use(site, tmp_path, "run", "mine.py", "--scale", "smoke", "--inline")
+    said = use(site, tmp_path, "report", "optimizers", "--published")
+    kept = json.loads((ROOT / "reports" / "published" / "optimizers.json").read_text())
+    made = tmp_path / "reports" / "optimizers" / "published" / "verdicts.json"
+    now = {claim["id"]: claim["verdict"] for claim in json.loads(made.read_text())["claims"]}
+    assert now == {claim["id"]: claim["verdict"] for claim in kept["claims"]}
+    assert "4,432 trials" in said
 
 
 def test_a_study_of_one_s_own_from_an_empty_folder(site: Path, tmp_path: Path) -> None:
