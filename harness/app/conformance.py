@@ -101,8 +101,11 @@ def ended(study: Study, source: Source, frame: pd.DataFrame) -> str:
         count = failed["trial"].nunique()
         return f"{count} of {frame['trial'].nunique()} trials failed: {failed['error'].iloc[0]}"
     silent = [metric for metric in study.metrics if frame[metric].isna().all()]
-    # an arm whose data are not at hand is left out, and may be alone in what it reports
-    if silent and not Plan(study, source, SCALE).left_out:
+    arms, cells = zip(*Plan(study, source, SCALE).cells(), strict=True)
+    # an arm or a level that this scale leaves out may be alone in what it reports
+    whole = set(arms) == set(study.arms)
+    whole &= all({cell[f] for cell in cells} == set(levels) for f, levels in study.vary.items())
+    if silent and whole:
         return f"no trial reports {', '.join(silent)}, which Study.metrics declares"
     return ""
 

@@ -156,10 +156,10 @@ class Instances:
 
 
 def _beside(optimizer: torch.optim.Optimizer) -> Hashable:
-    """What it keeps in attributes of its own, beside its state and groups."""
-    return told({name: value for name, value in vars(optimizer).items() if name not in _INNER})
-
-
-_INNER = {"state", "param_groups"} | {
-    name for name in vars(torch.optim.SGD([torch.zeros(1)])) if "hook" in name or "_step_" in name
-}
+    """What it keeps in attributes of its own, beside its state, its groups and torch's hooks."""
+    own = {
+        name: value
+        for name, value in vars(optimizer).items()
+        if name not in ("state", "param_groups") and "hook" not in name
+    }
+    return told(own)

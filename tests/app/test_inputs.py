@@ -32,7 +32,7 @@ from harness import (
 )
 from harness.claims import above
 from harness.execution import read_rows
-from harness.execution.rowsfile import _digest
+from harness.execution.rowsfile import digest
 from harness.figures import intervals
 from harness.parts import data as data_
 from harness.parts.data import files, images, load, sequences
@@ -239,7 +239,7 @@ def test_rows_that_do_not_fit_are_not_imported(project: Path, trained: bytes, wh
     Path("r.parquet").write_bytes(trained)
     frame = pd.read_parquet("r.parquet")
     changed = change(frame)
-    changed.attrs = frame.attrs | {"digest": _digest(changed)}
+    changed.attrs = frame.attrs | {"digest": digest(changed)}
     changed.to_parquet("r.parquet", index=False)
     done = harness("import", "r.parquet")
     assert done.returncode == 2, done.stderr
@@ -385,5 +385,5 @@ def test_a_rows_file_is_the_same_whatever_bits_its_nans_have() -> None:
     """A GPU's NaN has other bits than the processor's, and a file keeps none of them."""
     odd = np.array([0x7FFFFFFFE0000000, 0xFFF8000000000000], dtype=np.uint64).view(np.float64)
     frame = pd.DataFrame({"loss": odd, "trial": ["a", "b"]})
-    assert _digest(frame) == _digest(frame.assign(loss=np.nan))
-    assert _digest(frame) != _digest(frame.assign(loss=[np.nan, 1.0]))
+    assert digest(frame) == digest(frame.assign(loss=np.nan))
+    assert digest(frame) != digest(frame.assign(loss=[np.nan, 1.0]))

@@ -34,7 +34,7 @@ def state():
 before = state()
 import harness
 for module in pkgutil.walk_packages(harness.__path__, "harness."):
-    if not module.name.endswith(("__main__", "orphans")):
+    if not module.name.endswith(("__main__", "orphans", "ledger.ui")):
         __import__(module.name)
 
 def differs(then, now):

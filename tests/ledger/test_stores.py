@@ -54,14 +54,14 @@ def test_a_database_that_is_killed_in_the_middle_loses_nothing(
     real, strike = children._fill, [False]
     moments = [(SqlMetric, "before"), (SqlLatestMetric, "after")]  # two of three tables; no commit
 
-    def fill(session: Any, table: Any, values: Any) -> None:
+    def fill(session: Any, table: Any, *rows: Any) -> None:
         for when in ("before", "after"):
             if strike[0] and (table, when) == moments[0]:
                 moments.pop(0)
                 strike[0] = False
                 database.kill()
             if when == "before":
-                real(session, table, values)
+                real(session, table, *rows)
 
     monkeypatch.setattr(children, "_fill", fill)
     said: list[str] = []
