@@ -238,6 +238,7 @@ def main() -> int:
                   *(f"MiB at {mark:.0%}" for mark in MARKS), "growth", "run, s", "idle")  # fmt: skip
     grew = False
     for name, store in (*((name, False) for name in SPEEDS), (MIXED, True)):
+        console.print(f"{name}, {'into SQLite' if store else 'without a store'} …")
         seen = apart(given.trials, given.workers, SPEEDS[name], store)
         wall, cpu = seen.seconds
         grew = grew or seen.growth > FLAT
