@@ -7,6 +7,7 @@ something in Python, read the clock, change something outside, write to what it 
 from __future__ import annotations
 
 import contextlib
+import gc
 import inspect
 import itertools
 import random as python_random
@@ -139,6 +140,9 @@ class _Seen:
         self.clock = ""
 
     def __enter__(self) -> None:
+        # others may be called when garbage is collected, and ask for the time: no code of the author's
+        self._collects = gc.isenabled()
+        gc.disable()
         self._mine = sys.getprofile() is None  # where a profiler is at work, it goes on
         if self._mine:
             sys.setprofile(self._note)
@@ -146,6 +150,8 @@ class _Seen:
     def __exit__(self, *_: object) -> None:
         if self._mine:
             sys.setprofile(None)
+        if self._collects:
+            gc.enable()
 
     def _note(self, frame: types.FrameType, event: str, arg: Any) -> None:
         code = frame.f_code

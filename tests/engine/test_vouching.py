@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import random
+import time
 from functools import partial
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import nn
+from torch import Tensor, nn
 
 import harness
 from benchmarks import vouch
@@ -224,7 +226,7 @@ def test_values_are_told_without_their_place_in_memory() -> None:
 
 OWN = """
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 LIMIT = {limit}
 
@@ -271,3 +273,33 @@ def test_what_was_found_is_kept_until_any_code_changes(tmp_path, monkeypatch) ->
 def test_what_lies_in_this_package_is_no_author_s() -> None:
     assert not authored.by_author(networks.__file__)
     assert authored.by_author(__file__)
+
+
+class Making(nn.Module):
+    """Makes garbage that only a collection finds."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = nn.Linear(64, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        for _ in range(3000):
+            ring: list[object] = []
+            ring.append(ring)
+        return self.head(x)
+
+
+def test_who_asks_for_the_time_when_garbage_is_collected_is_not_the_author() -> None:
+    def asks(phase: str, info: dict[str, int]) -> None:
+        time.perf_counter()
+
+    gc.callbacks.append(asks)
+    try:
+        assert (
+            "perf_counter"
+            not in Training(
+                Making, Optimizer("sgd", lr=0.1), data=Data("digits"), epochs=1, batch_size=32
+            ).why_alone()
+        )
+    finally:
+        gc.callbacks.remove(asks)

@@ -145,8 +145,10 @@ class Cluster:
         site.mkdir()
         python = bare_environment(self._folder / "venv", site)
         script = f"mount --rbind '{site_packages()}' '{site}'\n"
-        for folder in (HERE, Path(sys.prefix), self._folder / "ray", *hidden):
-            script += f"mount -t tmpfs none '{folder}'\n"
+        all_ = [HERE, Path(sys.prefix), self._folder / "ray", *hidden]
+        for folder in all_:
+            if not any(folder != one and folder.is_relative_to(one) for one in all_):
+                script += f"mount -t tmpfs none '{folder}'\n"
         return [*NAMESPACE, "sh", "-ec", f'{script}exec "{python}" "$@"', "sh"]
 
     def _start(self, python: list[str], words: list[str], told: dict[str, str]) -> None:
