@@ -90,7 +90,8 @@ def read_published(study: Study, source: Source) -> Results:
             f"no published run of {study.name!r}; allowed: {', '.join(there) or 'none is there'}"
         )
     frame, _, scale = read_rows(path)
-    frame = fitting(study, frame, f"the published run {path.name}")
+    # a copy lies in one piece, where column after column was given its type
+    frame = fitting(study, frame, f"the published run {path.name}").copy()
     info: dict[str, Any] = {**frame.attrs["info"], "tracking_uri": ""}
     registered = info.get("registrations", [])
     trials = frame["trial"].nunique()  # claims that are not among them came after these rows
