@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import inspect
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
@@ -67,7 +66,8 @@ def _tried(maker: Maker, given: Mapping[str, Any], names: tuple[str, ...]) -> No
     if (maker, names) in _STEPPED:
         return
     w.grad = torch.ones_like(w)
-    with torch.random.fork_rng(devices=[]), training(one):
+    put([one], "train")
+    with torch.random.fork_rng(devices=[]):
         one.step()
     _STEPPED.add((maker, names))
 
@@ -103,10 +103,3 @@ def put(optimizers: Iterable[Any], mode: str) -> None:
     for one in optimizers:
         if moded(one):
             getattr(one, mode)()
-
-
-@contextlib.contextmanager
-def training(optimizer: torch.optim.Optimizer) -> Iterator[None]:
-    """Within, it is in training."""
-    put([optimizer], "train")
-    yield
