@@ -180,7 +180,7 @@ def results(
 
 
 def _loaded(study: Named, scale: str | None, name: str | None) -> tuple[Study, Source]:
-    if isinstance(study, Study) and study.name:  # one that was found by its name
+    if isinstance(study, Study) and catalog.known(study.name):  # one that was found by its name
         study = study.name
     if isinstance(study, Study):
         source = cells.source_of(study, name)

@@ -85,6 +85,18 @@ def test_schedules_and_clipping_are_those_of_a_plain_loop() -> None:
     _held(makers, {"w": (4, 3), "b": (4,)}, Cosine(), clip=0.5)
 
 
+def test_l1_clipping_and_max_norm_are_those_of_a_rule() -> None:
+    common = {"lr": 0.1, "l1": 0.02, "clip": 0.7, "max_norm": 1.2}
+    ends = []
+    for rule in (torch.optim.SGD, "sgd"):
+        flat = Flat(_gradients(1, {"w": (2, 4, 3), "b": (2, 4)})[0])
+        stepper = Stepper([Optimizer(rule, Cosine(), **common)] * 2, flat, 20)
+        for gradient in _gradients(20, {"w": (2, 4, 3), "b": (2, 4)}):
+            stepper.step(gradient)
+        ends.append(flat.all)
+    torch.testing.assert_close(*ends, rtol=1e-6, atol=1e-6)
+
+
 def test_what_a_class_takes_itself_is_its_own() -> None:
     one = Optimizer(torch.optim.Adam, lr=0.1, weight_decay=0.5, clip=1.0)
     assert dict(one.given) == {"lr": 0.1, "weight_decay": 0.5}
