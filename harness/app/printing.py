@@ -154,8 +154,8 @@ def concluded(done: Concluded) -> None:
     }  # fmt: skip
     for label, name in shown.items():
         out.print(f"{label + ':':13}{paths[name]}", soft_wrap=True, markup=False)
-    where = results.info["tracking_uri"]
-    out.print(f"{'tracking:':13}{where}  (make ui)", soft_wrap=True, markup=False)
+    if where := results.info["tracking_uri"]:  # published rows have no ledger here
+        out.print(f"{'tracking:':13}{where}  (make ui)", soft_wrap=True, markup=False)
 
 
 def comparison(study: Study, made: Comparison, names: Sequence[str]) -> None:
