@@ -5,8 +5,10 @@ own        data of one's own: made when asked for, known by a digest
 sources    what users hand over as data, read as arrays
 splitting  from there to three splits
 files      finding, downloading and checking their files
-images     digits, MNIST, Fashion-MNIST
-sequences  chorales, characters, temporal order
+images     digits, MNIST in part and whole, Fashion-MNIST
+signals    MNIST-1D
+sequences  chorales, characters
+tasks      temporal order, adding, copy, recall: sequences made here
 augment    training images moved a little, anew at every update
 measured   rows of other studies
 """

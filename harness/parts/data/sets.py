@@ -14,7 +14,7 @@ import functools
 import math
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from harness.parts.data import files, images, measured, own, sequences
+from harness.parts.data import files, images, measured, own, sequences, signals
 from harness.parts.data.sources import Reader
 from harness.parts.data.splitting import Recipe
 from harness.study import DataError
@@ -31,8 +31,9 @@ from harness.study import DataError
 
 @dataclass(frozen=True)
 class Data:
-    """A named data set: "digits", "mnist", "fashion_mnist", or sequences: "jsb_chorales",
-    "tinyshakespeare", "temporal_order" (see `harness.parts.data.sequences`); or one's own (`of`).
+    """A named data set: images, "digits", "mnist_5k", "mnist", "fashion_mnist"; signals, "mnist1d",
+    "mnist1d_shuffled"; sequences, "jsb_chorales", "tinyshakespeare", and of any length
+    "temporal_order", "adding", "copy", "recall"; or one's own (`of`). See `harness.parts.data`.
 
     Args:
         name: Which.
@@ -135,8 +136,11 @@ class Data:
         return SIZES.get(self.name) or sequences.train_size(self.name, self.length)
 
 
-# Training examples of each data set of images.
-SIZES = {"digits": 1077, "mnist": 50_000, "fashion_mnist": 50_000}
+# Training examples of each data set of images and of signals.
+SIZES = {
+    "digits": 1077, "mnist_5k": 2_500, "mnist": 50_000, "fashion_mnist": 50_000,
+    "mnist1d": signals.MADE[0], "mnist1d_shuffled": signals.MADE[0],
+}  # fmt: skip
 
 
 def _shelf() -> tuple[str, ...]:
@@ -239,9 +243,17 @@ def _arrays(name: str, length: int | None) -> Arrays:
     return _ARRAYS[key]
 
 
+BUNDLED: dict[str, Callable[[], Arrays]] = {
+    "digits": images.digits,
+    "mnist_5k": images.mnist_5k,
+    "mnist1d": functools.partial(signals.mnist1d, shuffled=False),
+    "mnist1d_shuffled": functools.partial(signals.mnist1d, shuffled=True),
+}
+
+
 def _read(name: str, length: int | None) -> Arrays:
-    if name == "digits":
-        return images.digits()
+    if name in BUNDLED:
+        return BUNDLED[name]()
     if name in images.IMAGES:
         return images.images(name)
     content = b""
