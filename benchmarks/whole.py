@@ -56,6 +56,7 @@ STUDY = Study(
     arms={"adam": {}},
     nuisance={"lr": Float(%r, %r, log=True)},
     select=("valid_loss",),
+    unsealed="the others score both splits, too",
     sampler="random",
     metrics={name: Metric("nats", better="low") for name in %r},
     budgets={

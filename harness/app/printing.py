@@ -106,6 +106,10 @@ def plan(sketch: dict[str, Any]) -> None:
         )
     for why, count in sketch["alone"].items():
         out.print(f"{count} trials run alone: {escape(why)}")
+    if scored := sketch["test_scored"]:
+        times = " and ".join(f"{n:,} times in the {phase} phase" for phase, n in scored.items())
+        why = f": {sketch['unsealed']}" if sketch["unsealed"] else " only"
+        out.print(escape(f"the test split is scored up to {times}{why}"))
     if sketch["untried"]:
         out.print(
             f"{sketch['untried']} kinds of trial have not been tried beside plain PyTorch on this "

@@ -236,6 +236,7 @@ class RankCorrelation(Check):
             raise InvalidStudy(
                 f"a claim correlates with {self.column!r}; allowed: {', '.join(allowed)}"
             )
+        self._may_read(study, self.column)
         choices = getattr(study.space(self.arm).get(self.column), "choices", ())
         if any(not isinstance(one, int | float) for one in choices):
             raise InvalidStudy(

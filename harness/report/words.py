@@ -11,7 +11,7 @@ from harness.claims import Check, Difference, Everywhere, Ratio, Verdict, shown
 from harness.ledger.results import Results
 from harness.report import numbers
 from harness.report.numbers import Scale
-from harness.study import Claim, Study
+from harness.study import Claim, Study, of_test
 
 OUTCOMES = ("supported", "refuted", "inconclusive")
 
@@ -241,6 +241,8 @@ def changes(results: Results) -> list[dict[str, str]]:
         since += f" ({numbers.moment(at)})" if at else ""
         if what == "budget":
             text = f"The budget was changed {since}: {statement}."
+        elif what == "unsealed":
+            text = f"The test split was unsealed {since}: {statement.rstrip('.')}."
         elif what == "removed":
             text = (
                 f"The claim “{statement.rstrip('.')}” was removed after {trials:,} trials had run."
@@ -264,7 +266,30 @@ def changed(found: list[dict[str, str]]) -> str:
     ]
     if any(c["what"] == "budget" for c in found):
         parts.append("the budget was changed")
+    if any(c["what"] == "unsealed" for c in found):
+        parts.append("the test split was unsealed")
     return f"{_listed(parts)} when trials had already run." if parts else ""
+
+
+def tested(results: Results) -> str:
+    """How often the test split was scored, and when; "" where no metric is of it."""
+    study, found = results.study, results.test_scored
+    if not any(map(of_test, study.metrics)):
+        return ""
+    total = sum(found.values())
+    if not total:
+        return "The test split was not scored."
+    times = "once" if total == 1 else f"{total:,} times"
+    text = f"The test split was scored {times} (trials × records)"
+    early = {phase: count for phase, count in found.items() if phase != "confirm"}
+    if not early:
+        return f"{text}, in the confirm phase only."
+    text += ", " + _listed([f"{count:,} in the {phase} phase" for phase, count in found.items()])
+    if study.unsealed:
+        return f"{text}: {study.unsealed.rstrip('.')}."
+    return (
+        f"{text}; it is sealed before the confirm phase now, and was not when these rows were made."
+    )
 
 
 # --- all verdicts -------------------------------------------------------------------------------

@@ -25,6 +25,7 @@ from harness.study.declared import (
     at_level,
     frozen,
     held_as,
+    of_test,
 )
 from harness.study.errors import InvalidStudy, listed, want, want_mapping, want_setting, want_text
 from harness.study.sources import SOURCES
@@ -50,6 +51,9 @@ class Study:
         fixed: What is held constant, printed as caveats.
         select: Metrics that choose the winning draw: the first that the cell reports decides,
             ties go to the next. Validation metrics, never test ones.
+        unsealed: Why trials before the confirm phase are scored on the test split, too: what claims
+            read of the search itself. By default they are not, and nothing of it can be known before
+            the winners are. It is registered with the claims.
         sampler: How draws are made: "qmc" (scrambled Sobol), "random" or "tpe".
         reads: Names of studies whose rows at the same scale the trials read, by
             `harness.parts.data.table`. A run of this one runs those first, or takes them from the ledger.
@@ -72,6 +76,7 @@ class Study:
     nuisance: Mapping[str, BaseDistribution] = field(default_factory=dict)
     fixed: Mapping[str, Any] = field(default_factory=dict)
     select: tuple[str, ...] = ()
+    unsealed: str = ""
     sampler: Sampler = "qmc"
     reads: tuple[str, ...] = ()
     needs: Mapping[str, str] = field(default_factory=dict)
@@ -115,7 +120,7 @@ class Study:
                 raise InvalidStudy(f"figure {figure.name!r} is declared twice; allowed: one a name")
 
     def _check_kinds(self) -> None:
-        for name in ("question", "name", "title"):
+        for name in ("question", "name", "title", "unsealed"):
             want_text(f"Study.{name}", getattr(self, name))
         from optuna.distributions import BaseDistribution
 
@@ -270,10 +275,10 @@ class Study:
                 raise InvalidStudy(
                     f"select names {name!r}, whose Metric.better is None; allowed: 'high', 'low'"
                 )
-            if name.startswith("test"):
+            if of_test(name):
                 raise InvalidStudy(
                     f"select names {name!r}; nothing is tuned on the test split: allowed: "
-                    f"{listed(m for m in self.metrics if not m.startswith('test'))}"
+                    f"{listed(m for m in self.metrics if not of_test(m))}"
                 )
 
     def _check_claims(self) -> None:
@@ -304,6 +309,10 @@ class Study:
                 f"study {self.name or '?'} has no scale {scale!r}; allowed: {listed(self.budgets)}"
             )
         return self.budgets[scale]
+
+    def sealed(self, phase: str) -> bool:
+        """Whether trials of a phase are scored on nothing of the test split."""
+        return phase != "confirm" and not self.unsealed
 
     def cells(self, scale: str) -> list[tuple[str, dict[str, Setting]]]:
         """Every (arm, cell of `vary`) that a scale runs, in declared order."""

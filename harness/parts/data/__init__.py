@@ -18,6 +18,8 @@ from harness.parts.data.own import Own
 from harness.parts.data.sets import (
     Arrays,
     Data,
+    Sealed,
+    SealedSplits,
     Shared,
     Splits,
     adopt,
@@ -29,6 +31,6 @@ from harness.parts.data.sets import (
 )
 
 __all__ = [
-    "Arrays", "Augment", "Data", "Own", "Shared", "Splits", "adopt", "at_hand", "forget", "hold", "load",
+    "Arrays", "Augment", "Data", "Own", "Sealed", "SealedSplits", "Shared", "Splits", "adopt", "at_hand", "forget", "hold", "load",
     "looked_for", "share", "table", "table_digest", "table_source", "tables", "train_size",
 ]  # fmt: skip
