@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from harness.engine import sizing
@@ -165,7 +165,8 @@ class Sketch(Packer):
 
     @property
     def untried(self) -> int:
-        return len(self._taken)
+        # whether trials are scored on the test split does not matter to whether they fuse
+        return len({replace(kind.example, sealed=False).signature() for kind in self._taken})
 
     def look_up(self, trial: Trial) -> Declared:
         alike = repr((trial.arm, trial.settings, self.declared.study.sealed(trial.phase)))
