@@ -60,6 +60,8 @@ def study(about: dict[str, Any], printed: dict[str, Any]) -> None:
         out.print(
             f"reads: the rows of {', '.join(about['reads'])}, at the same scale", markup=False
         )
+    if about["unsealed"]:
+        out.print(f"test:  scored in every phase: {about['unsealed']}", markup=False)
     out.print(f"fixed: {printed['fixed']}\n", markup=False)
     metrics = Table("metric", "unit", "better", title="Metrics", title_justify="left")
     for metric, m in about["metrics"].items():
