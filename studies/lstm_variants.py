@@ -260,7 +260,6 @@ STUDY = Study(
     needs=dict.fromkeys(ARMS, "task"),
     fixed={"widest": 200, "epochs": 150, "patience": 15, "rate_times": 1, "examples": None},
     select=("valid_accuracy", "valid_loss"),
-    unsealed="claims read the search itself, as Greff et al. do: the test scores of the best draws, and what fANOVA makes of all of them",
     metrics=METRICS,
     budgets=BUDGETS,
     claims=CLAIMS,

@@ -108,7 +108,9 @@ def ended(study: Study, source: Source, frame: pd.DataFrame) -> str:
     if silent and whole:
         sealed = study.sealed("tune") and any(map(of_test, silent))
         why = (
-            "; the test split is sealed before the confirm phase (Study.unsealed)" if sealed else ""
+            "; the test split is sealed before the confirm phase, where no claim reads it"
+            if sealed
+            else ""
         )
         return f"no trial reports {', '.join(silent)}, which Study.metrics declares{why}"
     return ""

@@ -229,6 +229,9 @@ class RankCorrelation(Check):
 
     replication = "trial"
 
+    def reads(self, study: Study) -> set[tuple[str, str]]:
+        return {*super().reads(study), (self.phase, self.column)}
+
     def validate(self, study: Study) -> None:
         super().validate(study)
         allowed = [*study.metrics, *study.nuisance_names()]
@@ -236,7 +239,6 @@ class RankCorrelation(Check):
             raise InvalidStudy(
                 f"a claim correlates with {self.column!r}; allowed: {', '.join(allowed)}"
             )
-        self._may_read(study, self.column)
         choices = getattr(study.space(self.arm).get(self.column), "choices", ())
         if any(not isinstance(one, int | float) for one in choices):
             raise InvalidStudy(

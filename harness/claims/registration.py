@@ -36,7 +36,6 @@ def entry(study: Study, source: Source, scale: str, at: str, trials: int) -> dic
         "level": LEVEL,
         "budget": repr(study.budget(scale)),
         "claims": claims,
-        **({"unsealed": study.unsealed} if study.unsealed else {}),
     }
     return {"at": at, "trials": trials, "hash": _digest(content), **content}
 
@@ -51,13 +50,12 @@ def summary(entries: Sequence[Entry], now: Entry) -> dict[str, Any]:
     Returns:
         `claims_hash`; `registered_at`, when exactly these claims were first written down, or "";
         and `claims_changed`: a dictionary for each claim that was added, changed or removed after
-        trials existed (and for the budget, and the test split where it was unsealed only then), with
-        id, what, at and trials.
+        trials existed (and for the budget), with id, what, at and trials.
     """
     same = [one["at"] for one in entries if one["hash"] == now["hash"]]
     found = [_since(entries, now, id_) for id_ in now["claims"]]
     found += [_removed(entries, id_) for id_ in _gone(entries, now)]
-    found += [_budget(entries, now), _unsealed(entries, now)]
+    found.append(_budget(entries, now))
     return {
         "claims_hash": now["hash"],
         "registered_at": same[0] if same else "",
@@ -104,22 +102,6 @@ def _budget(entries: Sequence[Entry], now: Entry) -> dict[str, Any] | None:
         "at": first["at"],
         "trials": first["trials"],
         "statement": f"{earlier[-1]['budget']} became {now['budget']}",
-    }
-
-
-def _unsealed(entries: Sequence[Entry], now: Entry) -> dict[str, Any] | None:
-    """The search being read on the test split, where that was decided after trials existed."""
-    if not now.get("unsealed") or not entries:
-        return None
-    first = next((one for one in entries if one.get("unsealed")), now)
-    if not first["trials"]:
-        return None
-    return {
-        "id": "",
-        "what": "unsealed",
-        "at": first["at"],
-        "trials": first["trials"],
-        "statement": now["unsealed"],
     }
 
 

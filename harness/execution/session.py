@@ -157,8 +157,8 @@ class Session:
                 self.withheld = True
                 self.meter.console.print(
                     f"{', '.join(outcome.withheld)} of trials in the {trial.phase} phase is dropped: the "
-                    "test split is sealed before the confirm phase; allowed: to measure it where "
-                    't.phase == "confirm", or Study(unsealed="why it is read")',
+                    "test split is sealed there, as no claim reads it; allowed: to measure it where "
+                    't.phase == "confirm"',
                     markup=False,
                 )
 

@@ -61,7 +61,6 @@ def dry_run(
         "phases": phases,
         "alone": alone,
         "test_scored": scored,
-        "unsealed": study.unsealed,
         "untried": packer.untried,
         "cores": cores,
         "work": round(seconds, 1),

@@ -26,7 +26,7 @@ def key(
     """
     reported = sorted(study.metrics)  # rows keep what is declared, and nothing else
     about = [study.name, trial.phase, trial.arm, trial.settings, trial.seed, code, reported, origin]
-    unsealed = ["unsealed"] if study.unsealed and trial.phase != "confirm" else []
+    unsealed = ["unsealed"] if trial.phase in study.unsealed else []
     return digest([*about, *contents, *unsealed])
 
 

@@ -149,7 +149,7 @@ class Plan:
                 self.study.sampler,
                 self.study.select,
                 space,
-                *(["unsealed"] if self.study.unsealed else []),
+                *sorted(self.study.unsealed),
             ],
             [[c.arm, dict(c.cell), c.code, self._settings(c)] for c in self._whole],
             self.origin,

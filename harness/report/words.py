@@ -241,8 +241,6 @@ def changes(results: Results) -> list[dict[str, str]]:
         since += f" ({numbers.moment(at)})" if at else ""
         if what == "budget":
             text = f"The budget was changed {since}: {statement}."
-        elif what == "unsealed":
-            text = f"The test split was unsealed {since}: {statement.rstrip('.')}."
         elif what == "removed":
             text = (
                 f"The claim “{statement.rstrip('.')}” was removed after {trials:,} trials had run."
@@ -266,8 +264,6 @@ def changed(found: list[dict[str, str]]) -> str:
     ]
     if any(c["what"] == "budget" for c in found):
         parts.append("the budget was changed")
-    if any(c["what"] == "unsealed" for c in found):
-        parts.append("the test split was unsealed")
     return f"{_listed(parts)} when trials had already run." if parts else ""
 
 
@@ -279,17 +275,24 @@ def tested(results: Results) -> str:
     total = sum(found.values())
     if not total:
         return "The test split was not scored."
+    # of published rows some are left out
+    least = "at least " if results.info.get("every", 1) > 1 else ""
     times = "once" if total == 1 else f"{total:,} times"
-    text = f"The test split was scored {times} (trials × records)"
-    early = {phase: count for phase, count in found.items() if phase != "confirm"}
-    if not early:
+    text = f"The test split was scored {least}{times} (trials × records)"
+    if [*found] == ["confirm"]:
         return f"{text}, in the confirm phase only."
     text += ", " + _listed([f"{count:,} in the {phase} phase" for phase, count in found.items()])
-    if study.unsealed:
-        return f"{text}: {study.unsealed.rstrip('.')}."
-    return (
-        f"{text}; it is sealed before the confirm phase now, and was not when these rows were made."
-    )
+    read = [phase for phase in found if phase in study.unsealed]
+    more = [phase for phase in found if study.sealed(phase)]
+    if read:
+        claims = {id_ for phase in read for id_ in study.unsealed[phase]}
+        some = "a claim reads" if len(claims) == 1 else f"{len(claims)} claims read"
+        text += f"; {some} the {_listed(read)} phase"
+    if more:
+        text += (
+            f"; no claim reads the {_listed(more)} phase, and a run now would not score it there"
+        )
+    return f"{text}."
 
 
 # --- all verdicts -------------------------------------------------------------------------------

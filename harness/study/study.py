@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -51,9 +52,6 @@ class Study:
         fixed: What is held constant, printed as caveats.
         select: Metrics that choose the winning draw: the first that the cell reports decides,
             ties go to the next. Validation metrics, never test ones.
-        unsealed: Why trials before the confirm phase are scored on the test split, too: what claims
-            read of the search itself. By default they are not, and nothing of it can be known before
-            the winners are. It is registered with the claims.
         sampler: How draws are made: "qmc" (scrambled Sobol), "random" or "tpe".
         reads: Names of studies whose rows at the same scale the trials read, by
             `harness.parts.data.table`. A run of this one runs those first, or takes them from the ledger.
@@ -63,6 +61,9 @@ class Study:
         sources: What tags in claims stand for, where `harness.study.sources` does not have them or
             this study means another: the source's words, or its tag there.
         claims: A mapping from ids to claims, whose checks are of `harness.claims`; kept as a tuple.
+            The test split is sealed: before the confirm phase a trial is scored on nothing of it, but
+            in a phase of which a claim reads a metric of it (a metric with "test" as a word of its
+            name). What generators of rows say of it there is dropped.
         figures: See `harness.figures`.
     """
 
@@ -76,7 +77,6 @@ class Study:
     nuisance: Mapping[str, BaseDistribution] = field(default_factory=dict)
     fixed: Mapping[str, Any] = field(default_factory=dict)
     select: tuple[str, ...] = ()
-    unsealed: str = ""
     sampler: Sampler = "qmc"
     reads: tuple[str, ...] = ()
     needs: Mapping[str, str] = field(default_factory=dict)
@@ -120,7 +120,7 @@ class Study:
                 raise InvalidStudy(f"figure {figure.name!r} is declared twice; allowed: one a name")
 
     def _check_kinds(self) -> None:
-        for name in ("question", "name", "title", "unsealed"):
+        for name in ("question", "name", "title"):
             want_text(f"Study.{name}", getattr(self, name))
         from optuna.distributions import BaseDistribution
 
@@ -310,9 +310,20 @@ class Study:
             )
         return self.budgets[scale]
 
+    @functools.cached_property
+    def unsealed(self) -> dict[str, list[str]]:
+        """The phases before the confirm phase of which claims read a metric of the test split, and
+        these claims, by id."""
+        found: dict[str, list[str]] = {}
+        for claim in self.claims:
+            phases = {phase for phase, name in claim.check.reads(self) if of_test(name)}
+            for phase in phases - {"confirm"}:
+                found.setdefault(phase, []).append(claim.id)
+        return found
+
     def sealed(self, phase: str) -> bool:
         """Whether trials of a phase are scored on nothing of the test split."""
-        return phase != "confirm" and not self.unsealed
+        return phase != "confirm" and phase not in self.unsealed
 
     def cells(self, scale: str) -> list[tuple[str, dict[str, Setting]]]:
         """Every (arm, cell of `vary`) that a scale runs, in declared order."""

@@ -15,7 +15,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from harness import Budget, Float, Metric, Study
+from harness import Budget, Claim, Float, Metric, Study
+from harness.claims import rank_correlation_above
 from harness.engine import sizing
 from harness.engine.attempt import run_pack
 from harness.engine.flight import Flight, Landed
@@ -163,6 +164,11 @@ def study(trial: Any, **changes: Any) -> Study:
     )  # fmt: skip
 
 
+def reading(phase: str) -> dict[str, Claim]:
+    check = rank_correlation_above("test_loss", 0.5, column="lr", arm="a", phase=phase)
+    return {"read": Claim("It is read.", "a deck", check)}
+
+
 def of(phase: str, lr: float = 0.01) -> Trial:
     return Trial("s", phase, "a", 3, {}, {"lr": lr}, {"lr": lr}, f"{phase}{lr}")
 
@@ -177,12 +183,12 @@ def net(t: Trial) -> Training:
     )
 
 
-@pytest.mark.parametrize("unsealed", ["", "the search is read"])
+@pytest.mark.parametrize("unsealed", ["", "tune", "final"])
 @pytest.mark.parametrize("phase", ["tune", "final", "confirm"])
-def test_the_phase_and_the_study_decide(phase: str, unsealed: str) -> None:
-    one = study(net, unsealed=unsealed)
+def test_the_phase_and_the_claims_decide(phase: str, unsealed: str) -> None:
+    one = study(net, claims=reading(unsealed) if unsealed else {})
     outcomes = run_pack(one, [of(phase), of(phase, 0.02)])
-    expected = phase == "confirm" or bool(unsealed)
+    expected = phase in ("confirm", unsealed)
     assert [("test_loss" in outcome.metrics) for outcome in outcomes] == [expected] * 2
     assert all(len(outcome.metrics["valid_loss"]) == 3 for outcome in outcomes)
 
@@ -220,7 +226,7 @@ def test_what_a_generator_says_of_the_test_split_is_withheld() -> None:
     assert (tune.status, tune.withheld) == ("finished", ["test_loss"])
     assert confirm.metrics == {"valid_loss": [2.0, 1.0], "test_loss": [3.0, math.inf]}
     assert (confirm.status, confirm.withheld) == ("diverged", [])
-    (open_,) = run_pack(study(generator(SAID), unsealed="it is read"), [of("tune")])
+    (open_,) = run_pack(study(generator(SAID), claims=reading("tune")), [of("tune")])
     assert (open_.metrics, open_.withheld) == (confirm.metrics, [])
 
 

@@ -384,17 +384,21 @@ STUDY = Study(
     budgets={"smoke": Budget(draws=4, seeds=5, finalists=2)},
 )
 """
-UNSEALED = DIGITS.replace('select=("valid_loss",)', 'select=("valid_loss",), unsealed="it is read"')
+UNSEALED = DIGITS.replace("STUDY =", "from harness import Claim, claims\n\nSTUDY =").replace(
+    "select=",
+    "claims={'read': Claim('It matters.', 'a deck', claims.share_above('test_loss', 0.5, of='lr', arm='a'))},"
+    "select=",
+)
 
 
 def test_a_plan_says_how_often_the_test_split_will_be_scored(project: Path) -> None:
-    """Three rows a trial: 5 to confirm; 4 draws, and 3 further seeds of 2 of them."""
+    """Three rows a trial, of 5 to confirm and 4 draws; no claim reads their further seeds."""
     told = []
     for text in (DIGITS, UNSEALED):
         one = source(project, text)
         told.append(dry_run(catalog.load(one), one, "smoke", 2))
-    assert [(one["test_scored"], one["unsealed"]) for one in told] == [
-        ({"confirm": 15}, ""), ({"tune": 12, "final": 18, "confirm": 15}, "it is read"),
+    assert [one["test_scored"] for one in told] == [
+        {"confirm": 15}, {"tune": 12, "confirm": 15},
     ]  # fmt: skip
     assert told[0]["work"] <= told[1]["work"]
     assert told[0]["plan"] != told[1]["plan"]
@@ -413,5 +417,6 @@ def test_unsealing_retrains_what_was_sealed_and_nothing_else(project: Path) -> N
 
     sealed, unsealed = of(DIGITS), of(UNSEALED)
     assert sealed["confirm"] == unsealed["confirm"]
-    assert not {*sealed["tune"], *sealed["final"]} & {*unsealed["tune"], *unsealed["final"]}
-    assert of(UNSEALED.replace("it is read", "it is read so")) == unsealed
+    assert sealed["final"] == unsealed["final"]
+    assert not {*sealed["tune"]} & {*unsealed["tune"]}
+    assert of(UNSEALED.replace("It matters", "It matters much")) == unsealed

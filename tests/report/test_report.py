@@ -21,7 +21,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness import report
+from harness import claims, report
 from harness.claims import Verdict, judge
 from harness.ledger.results import Results
 from harness.parts.models import SURFACES
@@ -634,7 +634,11 @@ def test_it_says_how_often_the_test_split_was_scored() -> None:
     assert whole.test_scored == {"tune": tune, "confirm": confirm}
     sealed = dataclasses.replace(whole, frame=frame.drop(tests[tests["phase"] == "tune"].index))
     none = dataclasses.replace(whole, frame=frame.drop(tests.index))
-    open_ = dataclasses.replace(whole, study=synthetic.study(unsealed="It is read."))
+    check = claims.rank_correlation_above(
+        "test_accuracy", 0.5, column="lr", arm="adam", task="digits"
+    )
+    one = synthetic.study(claims={"read": Claim("It matters.", "[1]", check)})
+    open_ = dataclasses.replace(whole, study=one)
     bare = {"test_accuracy": "accuracy"}
     other = dataclasses.replace(whole.study, metrics={
         bare.get(name, name): metric for name, metric in whole.study.metrics.items()
@@ -645,8 +649,12 @@ def test_it_says_how_often_the_test_split_was_scored() -> None:
     )
     each = f"{tune:,} in the tune phase and {confirm:,} in the confirm phase"
     total = f"The test split was scored {tune + confirm:,} times {n}, {each}"
-    assert words.tested(open_) == f"{total}: It is read."
-    assert words.tested(whole).startswith(f"{total}; it is sealed before the confirm phase now")
+    assert words.tested(open_) == f"{total}; a claim reads the tune phase."
+    assert words.tested(whole) == (
+        f"{total}; no claim reads the tune phase, and a run now would not score it there."
+    )
+    thinned = dataclasses.replace(sealed, info={**sealed.info, "every": 4})
+    assert f"was scored at least {confirm:,} times" in words.tested(thinned)
     assert words.tested(none) == "The test split was not scored."
     renamed = dataclasses.replace(whole, study=other, frame=frame.rename(columns=bare))
     assert words.tested(renamed) == ""
