@@ -21,7 +21,7 @@ from harness.ledger.results import Results
 from harness.plan.declared import Declarations
 from harness.plan.packing import Packer
 from harness.plan.plan import Plan
-from harness.study import FINAL_SEEDS, Source, Study
+from harness.study import FINAL_SEEDS, Source, Study, of_test
 
 SCALE = "smoke"
 PLANTED = 16  # seeds of the rows that are made up for a claim
@@ -106,7 +106,13 @@ def ended(study: Study, source: Source, frame: pd.DataFrame) -> str:
     whole = set(arms) == set(study.arms)
     whole &= all({cell[f] for cell in cells} == set(levels) for f, levels in study.vary.items())
     if silent and whole:
-        return f"no trial reports {', '.join(silent)}, which Study.metrics declares"
+        sealed = study.sealed("tune") and any(map(of_test, silent))
+        why = (
+            "; the test split is sealed before the confirm phase, where no claim reads it"
+            if sealed
+            else ""
+        )
+        return f"no trial reports {', '.join(silent)}, which Study.metrics declares{why}"
     return ""
 
 

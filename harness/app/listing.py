@@ -152,6 +152,7 @@ def describe(study: Study, source: Source) -> dict[str, Any]:
         "vary": {k: list(v) for k, v in study.vary.items()},
         "fixed": dict(study.fixed),
         "reads": list(study.reads),
+        "unsealed": study.unsealed,
         "metrics": {n: {"unit": m.unit, "better": m.better} for n, m in study.metrics.items()},
         "budgets": {
             s: {

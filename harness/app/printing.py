@@ -60,6 +60,11 @@ def study(about: dict[str, Any], printed: dict[str, Any]) -> None:
         out.print(
             f"reads: the rows of {', '.join(about['reads'])}, at the same scale", markup=False
         )
+    for phase, claims in about["unsealed"].items():
+        out.print(
+            f"test:  scored in the {phase} phase, too, which claims read: {', '.join(claims)}",
+            markup=False,
+        )
     out.print(f"fixed: {printed['fixed']}\n", markup=False)
     metrics = Table("metric", "unit", "better", title="Metrics", title_justify="left")
     for metric, m in about["metrics"].items():
@@ -106,6 +111,10 @@ def plan(sketch: dict[str, Any]) -> None:
         )
     for why, count in sketch["alone"].items():
         out.print(f"{count} trials run alone: {escape(why)}")
+    if scored := sketch["test_scored"]:
+        times = " and ".join(f"{n:,} times in the {phase} phase" for phase, n in scored.items())
+        only = " only" if [*scored] == ["confirm"] else ""
+        out.print(f"the test split is scored up to {times}{only}")
     if sketch["untried"]:
         out.print(
             f"{sketch['untried']} kinds of trial have not been tried beside plain PyTorch on this "

@@ -19,8 +19,8 @@ from harness.engine.flight import Flight
 from harness.engine.outcome import Outcome
 from harness.engine.pack import train_pack
 from harness.engine.process import one_thread
-from harness.engine.training import Training
-from harness.study import Study, Trial
+from harness.engine.training import Training, declared
+from harness.study import Study, Trial, of_test
 
 
 @one_thread()
@@ -40,12 +40,12 @@ def run_pack(
         Landed: the run is to end; the pack has been saved.
     """
     try:
-        declared = [study.trial(trial) for trial in trials]
-        if all(isinstance(one, Training) for one in declared):
-            outcomes = train_pack(declared, [trial.seed for trial in trials], device, flight)
+        wanted = [declared(study, trial) for trial in trials]
+        if all(isinstance(one, Training) for one in wanted):
+            outcomes = train_pack(wanted, [trial.seed for trial in trials], device, flight)
             return [_declared_only(study, outcome) for outcome in outcomes]
         if len(trials) == 1:
-            return [_generated(study, declared[0])]
+            return [_generated(study, wanted[0], study.sealed(trials[0].phase))]
     except Exception as error:
         if not usable(device):
             raise
@@ -87,12 +87,19 @@ def _declared_only(study: Study, outcome: Outcome) -> Outcome:
     return outcome
 
 
-def _generated(study: Study, rows: Iterable[Mapping[str, Any]]) -> Outcome:
-    """The outcome of a trial that is a generator of rows: ``{"step": 3, "loss": 0.1}``."""
+def _generated(study: Study, rows: Iterable[Mapping[str, Any]], sealed: bool = False) -> Outcome:
+    """The outcome of a trial that is a generator of rows: ``{"step": 3, "loss": 0.1}``.
+
+    Where it is sealed, what the rows say of the test split is withheld: nobody hears of it, and it
+    does not decide how the trial has ended.
+    """
     started = time.perf_counter()
     outcome = Outcome("finished")
-    for number, row in enumerate(rows):
-        unknown = set(row) - {"step"} - set(study.metrics)
+    for number, said in enumerate(rows):
+        told = {name for name in said if sealed and of_test(name)}
+        outcome.withheld = sorted({*outcome.withheld, *told})
+        row = {name: value for name, value in said.items() if name not in told}
+        unknown = set(said) - {"step"} - set(study.metrics)
         if unknown:
             raise ValueError(
                 f"a row reports {', '.join(sorted(unknown))}; declared: {', '.join(study.metrics)}"

@@ -63,6 +63,7 @@ class Session:
 
     def __post_init__(self) -> None:
         self.ending = False  # whether no more packs go out
+        self.withheld = False  # whether it has been said that something was
         self._packs: deque[Pack] = deque()
         self._running: dict[str, Pack] = {}
         self._refill()
@@ -143,10 +144,23 @@ class Session:
         if pack is None:  # told twice
             return
         self.keeper.add(name, pack.trials, outcomes)
+        self._say_withheld(pack.trials, outcomes)
         if self.saves:
             self.saves.recorded(pack.label)
         self._tell(pack.trials, outcomes, pack.cost)
         self._refill()
+
+    def _say_withheld(self, trials: list[Trial], outcomes: list[Outcome]) -> None:
+        """Once a run: trials have told of the test split where it is sealed."""
+        for trial, outcome in zip(trials, outcomes, strict=True):
+            if outcome.withheld and not self.withheld:
+                self.withheld = True
+                self.meter.console.print(
+                    f"{', '.join(outcome.withheld)} of trials in the {trial.phase} phase is dropped: the "
+                    "test split is sealed there, as no claim reads it; allowed: to measure it where "
+                    't.phase == "confirm"',
+                    markup=False,
+                )
 
     def allowance(self, pack: Pack) -> float | None:
         """Seconds that a pack may train, or None.

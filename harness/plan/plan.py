@@ -149,6 +149,7 @@ class Plan:
                 self.study.sampler,
                 self.study.select,
                 space,
+                *sorted(self.study.unsealed),
             ],
             [[c.arm, dict(c.cell), c.code, self._settings(c)] for c in self._whole],
             self.origin,

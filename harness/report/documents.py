@@ -32,6 +32,7 @@ def verdicts_json(results: Results, verdicts: list[Verdict]) -> dict[str, Any]:
         "machine": machine,
         "figures": [figure.name for figure in study.figures],
         "trials": results.counts,
+        "test_scored": results.test_scored,
         "claims": [
             {
                 "id": v.id,
@@ -98,6 +99,7 @@ def note(results: Results, verdicts: list[Verdict]) -> str:
         f"Trials: {counts['finished']} finished, {counts['diverged']} diverged, "
         f"{counts['failed']} failed, of {counts['planned']} planned.",
         "",
+        *([cell(tested), ""] if (tested := words.tested(results)) else []),
         f"Reproduce at commit `{cell(words.commit(info))}`:",
         "",
         f"    make study NAME={study.name} SCALE={results.scale}",

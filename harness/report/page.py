@@ -85,6 +85,7 @@ def html(
             arms=tables.arms(results),
             tuned=tables.tuned(results),
             fixed=tables.fixed(results),
+            tested=words.tested(results),
             budget=study.budget(results.scale),
             final_seeds=FINAL_SEEDS,
             errors=tables.errors(results),

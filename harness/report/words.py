@@ -11,7 +11,7 @@ from harness.claims import Check, Difference, Everywhere, Ratio, Verdict, shown
 from harness.ledger.results import Results
 from harness.report import numbers
 from harness.report.numbers import Scale
-from harness.study import Claim, Study
+from harness.study import Claim, Study, of_test
 
 OUTCOMES = ("supported", "refuted", "inconclusive")
 
@@ -265,6 +265,34 @@ def changed(found: list[dict[str, str]]) -> str:
     if any(c["what"] == "budget" for c in found):
         parts.append("the budget was changed")
     return f"{_listed(parts)} when trials had already run." if parts else ""
+
+
+def tested(results: Results) -> str:
+    """How often the test split was scored, and when; "" where no metric is of it."""
+    study, found = results.study, results.test_scored
+    if not any(map(of_test, study.metrics)):
+        return ""
+    total = sum(found.values())
+    if not total:
+        return "The test split was not scored."
+    # of published rows some are left out
+    least = "at least " if results.info.get("every", 1) > 1 else ""
+    times = "once" if total == 1 else f"{total:,} times"
+    text = f"The test split was scored {least}{times} (trials × records)"
+    if [*found] == ["confirm"]:
+        return f"{text}, in the confirm phase only."
+    text += ", " + _listed([f"{count:,} in the {phase} phase" for phase, count in found.items()])
+    read = [phase for phase in found if phase in study.unsealed]
+    more = [phase for phase in found if study.sealed(phase)]
+    if read:
+        claims = {id_ for phase in read for id_ in study.unsealed[phase]}
+        some = "a claim reads" if len(claims) == 1 else f"{len(claims)} claims read"
+        text += f"; {some} the {_listed(read)} phase"
+    if more:
+        text += (
+            f"; no claim reads the {_listed(more)} phase, and a run now would not score it there"
+        )
+    return f"{text}."
 
 
 # --- all verdicts -------------------------------------------------------------------------------

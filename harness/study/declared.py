@@ -29,6 +29,13 @@ COLUMNS = (
     "study", "phase", "arm", "seed", "trial", "step", "status", "pack", "seconds", "error", "run_id",
 )  # fmt: skip
 
+
+def of_test(metric: str) -> bool:
+    """Whether a metric is of the test split, by a word of its name: ``test_loss``,
+    ``best_test_loss``."""
+    return "test" in metric.split("_")
+
+
 Setting = str | int | float | bool | None
 Sampler = Literal["qmc", "random", "tpe"]
 DISTRIBUTION = "a distribution, as in Float(1e-3, 1.0, log=True)"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -25,6 +26,7 @@ from harness.study.declared import (
     at_level,
     frozen,
     held_as,
+    of_test,
 )
 from harness.study.errors import InvalidStudy, listed, want, want_mapping, want_setting, want_text
 from harness.study.sources import SOURCES
@@ -59,6 +61,9 @@ class Study:
         sources: What tags in claims stand for, where `harness.study.sources` does not have them or
             this study means another: the source's words, or its tag there.
         claims: A mapping from ids to claims, whose checks are of `harness.claims`; kept as a tuple.
+            The test split is sealed: before the confirm phase a trial is scored on nothing of it, but
+            in a phase of which a claim reads a metric of it (a metric with "test" as a word of its
+            name). What generators of rows say of it there is dropped.
         figures: See `harness.figures`.
     """
 
@@ -270,10 +275,10 @@ class Study:
                 raise InvalidStudy(
                     f"select names {name!r}, whose Metric.better is None; allowed: 'high', 'low'"
                 )
-            if name.startswith("test"):
+            if of_test(name):
                 raise InvalidStudy(
                     f"select names {name!r}; nothing is tuned on the test split: allowed: "
-                    f"{listed(m for m in self.metrics if not m.startswith('test'))}"
+                    f"{listed(m for m in self.metrics if not of_test(m))}"
                 )
 
     def _check_claims(self) -> None:
@@ -304,6 +309,21 @@ class Study:
                 f"study {self.name or '?'} has no scale {scale!r}; allowed: {listed(self.budgets)}"
             )
         return self.budgets[scale]
+
+    @functools.cached_property
+    def unsealed(self) -> dict[str, list[str]]:
+        """The phases before the confirm phase of which claims read a metric of the test split, and
+        these claims, by id."""
+        found: dict[str, list[str]] = {}
+        for claim in self.claims:
+            phases = {phase for phase, name in claim.check.reads(self) if of_test(name)}
+            for phase in phases - {"confirm"}:
+                found.setdefault(phase, []).append(claim.id)
+        return found
+
+    def sealed(self, phase: str) -> bool:
+        """Whether trials of a phase are scored on nothing of the test split."""
+        return phase != "confirm" and phase not in self.unsealed
 
     def cells(self, scale: str) -> list[tuple[str, dict[str, Setting]]]:
         """Every (arm, cell of `vary`) that a scale runs, in declared order."""

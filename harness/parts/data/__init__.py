@@ -20,6 +20,8 @@ from harness.parts.data.own import Own
 from harness.parts.data.sets import (
     Arrays,
     Data,
+    Sealed,
+    SealedSplits,
     Shared,
     Splits,
     adopt,
@@ -31,6 +33,6 @@ from harness.parts.data.sets import (
 )
 
 __all__ = [
-    "Arrays", "Augment", "Data", "Own", "Shared", "Splits", "adopt", "at_hand", "forget", "hold", "load",
+    "Arrays", "Augment", "Data", "Own", "Sealed", "SealedSplits", "Shared", "Splits", "adopt", "at_hand", "forget", "hold", "load",
     "looked_for", "share", "table", "table_digest", "table_source", "tables", "train_size",
 ]  # fmt: skip

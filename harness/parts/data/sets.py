@@ -158,19 +158,41 @@ class Splits:
     test: tuple[Tensor, Tensor]
 
 
-def load(data: Data, device: str = "cpu") -> Splits:
+class Sealed(Exception):
+    """Something of the test split was asked for where that is sealed."""
+
+
+class SealedSplits(Splits):
+    """Splits of a trial that is to know nothing of the test split, which has not been loaded."""
+
+    def __init__(self, train: tuple[Tensor, Tensor], valid: tuple[Tensor, Tensor]) -> None:
+        object.__setattr__(self, "train", train)
+        object.__setattr__(self, "valid", valid)
+
+    def __getattr__(self, name: str) -> tuple[Tensor, Tensor]:
+        if name == "test":
+            raise Sealed("the test split is sealed; allowed: the training and the validation split")
+        raise AttributeError(name)
+
+
+def load(data: Data, device: str = "cpu", sealed: bool = False) -> Splits:
     """The splits of a data set as tensors on a device, kept for the life of the process.
 
     A random subset (`Data.draw`) is the business of whoever draws it: the training split is whole.
 
+    Args:
+        data, device: Which, and where.
+        sealed: Whether to leave the test split where it is: see `SealedSplits`.
+
     Raises:
         DataError: a file is missing or is not the pinned one, or one's own cannot be used.
     """
-    splits = _splits(data.name, data.length, data.own, device)
-    if data.train is None or data.draw is not None:
-        return splits
-    x, y = splits.train
-    return Splits((x[: data.train], y[: data.train]), splits.valid, splits.test)
+    train, valid = (_split(data.name, data.length, data.own, device, n) for n in (0, 1))
+    if data.train is not None and data.draw is None:
+        train = train[0][: data.train], train[1][: data.train]
+    if sealed:
+        return SealedSplits(train, valid)
+    return Splits(train, valid, _split(data.name, data.length, data.own, device, 2))
 
 
 def at_hand(data: Data | str) -> bool:
@@ -215,25 +237,29 @@ def forget() -> None:
     measured.forget()
     own.forget()
     files.forget()
-    _splits.cache_clear()
+    _split.cache_clear()
 
 
 # --- reading -------------------------------------------------------------------------------------
 
 
 @functools.cache
-def _splits(name: str, length: int | None, mine: own.Own | None, device: str) -> Splits:
+def _split(
+    name: str, length: int | None, mine: own.Own | None, device: str, number: int
+) -> tuple[Tensor, Tensor]:
+    """Training, validation or test split, by its number."""
     brightest = {"digits": 16}.get(name, 255) if mine is None else 1
     found = []
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
-        for array in _arrays(name, length) if mine is None else mine.content.arrays:
+        arrays = _arrays(name, length) if mine is None else mine.content.arrays
+        for array in arrays[2 * number : 2 * number + 2]:
             tensor = torch.from_numpy(array).to(device)
             if tensor.dtype == torch.uint8:  # images and their labels
                 tensor = tensor.long() if tensor.dim() == 1 else tensor.float() / brightest
             found.append(tensor)
-    train_x, train_y, valid_x, valid_y, test_x, test_y = found
-    return Splits((train_x, train_y), (valid_x, valid_y), (test_x, test_y))
+    x, y = found
+    return x, y
 
 
 def _arrays(name: str, length: int | None) -> Arrays:
