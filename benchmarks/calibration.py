@@ -27,7 +27,7 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
-from harness import Budget, Claim, Float, Metric, Study
+from harness import Budget, Claim, Family, Float, Metric, Study
 from harness.claims import Evidence, Verdict, higher, judge, rows_for, stats
 from harness.claims.checks import difference_of
 from harness.claims.importance import fanova
@@ -281,7 +281,7 @@ def tests(outcome: str, n: int, studies: int, g: Generator) -> list[Rate]:
 
 
 def looks(outcome: str, seeds: tuple[int, ...], claims: int, studies: int, g: Generator) -> Rate:
-    """Claims about arms that are alike, looked at after each round of seeds; Holm in each look.
+    """Claims about arms that are alike, looked at after each round of seeds; Holm's order in each look.
 
     A study errs if any claim is decided at any look; `stats.spend` gives each look its level.
     """
@@ -292,7 +292,8 @@ def looks(outcome: str, seeds: tuple[int, ...], claims: int, studies: int, g: Ge
         for n, level in zip(seeds, levels, strict=True):
             found = [stats.Mean(x[:n] - y[:n]) for x, y in zip(a, b, strict=True)]
             p = np.array([2 * min(e.p_above(0.0), e.p_below(0.0)) for e in found])
-            if (stats.holm(np.minimum(p, 1.0), level)[0] <= level).any():
+            family = [(Family(1.0), range(claims))]
+            if (stats.stepwise(np.minimum(p, 1.0), family, level)[0] <= level).any():
                 return True
         return False
 

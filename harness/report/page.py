@@ -86,6 +86,7 @@ def html(
             tuned=tables.tuned(results),
             fixed=tables.fixed(results),
             budget=study.budget(results.scale),
+            correction=words.correction(study),
             final_seeds=FINAL_SEEDS,
             errors=tables.errors(results),
             errors_shown=ERRORS_SHOWN,

@@ -241,6 +241,8 @@ def changes(results: Results) -> list[dict[str, str]]:
         since += f" ({numbers.moment(at)})" if at else ""
         if what == "budget":
             text = f"The budget was changed {since}: {statement}."
+        elif what == "families":
+            text = f"The families of claims were changed {since}: {statement}."
         elif what == "removed":
             text = (
                 f"The claim “{statement.rstrip('.')}” was removed after {trials:,} trials had run."
@@ -264,7 +266,33 @@ def changed(found: list[dict[str, str]]) -> str:
     ]
     if any(c["what"] == "budget" for c in found):
         parts.append("the budget was changed")
+    if any(c["what"] == "families" for c in found):
+        parts.append("their families were changed")
     return f"{_listed(parts)} when trials had already run." if parts else ""
+
+
+ORDERS = {
+    "holm": "in Holm’s order",
+    "sequence": "one after the other as declared",
+    "bonferroni": "each with an equal part",
+}
+
+
+def correction(study: Study) -> str:
+    """How a study's claims are corrected, in words; families by their claims' numbers."""
+    if not study.families:
+        return "All claims of the study are corrected together with Holm’s procedure"
+    parts = []
+    for name, (family, members) in zip(study.families, study.grouped(), strict=True):
+        which = ", ".join(str(i + 1) for i in members) or "none"
+        parts.append(
+            f"{numbers.plain(name)} ({family.share:.0%} of the allowed error, {ORDERS[family.order]}; "
+            f"claims {which})"
+        )
+    return (
+        f"Claims are corrected in families declared in advance: {_listed(parts)}. What decided "
+        "claims held passes to open ones, and a decided family’s to the next (Bretz et al. 2009)"
+    )
 
 
 # --- all verdicts -------------------------------------------------------------------------------

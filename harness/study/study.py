@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -12,11 +13,13 @@ from harness.study.declared import (
     COLUMNS,
     DISTRIBUTION,
     FINAL_SEEDS,
+    PRIMARY,
     SCALES,
     Arm,
     Budget,
     By,
     Claim,
+    Family,
     Metric,
     Sampler,
     Setting,
@@ -59,6 +62,9 @@ class Study:
         sources: What tags in claims stand for, where `harness.study.sources` does not have them or
             this study means another: the source's words, or its tag there.
         claims: A mapping from ids to claims, whose checks are of `harness.claims`; kept as a tuple.
+        families: What part of the study's error rate which claims share, by the name that
+            `Claim.family` has, in the order in which what is left over passes on; by default all
+            claims are one family, in Holm's order.
         figures: See `harness.figures`.
     """
 
@@ -77,6 +83,7 @@ class Study:
     needs: Mapping[str, str] = field(default_factory=dict)
     sources: Mapping[str, str] = field(default_factory=dict)
     claims: tuple[Claim, ...] = ()
+    families: Mapping[str, Family] = field(default_factory=dict)
     figures: tuple[Any, ...] = ()
     name: str = ""
     title: str = ""
@@ -100,7 +107,7 @@ class Study:
         shelf = {tag: words for tag, words in SOURCES.items() if tag in cited}
         own = {tag: SOURCES.get(words, words) for tag, words in self.sources.items()}
         object.__setattr__(self, "sources", {**shelf, **own})
-        for name in ("metrics", "budgets", "nuisance", "fixed", "needs", "sources"):
+        for name in ("metrics", "budgets", "nuisance", "fixed", "needs", "sources", "families"):
             object.__setattr__(self, name, frozen(getattr(self, name)))
         for name in ("claims", "figures", "select", "reads"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
@@ -128,6 +135,7 @@ class Study:
             "fixed": (object, ""),
             "needs": (str, "the name of a setting"),
             "sources": (str, "text"),
+            "families": (Family, "a Family"),
         }
         for name, (kind, words) in kinds.items():
             want_mapping(f"Study.{name}", getattr(self, name), kind, words)
@@ -277,8 +285,16 @@ class Study:
                 )
 
     def _check_claims(self) -> None:
+        shares = {name: family.share for name, family in self.families.items()}
+        if shares and not math.isclose(sum(shares.values()), 1.0):
+            raise InvalidStudy(
+                f"shares of Study.families are {shares}; allowed: those that sum to 1"
+            )
         seen: set[str] = set()
         for claim in self.claims:
+            families = self.families or (PRIMARY,)
+            want(claim.family in families, f"the family of claim {claim.id!r}", claim.family,
+                 f"{listed(families)}, as Study.families declares")  # fmt: skip
             if claim.id in seen:
                 raise InvalidStudy(f"claim id {claim.id!r} is used twice; allowed: one claim an id")
             seen.add(claim.id)
@@ -376,6 +392,14 @@ class Study:
         """The arm's name as figures and tables print it."""
         one: Arm = self.arms[arm]
         return one.label or arm.replace("_", " ")
+
+    def grouped(self) -> list[tuple[Family, list[int]]]:
+        """The families in order, and the places of their claims in `claims`."""
+        families = self.families or {PRIMARY: Family(1.0)}
+        return [
+            (family, [i for i, claim in enumerate(self.claims) if claim.family == name])
+            for name, family in families.items()
+        ]
 
     def cite(self, source: str) -> str:
         """A claim's source with its tags spelt out."""
