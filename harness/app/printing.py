@@ -117,6 +117,32 @@ def plan(sketch: dict[str, Any]) -> None:
     )
 
 
+def power(told: dict[str, Any]) -> None:
+    """What a scale's seeds can decide, from `powering.told`."""
+    out.print(f"[bold]{told['study']}[/] at the {told['scale']} scale")
+    if not told["claims"]:
+        out.print(told["from"], markup=False)
+        return
+    heads = {
+        "claim": "claim", "family": "family", "level": "level", "planned": "planned",
+        "margin": "margin", "decides": "decides effects", "effect": told["effect"],
+        "power": "power", "needed": "takes",
+    }  # fmt: skip
+    if not told["families"]:
+        del heads["family"]
+    table = Table(*heads.values())
+    for one in told["claims"]:
+        words = {"claim": one["claim"], **one["words"]}
+        table.add_row(*(escape(words[name]) for name in heads))
+    out.print(table)
+    out.print(told["from"], markup=False)
+    out.print(
+        f"A claim's level is that which it has when its turn comes and no other is decided{told['looks']}; "
+        f"effects and seeds are those that {told['often']:.0%} of runs decide.",
+        markup=False,
+    )  # fmt: skip
+
+
 def _time(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
 

@@ -11,7 +11,7 @@ from typing import Any
 from harness.claims import Verdict
 from harness.ledger import provenance
 from harness.ledger.results import Results
-from harness.report import bars, descent, islands, numbers, tables, words
+from harness.report import bars, descent, islands, numbers, outlook, tables, words
 from harness.study import FINAL_SEEDS
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -109,6 +109,7 @@ def _cards(
     cards = []
     for number, verdict in enumerate(verdicts, 1):
         scale = words.scale_of(verdict, study)
+        could = outlook.after(results, verdict)
         cards.append(
             {
                 "number": number,
@@ -128,6 +129,7 @@ def _cards(
                 "middle": words.middle(verdict, study),
                 "replicates": words.replicates(verdict) if verdict.n else "none",
                 "stopping": words.stopping(verdict),
+                "could": outlook.sentence(could, study) if could else "",
                 "published": words.published(verdict),
                 "theirs": _theirs(verdict, scale),
                 "changes": [c for c in changes if c["id"] == verdict.id],

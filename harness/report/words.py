@@ -68,15 +68,19 @@ def weakest(verdict: Verdict, study: Study) -> str:
 def scale_of(verdict: Verdict, study: Study) -> Scale:
     """How a verdict's numbers are printed, from what its check measures; of several checks, the one
     whose numbers they are."""
-    check = check_of(verdict, study)
+    return scale_for(check_of(verdict, study), verdict.unit)
+
+
+def scale_for(check: Check | None, unit: str) -> Scale:
+    """How the numbers of a check are printed."""
     difference = isinstance(check, Difference) and not isinstance(check, Ratio)
-    if isinstance(check, Ratio) or verdict.unit.startswith("ratio"):
+    if isinstance(check, Ratio) or unit.startswith("ratio"):
         return Scale("×", log=True)
-    if verdict.unit == "fraction":
+    if unit == "fraction":
         return Scale("points" if difference else "%", 100.0, difference)
-    if verdict.unit == "%" and difference:
+    if unit == "%" and difference:
         return Scale("points", signed=True)
-    return Scale(verdict.unit, signed=difference, steps=verdict.unit == "steps")
+    return Scale(unit, signed=difference, steps=unit == "steps")
 
 
 def places(verdict: Verdict, scale: Scale) -> int | None:

@@ -1,0 +1,88 @@
+"""Sentences about what a number of seeds can decide, made from forecasts alone."""
+
+from __future__ import annotations
+
+import math
+
+from harness.claims import Check, Verdict, shown
+from harness.claims.power import MOST, POWER, Forecast, of_claim, planned
+from harness.ledger.results import Results
+from harness.report import words
+from harness.report.numbers import Scale
+from harness.study import Study
+
+
+def after(results: Results, verdict: Verdict) -> Forecast | None:
+    """What an undecided claim's trials could have decided, at the level of its interval; None of one
+    that is decided, or was not looked at."""
+    claim = words.claim_of(verdict, results.study)
+    if claim is None or verdict.verdict != "inconclusive" or not verdict.n or not verdict.level:
+        return None
+    confirmed = claim.check.phase == "confirm"
+    count = verdict.n if confirmed else planned(results.study, claim.check, results.scale)
+    found = of_claim(results.study, claim, results.timed, count, verdict.level)
+    return None if found.why else found
+
+
+def sentence(found: Forecast, study: Study) -> str:
+    """What an undecided claim could have decided, and what it would take."""
+    text = f"{found.planned:,} {found.unit} decide {decided(found, study)}"
+    scale = _scale(found, study)
+    seen = f"the effect seen, {scale.words(found.truth)},"
+    if found.needed is None:
+        return f"{text}; no number of {found.unit} up to {MOST:,} would: {seen} lies at the margin."
+    if found.needed <= found.planned:
+        return f"{text}; {seen} is decided by so many in {found.power:.0%} of runs."
+    return f"{text}; {seen} takes about {found.needed:,} {found.unit}."
+
+
+def decided(found: Forecast, study: Study) -> str:
+    """The effects that are decided, in words: "effects under −2 or over +3 points"."""
+    scale, often = _scale(found, study), f"in {POWER:.0%} of runs"
+    if _check(found, study).direction == "within":
+        bare = Scale(scale.unit, scale.factor)
+        inside = "none" if math.isnan(found.low) else f"those under {bare.words(found.low)}"
+        outside = f"those over {bare.words(found.high)}" if math.isfinite(found.high) else "none"
+        return f"of effects inside the band {inside} and of those outside {outside} {often}"
+    sides = [
+        f"{word} {scale.words(value)}"
+        for word, value in (("under", found.low), ("over", found.high))
+        if math.isfinite(value) and (value > 0 or not scale.log)
+    ]
+    return f"effects {' or '.join(sides)} {often}" if sides else f"no effect {often}"
+
+
+def row(found: Forecast, study: Study, seen: bool) -> dict[str, str]:
+    """A forecast as a line of a table has it."""
+    check, scale = _check(found, study), _scale(found, study)
+    unit = found.unit
+    known = "" if math.isnan(found.truth) else scale.digits(found.truth)
+    needed = "" if found.needed is None else f"{found.needed:,} {unit}"
+    if known and found.needed is None:
+        needed = f"over {MOST:,} {unit}"
+    if check.direction == "within":
+        bare = Scale(scale.unit, scale.factor)
+        low = "none" if math.isnan(found.low) else f"± {bare.digits(found.low)}"
+        decides = f"inside {low}, outside ± {bare.digits(found.high)}"
+    else:
+        decides = f"≤ {scale.digits(found.low)}, ≥ {scale.digits(found.high)}"
+    return {
+        "family": found.family,
+        "level": f"{found.level:.2g}",
+        "planned": f"{found.planned:,} {unit}",
+        "margin": "" if found.why else scale.words(found.margin),
+        "decides": found.why or decides,
+        "effect": known if seen or not known else f"{known} (if alike)",
+        "power": "" if math.isnan(found.power) else f"{found.power:.0%}",
+        "needed": needed,
+    }
+
+
+def _check(found: Forecast, study: Study) -> Check:
+    claim = next(claim for claim in study.claims if claim.id == found.claim)
+    return shown(claim.check, found.weakest)
+
+
+def _scale(found: Forecast, study: Study) -> Scale:
+    check = _check(found, study)
+    return words.scale_for(check, check.unit(study))
