@@ -138,7 +138,7 @@ def power(told: dict[str, Any]) -> None:
     out.print(told["from"], markup=False)
     out.print(
         f"A claim's level is that which it has when its turn comes and no other is decided{told['looks']}; "
-        f"effects and seeds are those that {told['often']:.0%} of runs decide.",
+        f"effects and seeds are those that {100 * told['often']:.0f} % of runs decide.",
         markup=False,
     )  # fmt: skip
 

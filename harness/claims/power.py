@@ -157,9 +157,9 @@ class _One:
 
     def decisions(self, n: int, level: float, against: float) -> tuple[Array, Array]:
         to = self.sampled.to
-        low, high = (end + to(self.truth) for end in self._ends(n, level))
-        low_, high_ = (end + to(self.truth) for end in self._ends(n, against))
-        m = to(self.margin)
+        truth, m = to(self.truth), to(self.margin)
+        low, high = (end + truth for end in self._ends(n, level))
+        low_, high_ = (end + truth for end in self._ends(n, against))
         if self.direction == "above":
             return low > m, high_ < m
         if self.direction == "below":

@@ -25,31 +25,38 @@ def after(results: Results, verdict: Verdict) -> Forecast | None:
 
 
 def sentence(found: Forecast, study: Study) -> str:
-    """What an undecided claim could have decided, and what it would take."""
-    text = f"{found.planned:,} {found.unit} decide {decided(found, study)}"
+    """What the trials of an undecided claim could have decided, and what it would take."""
     scale = _scale(found, study)
+    text = f"{found.planned:,} {found.unit} {_decides(found, study)} in {100 * POWER:.0f} % of runs"
     seen = f"the effect seen, {scale.words(found.truth)},"
     if found.needed is None:
-        return f"{text}; no number of {found.unit} up to {MOST:,} would: {seen} lies at the margin."
+        open_ = math.isinf(found.low) != math.isinf(found.high)
+        why = "some have no finite score" if open_ else f"{seen} lies at the margin"
+        return f"{text}; no number of {found.unit} up to {MOST:,} would do, as {why}."
     if found.needed <= found.planned:
-        return f"{text}; {seen} is decided by so many in {found.power:.0%} of runs."
-    return f"{text}; {seen} takes about {found.needed:,} {found.unit}."
+        return f"{text}; {seen} is decided by so many in {100 * found.power:.0f} %."
+    return f"{text}; {seen} takes about {float(f'{found.needed:.2g}'):,.0f} {found.unit}."
 
 
-def decided(found: Forecast, study: Study) -> str:
-    """The effects that are decided, in words: "effects under −2 or over +3 points"."""
-    scale, often = _scale(found, study), f"in {POWER:.0%} of runs"
+def _decides(found: Forecast, study: Study) -> str:
+    """What is decided, in words: "decide effects under −2 or over +3 points"."""
+    scale = _scale(found, study)
     if _check(found, study).direction == "within":
         bare = Scale(scale.unit, scale.factor)
-        inside = "none" if math.isnan(found.low) else f"those under {bare.words(found.low)}"
+        inside = "no effect" if math.isnan(found.low) else f"effects under {bare.words(found.low)}"
         outside = f"those over {bare.words(found.high)}" if math.isfinite(found.high) else "none"
-        return f"of effects inside the band {inside} and of those outside {outside} {often}"
+        return f"show {inside} to lie inside the band and {outside} to lie outside"
+    bounds = (("under", found.low), ("over", found.high))
     sides = [
-        f"{word} {scale.words(value)}"
-        for word, value in (("under", found.low), ("over", found.high))
+        (word, value)
+        for word, value in bounds
         if math.isfinite(value) and (value > 0 or not scale.log)
     ]
-    return f"effects {' or '.join(sides)} {often}" if sides else f"no effect {often}"
+    if not sides:
+        return "decide no effect"
+    *first, (word, last) = sides
+    told = [f"{word} {scale.digits(value)}" for word, value in first]
+    return f"decide effects {' or '.join([*told, f'{word} {scale.words(last)}'])}"
 
 
 def row(found: Forecast, study: Study, seen: bool) -> dict[str, str]:
@@ -73,7 +80,7 @@ def row(found: Forecast, study: Study, seen: bool) -> dict[str, str]:
         "margin": "" if found.why else scale.words(found.margin),
         "decides": found.why or decides,
         "effect": known if seen or not known else f"{known} (if alike)",
-        "power": "" if math.isnan(found.power) else f"{found.power:.0%}",
+        "power": "" if math.isnan(found.power) else f"{100 * found.power:.0f} %",
         "needed": needed,
     }
 

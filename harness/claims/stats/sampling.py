@@ -46,6 +46,9 @@ class Sampling:
     to: Function = _same
     back: Function = _same
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "few", functools.cache(self.few))
+
     def ends(self, n: int, level: float) -> Ends:
         """(resamples,) lower and upper ends for n units, less the truth, after `to`."""
         low, high = self.few(min(n, LARGE), level)
@@ -148,7 +151,6 @@ def of_groups(estimate: Welch) -> Sampling:
     many times as large."""
     groups = [(x - x.mean()) * np.sqrt(x.size / (x.size - 1)) for x in (estimate.a, estimate.b)]
 
-    @functools.cache
     def few(n: int, level: float) -> Ends:
         sizes = [round(n * x.size / estimate.n) for x in groups]
         a, b = (
