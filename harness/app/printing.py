@@ -68,8 +68,12 @@ def study(about: dict[str, Any], printed: dict[str, Any]) -> None:
     listed = Table("claim", "margin", "source", title="Claims, with margins set before any trial",
                    title_justify="left", show_lines=True)  # fmt: skip
     for claim, margin in zip(about["claims"], printed["margins"], strict=True):
-        listed.add_row(escape(claim["statement"]), escape(margin), escape(claim["source"]))
+        family = f" [dim]({escape(claim['family'])})[/]" if about["families"] else ""
+        listed.add_row(escape(claim["statement"]) + family, escape(margin), escape(claim["source"]))
     out.print(listed)
+    for name, one in about["families"].items():
+        told = f"{100 * one['share']:.0f} % of the allowed error, order {one['order']}"
+        out.print(f"family {name}: {told}", markup=False)
     budgets = Table(
         "scale", "draws", "finalists", "seeds", "trials", "settings", title="Budgets",
         title_justify="left",

@@ -290,7 +290,7 @@ def correction(study: Study) -> str:
     for name, (family, members) in zip(study.families, study.grouped(), strict=True):
         which = ", ".join(str(i + 1) for i in members) or "none"
         parts.append(
-            f"{numbers.plain(name)} ({family.share:.0%} of the allowed error, {ORDERS[family.order]}; "
+            f"{numbers.plain(name)} ({100 * family.share:.0f} % of the allowed error, {ORDERS[family.order]}; "
             f"claims {which})"
         )
     return (
