@@ -17,12 +17,12 @@ import pandas as pd
 
 from harness.claims import stats
 from harness.claims.checks import Check, Difference, Level, Ratio
-from harness.claims.compound import Everywhere
+from harness.claims.compound import Everywhere, Statistic
 from harness.claims.draws import Best, RankCorrelation
 from harness.claims.stats import sampling
 from harness.claims.stats.sampling import Sampling
 from harness.claims.verdicts import LEVEL, MIN_SEEDS, Direction, Evidence, Missing
-from harness.study import Claim, Study
+from harness.study import Claim, Study, is_level
 
 POWER = 0.8  # how often an effect that is there should be decided
 MOST = 10_000  # seeds or draws that are asked about
@@ -87,12 +87,22 @@ def forecast(study: Study, frame: pd.DataFrame, scale: str, *, seen: bool = True
 
 
 def planned(study: Study, check: Check, scale: str) -> int:
-    """The most seeds that a scale gives a cell, or the draws of the cells that a check of the search
-    reads."""
+    """The most seeds that a scale gives a cell, or the fewest draws, of those that a check reads; 0
+    where it reads one that the scale leaves out."""
+    run = study.cells(scale)
+    read = [
+        [
+            study.draws(scale, arm, cell)
+            for arm, cell in run
+            if arm == one and all(is_level(cell[factor], level) for factor, level in where.items())
+        ]
+        for one, where in check.places(study)
+    ]
+    if not all(read) and not isinstance(check, Statistic):  # which reads what there is
+        return 0
     if check.phase == "confirm":
         return study.budget(scale).looks[-1]
-    first = {factor: levels[0] for factor, levels in study.vary.items()}
-    return min(study.draws(scale, arm, first | dict(cell)) for arm, cell in check.places(study))
+    return min((draws for one in read for draws in one), default=0)
 
 
 def of_claim(

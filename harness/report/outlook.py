@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from harness.claims import Check, Verdict, shown
 from harness.claims.power import MOST, POWER, Forecast, of_claim, planned
@@ -12,16 +13,23 @@ from harness.report.numbers import Scale
 from harness.study import Study
 
 
-def after(results: Results, verdict: Verdict) -> Forecast | None:
-    """What an undecided claim's trials could have decided, at the level of its interval; None of one
-    that is decided, or was not looked at."""
-    claim = words.claim_of(verdict, results.study)
-    if claim is None or verdict.verdict != "inconclusive" or not verdict.n or not verdict.level:
-        return None
-    confirmed = claim.check.phase == "confirm"
-    count = verdict.n if confirmed else planned(results.study, claim.check, results.scale)
-    found = of_claim(results.study, claim, results.timed, count, verdict.level)
-    return None if found.why else found
+def after(results: Results, verdicts: Sequence[Verdict]) -> dict[str, Forecast]:
+    """What the trials of undecided claims could have decided, at the levels of their intervals.
+
+    Returns:
+        A forecast by a claim's id; of those alone that were looked at, and that can be forecast.
+    """
+    study, frame, found = results.study, results.timed, {}
+    for verdict in verdicts:
+        claim = words.claim_of(verdict, study)
+        if claim is None or verdict.verdict != "inconclusive" or not verdict.n or not verdict.level:
+            continue
+        confirmed = claim.check.phase == "confirm"
+        count = verdict.n if confirmed else planned(study, claim.check, results.scale)
+        one = of_claim(study, claim, frame, count, verdict.level)
+        if not one.why:
+            found[claim.id] = one
+    return found
 
 
 def sentence(found: Forecast, study: Study) -> str:

@@ -106,10 +106,11 @@ def _cards(
     study = results.study
     place = {f.name: i for i, f in enumerate(study.figures, 1)}
     changes = words.changes(results)
+    open_ = outlook.after(results, verdicts)
     cards = []
     for number, verdict in enumerate(verdicts, 1):
         scale = words.scale_of(verdict, study)
-        could = outlook.after(results, verdict)
+        could = open_.get(verdict.id)
         cards.append(
             {
                 "number": number,

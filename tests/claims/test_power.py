@@ -202,6 +202,14 @@ def test_few_seeds_give_a_rough_forecast_and_none_gives_none() -> None:
     assert few.why == "4 seeds; at least 5 are needed"
 
 
+def test_a_cell_that_the_scale_leaves_out_has_no_seeds() -> None:
+    check = above("acc", 0.5, arm="a", task="v")
+    one = study(check, vary={"task": ("u", "v")}, budget=Budget(0, 20, task=("u",)))
+    frame = rows_for(one, "acc", "a", 1 + NORMAL, task="v")
+    (found,) = power.forecast(one, frame, "smoke")
+    assert found.why == "0 seeds; at least 5 are needed"
+
+
 def test_what_rests_on_times_is_not_forecast() -> None:
     one = study(
         slower(2.0, of="lr", arms=("a", "b")), budget=Budget(30, 0),

@@ -95,11 +95,12 @@ def test_a_line_of_the_table_by_hand() -> None:
 def test_only_what_is_open_and_was_looked_at_has_an_outlook() -> None:
     results, verdicts = small()
     open_ = [v for v in verdicts if v.verdict == "inconclusive" and v.n]
-    told = [outlook.after(results, v) for v in verdicts]
-    assert {one.claim for one in told if one} <= {v.id for v in open_}
-    assert any(told)
-    assert outlook.after(results, replace(open_[0], level=0.0)) is None
-    assert outlook.after(results, replace(open_[0], id="gone")) is None
+    told = outlook.after(results, verdicts)
+    assert told and told.keys() <= {v.id for v in open_}
+    assert all(told[v.id].planned == v.n for v in open_ if v.id in told)
+    waits = [replace(v, level=0.0) for v in open_]
+    gone = [replace(v, id="gone") for v in open_]
+    assert outlook.after(results, waits) == outlook.after(results, gone) == {}
 
 
 def test_families_in_words() -> None:
