@@ -17,6 +17,7 @@ EXPORTS = {
     "By": "harness.study",
     "Choice": "harness.study",
     "Claim": "harness.study",
+    "Family": "harness.study",
     "Float": "harness.study",
     "Int": "harness.study",
     "Metric": "harness.study",
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
         By,
         Choice,
         Claim,
+        Family,
         Float,
         Int,
         Metric,
@@ -62,9 +64,9 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
-    "Arm", "Budget", "By", "Choice", "Claim", "Data", "Float", "Int", "Judged", "Loss", "Metric", "Optimizer", "Published",
-    "Rule", "Stop", "Study", "Training", "Trial", "at_hand",
-    "classification", "regression", "results", "run", "train",
+    "Arm", "Budget", "By", "Choice", "Claim", "Data", "Family", "Float", "Int", "Judged", "Loss",
+    "Metric", "Optimizer", "Published", "Rule", "Stop", "Study", "Training", "Trial", "at_hand", "classification",
+    "regression", "results", "run", "train",
 ]  # fmt: skip
 
 

@@ -119,8 +119,23 @@ def show(name: Name, as_json: Json = False) -> None:
 
 
 @app.command()
-def plan(name: Name, scale: Scale = "default", as_json: Json = False) -> None:
+def plan(
+    name: Name,
+    scale: Scale = "default",
+    power: Annotated[
+        bool,
+        typer.Option("--power", help="Say what the planned seeds can decide of each claim."),
+    ] = False,
+    as_json: Json = False,
+) -> None:
     """Say what a run would train, and roughly how long it would take. Trains nothing."""
+    if power:
+        from harness.app import powering
+
+        study, source = _load(name, scale)
+        told = powering.told(study, source, scale, catalog.root())
+        printing.document(told) if as_json else printing.power(told)
+        return
     sketch = listing.planned(name, scale) | {"in_flight": listing.in_flight(name, scale)}
     if as_json:
         printing.document(sketch)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import pandas as pd
 
-from harness.claims import LEVEL, judge
+from harness.claims import LEVEL, judge, stats
 from harness.claims.verdicts import MIN_SEEDS
 from harness.engine.attempt import run_pack
 from harness.engine.process import one_thread
@@ -171,11 +171,12 @@ def falsifiable(study: Study, source: Source, frame: pd.DataFrame) -> str:
     closed = [v.id for v in judge(study, empty) if v.verdict != "inconclusive"]
     if closed:
         return f"claim {closed[0]!r} is decided without a single row"
-    for claim in study.claims:
+    levels = stats.first_levels(study.grouped(), LEVEL)
+    for claim, level in zip(study.claims, levels, strict=True):
         for hold, expected in ((True, "supported"), (False, "refuted")):
             made = claim.check.planted(study, PLANTED, hold)
             one = replace(study, claims=(claim,))
-            (verdict,) = judge(one, made, LEVEL / len(study.claims))
+            (verdict,) = judge(one, made, float(level))
             if verdict.verdict != expected:
                 return (
                     f"claim {claim.id!r} is {verdict.verdict} on rows that should leave it "

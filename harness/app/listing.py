@@ -125,6 +125,7 @@ def describe(study: Study, source: Source) -> dict[str, Any]:
     claims = [
         {
             "id": c.id,
+            "family": c.family,
             "statement": c.statement,
             "source": study.cite(c.source),
             "quantity": c.check.quantity(study),
@@ -165,6 +166,7 @@ def describe(study: Study, source: Source) -> dict[str, Any]:
             }
             for s, b in study.budgets.items()
         },
+        "families": {name: dataclasses.asdict(one) for name, one in study.families.items()},
         "claims": claims,
     }
     return {"about": about, "printed": _printed(study, about)}

@@ -73,8 +73,12 @@ def study(about: dict[str, Any], printed: dict[str, Any]) -> None:
     listed = Table("claim", "margin", "source", title="Claims, with margins set before any trial",
                    title_justify="left", show_lines=True)  # fmt: skip
     for claim, margin in zip(about["claims"], printed["margins"], strict=True):
-        listed.add_row(escape(claim["statement"]), escape(margin), escape(claim["source"]))
+        family = f" [dim]({escape(claim['family'])})[/]" if about["families"] else ""
+        listed.add_row(escape(claim["statement"]) + family, escape(margin), escape(claim["source"]))
     out.print(listed)
+    for name, one in about["families"].items():
+        told = f"{100 * one['share']:.0f} % of the allowed error, order {one['order']}"
+        out.print(f"family {name}: {told}", markup=False)
     budgets = Table(
         "scale", "draws", "finalists", "seeds", "trials", "settings", title="Budgets",
         title_justify="left",
@@ -124,6 +128,32 @@ def plan(sketch: dict[str, Any]) -> None:
         f"{sketch['trials']:,} trials in {sketch['packs']} packs, about "
         f"{_time(sketch['seconds'])} on {sketch['cores']} cores without a GPU (an estimate)"
     )
+
+
+def power(told: dict[str, Any]) -> None:
+    """What a scale's seeds can decide, from `powering.told`."""
+    out.print(f"[bold]{told['study']}[/] at the {told['scale']} scale")
+    if not told["claims"]:
+        out.print(told["from"], markup=False)
+        return
+    heads = {
+        "claim": "claim", "family": "family", "level": "level", "planned": "planned",
+        "margin": "margin", "decides": "decides effects", "effect": told["effect"],
+        "power": "power", "needed": "takes",
+    }  # fmt: skip
+    if not told["families"]:
+        del heads["family"]
+    table = Table(*heads.values())
+    for one in told["claims"]:
+        words = {"claim": one["claim"], **one["words"]}
+        table.add_row(*(escape(words[name]) for name in heads))
+    out.print(table)
+    out.print(told["from"], markup=False)
+    out.print(
+        f"A claim's level is that which it has when its turn comes and no other is decided{told['looks']}; "
+        f"effects and seeds are those that {100 * told['often']:.0f} % of runs decide.",
+        markup=False,
+    )  # fmt: skip
 
 
 def _time(seconds: float) -> str:

@@ -1,7 +1,7 @@
 """Checks that turn a claim and a frame of rows into a verdict.
 
 A check is a frozen value: which metric, of which arm, where, against what margin. `judge` applies
-all checks of a study to its frame, corrects over them (Holm) and returns one `Verdict` a claim.
+all checks of a study to its frame, corrects over them by their families and returns one `Verdict` a claim.
 
 Every check reads *confirm* rows unless it says otherwise, takes one number a seed (the replication
 unit), gives a diverged trial its metric's worst score, and leaves out failed trials, saying so.

@@ -1,4 +1,4 @@
-"""All claims of a study judged on its frame: Holm over claims, alpha spent over looks."""
+"""All claims of a study judged on its frame: levels by families of claims, spent over looks."""
 
 from __future__ import annotations
 
@@ -16,11 +16,13 @@ from harness.claims.compound import shown
 from harness.claims.verdicts import LEVEL, Beside, Evidence, Missing, Outcome, Verdict
 from harness.study import Claim, Metric, Study, is_level
 
+WAITS = "its turn has not come, for a claim before it is open"
+
 
 def judge(
     study: Study, frame: pd.DataFrame, level: float = LEVEL, looks: Sequence[int] = ()
 ) -> list[Verdict]:
-    """Judge every claim of a study on its frame, Holm-corrected over the claims.
+    """Judge every claim of a study on its frame, corrected over the claims by their families.
 
     A verdict is "supported" when the whole interval lies on the claimed side of the margin,
     "refuted" when it lies wholly on the other side, else "inconclusive".
@@ -28,23 +30,24 @@ def judge(
     Args:
         level: The rate of studies with any wrong verdict that is allowed.
         looks: Seeds a cell at each look, where seeds are added until claims are decided
-            (`Budget.looks`). `level` is then spent over the looks (`stats.spend`), Holm is over
-            the claims still open, and a claim keeps the verdict of the look that decided it. By
-            the union bound the level holds however the looks depend on each other.
+            (`Budget.looks`). `level` is then spent over the looks (`stats.spend`), the correction
+            is over the claims still open, and a claim keeps the verdict of the look that decided
+            it. By the union bound the level holds however the looks depend on each other.
     """
     if len(looks) < 2:
-        return _look(study, list(study.claims), frame, level)
+        return _look(study, list(study.claims), set(), frame, level)
     levels = stats.spend(np.array(looks), level)
     verdicts: dict[str, Verdict] = {}
-    open_ = list(study.claims)
+    open_, decided = list(study.claims), set[str]()
     for number, (seeds, share) in enumerate(zip(looks, levels, strict=True), start=1):
         ready = [claim for claim in open_ if number == 1 or _reached(study, claim, frame, seeds)]
         if not ready:
             break
         some = frame[(frame["phase"] != "confirm") | (frame["seed"] < seeds)]
-        for verdict in _look(study, ready, some, float(share)):
+        for verdict in _look(study, ready, decided, some, float(share)):
             verdicts[verdict.id] = _at(verdict, number, seeds, looks[-1])
-        open_ = [claim for claim in ready if verdicts[claim.id].verdict == "inconclusive"]
+        decided |= {v.id for v in verdicts.values() if v.verdict != "inconclusive"}
+        open_ = [claim for claim in ready if claim.id not in decided]
     return [verdicts[claim.id] for claim in study.claims]
 
 
@@ -83,13 +86,14 @@ def _at(verdict: Verdict, look: int, seeds: int, most: int) -> Verdict:
     return replace(verdict, look=look, seeds_used=seeds, seeds_allowed=most)
 
 
-def _look(study: Study, claims: list[Claim], frame: pd.DataFrame, level: float) -> list[Verdict]:
-    """The verdicts of one look at some claims, at one family-wise level."""
+def _look(
+    study: Study, claims: list[Claim], decided: set[str], frame: pd.DataFrame, level: float
+) -> list[Verdict]:
+    """The verdicts of one look at some claims, at one family-wise level. Of the others some are
+    decided, and the rest read no further seeds and stay open."""
     found = [_evidence(claim, study, frame) for claim in claims]
-    if not found:
-        return []
     p = [min(1.0, 2 * min(e.p_for(), e.p_against())) for e in found]
-    adjusted, alpha = stats.holm(np.array(p), level)
+    adjusted, alpha = _corrected(study, claims, decided, p, level)
     verdicts = []
     for claim, e, p_one, a in zip(claims, found, adjusted, alpha, strict=True):
         outcome: Outcome = "inconclusive"
@@ -116,7 +120,7 @@ def _look(study: Study, claims: list[Claim], frame: pd.DataFrame, level: float) 
                 unit=check.unit(study),
                 n=e.estimate.n if e.estimate else 0,
                 direction=e.direction,
-                reason=e.reason,
+                reason="; ".join(filter(None, [e.reason, "" if a else WAITS])),
                 quantity=claim.check.quantity(study),
                 figure=claim.figure,
                 published=claim.published,
@@ -126,9 +130,23 @@ def _look(study: Study, claims: list[Claim], frame: pd.DataFrame, level: float) 
                 weakest=e.weakest,
                 improvement=_improvement(e, study.metrics.get(check.metric), 1 - a),
                 middle=_middle(e.estimate),
+                level=float(a),
             )
         )
     return verdicts
+
+
+def _corrected(
+    study: Study, claims: list[Claim], decided: set[str], p: list[float], level: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Adjusted p and level of each of the claims, by their families."""
+    ids = [claim.id for claim in study.claims]
+    places = [ids.index(claim.id) for claim in claims]
+    all_p, tested = np.ones(len(ids)), np.zeros(len(ids), bool)
+    all_p[places], tested[places] = p, True
+    open_ = np.array([id_ not in decided for id_ in ids], bool)
+    adjusted, alpha = stats.stepwise(all_p, study.grouped(), level, tested, open_)
+    return adjusted[places], alpha[places]
 
 
 def _improvement(e: Evidence, metric: Metric | None, level: float) -> Beside | None:

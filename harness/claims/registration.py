@@ -15,7 +15,7 @@ from types import CodeType
 from typing import Any
 
 from harness.claims.verdicts import LEVEL
-from harness.study import Claim, Source, Study, fingerprint
+from harness.study import PRIMARY, Claim, Source, Study, fingerprint
 
 Entry = Mapping[str, Any]
 
@@ -37,6 +37,8 @@ def entry(study: Study, source: Source, scale: str, at: str, trials: int) -> dic
         "budget": repr(study.budget(scale)),
         "claims": claims,
     }
+    if study.families:
+        content["families"] = _declared(study)
     return {"at": at, "trials": trials, "hash": _digest(content), **content}
 
 
@@ -50,12 +52,12 @@ def summary(entries: Sequence[Entry], now: Entry) -> dict[str, Any]:
     Returns:
         `claims_hash`; `registered_at`, when exactly these claims were first written down, or "";
         and `claims_changed`: a dictionary for each claim that was added, changed or removed after
-        trials existed (and for the budget), with id, what, at and trials.
+        trials existed (and for the budget, and the families), with id, what, at and trials.
     """
     same = [one["at"] for one in entries if one["hash"] == now["hash"]]
     found = [_since(entries, now, id_) for id_ in now["claims"]]
     found += [_removed(entries, id_) for id_ in _gone(entries, now)]
-    found.append(_budget(entries, now))
+    found += [_budget(entries, now), _families(entries, now)]
     return {
         "claims_hash": now["hash"],
         "registered_at": same[0] if same else "",
@@ -105,8 +107,37 @@ def _budget(entries: Sequence[Entry], now: Entry) -> dict[str, Any] | None:
     }
 
 
+def _families(entries: Sequence[Entry], now: Entry) -> dict[str, Any] | None:
+    """Families of claims that were declared otherwise after trials existed."""
+
+    def told(one: Entry) -> str:
+        return "; ".join(one.get("families", ())) or "one family"
+
+    first = next((one for one in entries if told(one) == told(now)), now)
+    earlier = [one for one in entries if told(one) != told(now)]
+    if not earlier or not first["trials"]:
+        return None
+    return {
+        "id": "",
+        "what": "families",
+        "at": first["at"],
+        "trials": first["trials"],
+        "statement": f"{told(earlier[-1])} became {told(now)}",
+    }
+
+
+def _declared(study: Study) -> list[str]:
+    """The families in order; of those that are a sequence, the claims in order too."""
+    found = []
+    for name, (family, members) in zip(study.families, study.grouped(), strict=True):
+        ids = ", ".join(study.claims[i].id for i in members)
+        found.append(f"{name} {family}" + (f" of {ids}" if family.order == "sequence" else ""))
+    return found
+
+
 def _content(claim: Claim, source: Source) -> Any:
-    return [claim.statement, claim.source, describe(claim.check, source)]
+    own = [] if claim.family == PRIMARY else [{"family": claim.family}]
+    return [claim.statement, claim.source, describe(claim.check, source), *own]
 
 
 def describe(value: Any, source: Source | str) -> Any:

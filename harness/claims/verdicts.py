@@ -32,7 +32,7 @@ class Verdict:
 
     Args:
         effect: The estimate; it lies in [`low`, `high`], the interval at the study-wide level.
-        p: Two-sided against `margin`, Holm-corrected over the claims looked at together.
+        p: Two-sided against `margin`, corrected over the claims looked at together.
         n: Replication units behind the estimate.
         reason: Why a verdict is inconclusive, or what was left out.
         quantity: What the effect is, in words.
@@ -49,6 +49,7 @@ class Verdict:
             interval at the same level as `low` and `high`.
         middle: Of a mean that values far out may sway (`stats.heavy_tailed`), that of the middle
             half of the values.
+        level: At which its interval is drawn: of 0.01 it holds the truth in 99 % of studies.
     """
 
     id: str
@@ -76,6 +77,7 @@ class Verdict:
     seeds_allowed: int = 0
     improvement: Beside | None = None
     middle: float | None = None
+    level: float = LEVEL
 
 
 @dataclass(frozen=True)

@@ -47,6 +47,7 @@ def verdicts_json(results: Results, verdicts: list[Verdict]) -> dict[str, Any]:
                 "margin": _finite(v.margin),
                 "unit": v.unit,
                 "n": v.n,
+                "level": v.level,
                 "replication": v.replication,
                 "timed": v.timed,
                 "test": v.test,

@@ -11,7 +11,7 @@ from typing import Any
 from harness.claims import Verdict
 from harness.ledger import provenance
 from harness.ledger.results import Results
-from harness.report import bars, descent, islands, numbers, tables, words
+from harness.report import bars, descent, islands, numbers, outlook, tables, words
 from harness.study import FINAL_SEEDS
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -87,6 +87,7 @@ def html(
             fixed=tables.fixed(results),
             tested=words.tested(results),
             budget=study.budget(results.scale),
+            correction=words.correction(study),
             final_seeds=FINAL_SEEDS,
             errors=tables.errors(results),
             errors_shown=ERRORS_SHOWN,
@@ -106,9 +107,11 @@ def _cards(
     study = results.study
     place = {f.name: i for i, f in enumerate(study.figures, 1)}
     changes = words.changes(results)
+    open_ = outlook.after(results, verdicts)
     cards = []
     for number, verdict in enumerate(verdicts, 1):
         scale = words.scale_of(verdict, study)
+        could = open_.get(verdict.id)
         cards.append(
             {
                 "number": number,
@@ -128,6 +131,7 @@ def _cards(
                 "middle": words.middle(verdict, study),
                 "replicates": words.replicates(verdict) if verdict.n else "none",
                 "stopping": words.stopping(verdict),
+                "could": outlook.sentence(could, study) if could else "",
                 "published": words.published(verdict),
                 "theirs": _theirs(verdict, scale),
                 "changes": [c for c in changes if c["id"] == verdict.id],

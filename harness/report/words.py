@@ -68,15 +68,19 @@ def weakest(verdict: Verdict, study: Study) -> str:
 def scale_of(verdict: Verdict, study: Study) -> Scale:
     """How a verdict's numbers are printed, from what its check measures; of several checks, the one
     whose numbers they are."""
-    check = check_of(verdict, study)
+    return scale_for(check_of(verdict, study), verdict.unit)
+
+
+def scale_for(check: Check | None, unit: str) -> Scale:
+    """How the numbers of a check are printed."""
     difference = isinstance(check, Difference) and not isinstance(check, Ratio)
-    if isinstance(check, Ratio) or verdict.unit.startswith("ratio"):
+    if isinstance(check, Ratio) or unit.startswith("ratio"):
         return Scale("×", log=True)
-    if verdict.unit == "fraction":
+    if unit == "fraction":
         return Scale("points" if difference else "%", 100.0, difference)
-    if verdict.unit == "%" and difference:
+    if unit == "%" and difference:
         return Scale("points", signed=True)
-    return Scale(verdict.unit, signed=difference, steps=verdict.unit == "steps")
+    return Scale(unit, signed=difference, steps=unit == "steps")
 
 
 def places(verdict: Verdict, scale: Scale) -> int | None:
@@ -241,6 +245,8 @@ def changes(results: Results) -> list[dict[str, str]]:
         since += f" ({numbers.moment(at)})" if at else ""
         if what == "budget":
             text = f"The budget was changed {since}: {statement}."
+        elif what == "families":
+            text = f"The families of claims were changed {since}: {statement}."
         elif what == "removed":
             text = (
                 f"The claim “{statement.rstrip('.')}” was removed after {trials:,} trials had run."
@@ -264,6 +270,8 @@ def changed(found: list[dict[str, str]]) -> str:
     ]
     if any(c["what"] == "budget" for c in found):
         parts.append("the budget was changed")
+    if any(c["what"] == "families" for c in found):
+        parts.append("their families were changed")
     return f"{_listed(parts)} when trials had already run." if parts else ""
 
 
@@ -293,6 +301,30 @@ def tested(results: Results) -> str:
             f"; no claim reads the {_listed(more)} phase, and a run now would not score it there"
         )
     return f"{text}."
+
+
+ORDERS = {
+    "holm": "in Holm’s order",
+    "sequence": "one after the other as declared",
+    "bonferroni": "each with an equal part",
+}
+
+
+def correction(study: Study) -> str:
+    """How a study's claims are corrected, in words; families by their claims' numbers."""
+    if not study.families:
+        return "All claims of the study are corrected together with Holm’s procedure"
+    parts = []
+    for name, (family, members) in zip(study.families, study.grouped(), strict=True):
+        which = ", ".join(str(i + 1) for i in members) or "none"
+        parts.append(
+            f"{numbers.plain(name)} ({100 * family.share:.0f} % of the allowed error, {ORDERS[family.order]}; "
+            f"claims {which})"
+        )
+    return (
+        f"Claims are corrected in families declared in advance: {_listed(parts)}. What decided "
+        "claims held passes to open ones, and a decided family’s to the next (Bretz et al. 2009)"
+    )
 
 
 # --- all verdicts -------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -13,11 +14,13 @@ from harness.study.declared import (
     COLUMNS,
     DISTRIBUTION,
     FINAL_SEEDS,
+    PRIMARY,
     SCALES,
     Arm,
     Budget,
     By,
     Claim,
+    Family,
     Metric,
     Sampler,
     Setting,
@@ -64,6 +67,9 @@ class Study:
             The test split is sealed: before the confirm phase a trial is scored on nothing of it, but
             in a phase of which a claim reads a metric of it (a metric with "test" as a word of its
             name). What generators of rows say of it there is dropped.
+        families: What part of the study's error rate which claims share, by the name that
+            `Claim.family` has, in the order in which what is left over passes on; by default all
+            claims are one family, in Holm's order.
         figures: See `harness.figures`.
     """
 
@@ -82,6 +88,7 @@ class Study:
     needs: Mapping[str, str] = field(default_factory=dict)
     sources: Mapping[str, str] = field(default_factory=dict)
     claims: tuple[Claim, ...] = ()
+    families: Mapping[str, Family] = field(default_factory=dict)
     figures: tuple[Any, ...] = ()
     name: str = ""
     title: str = ""
@@ -105,7 +112,7 @@ class Study:
         shelf = {tag: words for tag, words in SOURCES.items() if tag in cited}
         own = {tag: SOURCES.get(words, words) for tag, words in self.sources.items()}
         object.__setattr__(self, "sources", {**shelf, **own})
-        for name in ("metrics", "budgets", "nuisance", "fixed", "needs", "sources"):
+        for name in ("metrics", "budgets", "nuisance", "fixed", "needs", "sources", "families"):
             object.__setattr__(self, name, frozen(getattr(self, name)))
         for name in ("claims", "figures", "select", "reads"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
@@ -133,6 +140,7 @@ class Study:
             "fixed": (object, ""),
             "needs": (str, "the name of a setting"),
             "sources": (str, "text"),
+            "families": (Family, "a Family"),
         }
         for name, (kind, words) in kinds.items():
             want_mapping(f"Study.{name}", getattr(self, name), kind, words)
@@ -282,8 +290,16 @@ class Study:
                 )
 
     def _check_claims(self) -> None:
+        shares = {name: family.share for name, family in self.families.items()}
+        if shares and not math.isclose(sum(shares.values()), 1.0):
+            raise InvalidStudy(
+                f"shares of Study.families are {shares}; allowed: those that sum to 1"
+            )
         seen: set[str] = set()
         for claim in self.claims:
+            families = self.families or (PRIMARY,)
+            want(claim.family in families, f"the family of claim {claim.id!r}", claim.family,
+                 f"{listed(families)}, as Study.families declares")  # fmt: skip
             if claim.id in seen:
                 raise InvalidStudy(f"claim id {claim.id!r} is used twice; allowed: one claim an id")
             seen.add(claim.id)
@@ -396,6 +412,14 @@ class Study:
         """The arm's name as figures and tables print it."""
         one: Arm = self.arms[arm]
         return one.label or arm.replace("_", " ")
+
+    def grouped(self) -> list[tuple[Family, list[int]]]:
+        """The families in order, and the places of their claims in `claims`."""
+        families = self.families or {PRIMARY: Family(1.0)}
+        return [
+            (family, [i for i, claim in enumerate(self.claims) if claim.family == name])
+            for name, family in families.items()
+        ]
 
     def cite(self, source: str) -> str:
         """A claim's source with its tags spelt out."""

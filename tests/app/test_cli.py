@@ -32,6 +32,25 @@ def test_listings(project: Path) -> None:
     assert not list(project.glob("mlflow.db*"))
 
 
+def test_a_plan_says_what_its_seeds_can_decide(project: Path) -> None:
+    """From nothing it says so; once the smoke scale has run, from that, of other scales too."""
+    done = harness("plan", "tiny", "--power")
+    assert done.returncode == 0, done.stderr
+    assert "unknown: run the smoke scale first" in done.stdout
+    assert not list(project.glob("mlflow.db*"))
+    assert harness("run", "tiny", "--scale", "smoke", "--inline").returncode == 0
+    here, there = (
+        json.loads(harness("plan", "tiny", "--power", "--scale", scale, "--json").stdout)
+        for scale in ("smoke", "default")
+    )
+    (one,), (other,) = here["claims"], there["claims"]
+    assert "the effects last seen: the ledger's latest run at the smoke scale" in here["from"]
+    assert "effects at this scale are unknown" in there["from"]
+    assert (one["claim"], one["level"], one["unit"]) == ("faster", 0.05, "seeds")
+    assert (other["truth"], other["why"]) == (1.0, "")  # a ratio's, of arms that are alike
+    assert "takes" in harness("plan", "tiny", "--power", "--scale", "smoke").stdout
+
+
 def test_help_names_every_command() -> None:
     printed = harness("--help").stdout
     for command in ("list", "show", "plan", "run", "report", "replay", "import", "ui"):
