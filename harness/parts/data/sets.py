@@ -19,12 +19,11 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from harness.parts.data import files, images, measured, own, sequences
-from harness.parts.data.sources import Reader
+from harness.parts.data.sources import Columns, Reader
 from harness.parts.data.splitting import Recipe
 from harness.study import DataError
 
@@ -57,7 +56,7 @@ class Data:
     def of(
         cls, source: Any, *, name: str = "mine",
         fractions: tuple[float, float, float] = (0.6, 0.2, 0.2), seed: int = 0,
-        target: str | tuple[str, ...] | None = None, task: str | None = None,
+        target: Columns | None = None, inputs: Columns | None = None, task: str | None = None,
         standardize: bool = False, duplicates: str = "refuse",
     ) -> Data:  # fmt: skip
         """A data set of one's own, declared at the top level of a study file, or in a notebook.
@@ -69,21 +68,30 @@ class Data:
         Shapes: x (n, F), (n, T, F), images … float32, or (n, T) int64 token numbers; y (n,) int64
         classes, (n, T) int64 for sequences, or (n,), (n, k) … float32. Bytes are floats of 0 to 255.
 
+        Several inputs are a tuple of arrays or a dict of them, ``((a, b), y)``: the module is called
+        with them in this order, ``module(a, b)``, and a `Loss` gets ``fn(module, a, b, y)``. A dict's
+        names are for errors, and a module whose parameters have these names in another order is
+        refused. Among several, whole numbers stay int64 (n, ...) and truth values bool. Several
+        targets are declared likewise: an objective is given them in order (`Objective.targets`).
+
         Args:
-            source: (x, y) of arrays or tensors, a frame with its `target`, a torch `Dataset` (each
-                item is read once), "hf:<id>" with its `target` (needs the package datasets); a tuple
-                of two or three of these, which train, validate and test; or a function of no
-                arguments that returns one of them.
+            source: (x, y) of arrays or tensors, a frame or a dict of arrays with its `target`, a torch
+                `Dataset` (each item is read once), "hf:<id>" with its `target` (needs the package
+                datasets); a tuple of two or three of these, which train, validate and test; or a
+                function of no arguments that returns one of them.
             name: What it is called in reports. Two data sets of a study have two names.
             fractions: Of rows that train, validate and test, where there is one split; where there
                 are two, of the first's that train and validate.
             seed: Of that split, which is by class where there are classes. Trials' seeds do not
                 change it.
-            target: The column, or columns, of y.
+            target: The column of y; a tuple of columns, which stand side by side; or a dict of
+                such, of which each is a target.
+            inputs: The columns of x, in the same way: ``{"ids": "ids", "rest": ("age", "size")}``
+                is two inputs. By default all others, side by side; in a dict of arrays each by itself.
             task: "classification" or "regression", where the type of y is not to decide (whole
                 numbers are classes).
             standardize: Whether each column of x (n, F) is to have mean 0 and standard deviation 1 in
-                the training split.
+                the training split; of several inputs, of those that are floats (n, F).
             duplicates: "refuse", or "allow" inputs that stand in the test split and in training, too;
                 the report then says how many.
 
@@ -92,7 +100,6 @@ class Data:
                 finite, an empty split, x and y of different lengths, splits of unlike shapes, labels
                 of the wrong type, test rows that stand in training.
         """
-        targets = target if target is None or isinstance(target, str) else tuple(target)
         try:
             three = tuple(float(one) for one in fractions)
         except (TypeError, ValueError):
@@ -106,11 +113,13 @@ class Data:
             (isinstance(seed, int), "seed", seed, "an integer"),
             (task in (None, "classification", "regression"), "task", task,
              "'classification', 'regression', None"),
+            (inputs is None or target is not None, "inputs", inputs,
+             "columns, where target= says which are targets"),
             (duplicates in ("refuse", "allow"), "duplicates", duplicates, "'refuse', 'allow'"),
         ):  # fmt: skip
             if not holds:
                 raise DataError(f"Data.of has {what}={value!r}; allowed: {allowed}")
-        reader = Reader(name, targets, task)
+        reader = Reader(name, task, target, inputs)
         recipe = Recipe(
             reader, source, (three[0], three[1], three[2]), seed, duplicates, bool(standardize)
         )
@@ -134,6 +143,11 @@ class Data:
             return len(self.own.content.arrays[0])
         return SIZES.get(self.name) or sequences.train_size(self.name, self.length)
 
+    @property
+    def parts(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """What its inputs are called, and its targets."""
+        return (("x",), ("y",)) if self.own is None else self.own.parts
+
 
 # Training examples of each data set of images.
 SIZES = {"digits": 1077, "mnist": 50_000, "fashion_mnist": 50_000}
@@ -147,11 +161,11 @@ def _shelf() -> tuple[str, ...]:
 @dataclass(frozen=True)
 class Splits:
     """Inputs x (n, ...) float32 and targets y (n,) int64 of the three splits; of sequences what
-    `harness.parts.data.sequences` says, of one's own what `Data.of` says."""
+    `harness.parts.data.sequences` says, of one's own what `Data.of` says, inputs first."""
 
-    train: tuple[Tensor, Tensor]
-    valid: tuple[Tensor, Tensor]
-    test: tuple[Tensor, Tensor]
+    train: tuple[Tensor, ...]
+    valid: tuple[Tensor, ...]
+    test: tuple[Tensor, ...]
 
 
 def load(data: Data, device: str = "cpu") -> Splits:
@@ -165,8 +179,8 @@ def load(data: Data, device: str = "cpu") -> Splits:
     splits = _splits(data.name, data.length, data.own, device)
     if data.train is None or data.draw is not None:
         return splits
-    x, y = splits.train
-    return Splits((x[: data.train], y[: data.train]), splits.valid, splits.test)
+    train = tuple(part[: data.train] for part in splits.train)
+    return Splits(train, splits.valid, splits.test)
 
 
 def at_hand(data: Data | str) -> bool:
@@ -188,7 +202,7 @@ def train_size(data: Data) -> int:
 
 
 # Training, validation and test examples, x and y of each, as the files have them: images are bytes.
-Arrays = tuple[np.ndarray, ...]
+Arrays = own.Arrays
 Shared = Mapping[str, Arrays | own.Content]
 _ARRAYS: dict[str, Arrays] = {}
 
@@ -228,8 +242,11 @@ def _splits(name: str, length: int | None, mine: own.Own | None, device: str) ->
             if tensor.dtype == torch.uint8:  # images and their labels
                 tensor = tensor.long() if tensor.dim() == 1 else tensor.float() / brightest
             found.append(tensor)
-    train_x, train_y, valid_x, valid_y, test_x, test_y = found
-    return Splits((train_x, train_y), (valid_x, valid_y), (test_x, test_y))
+    parts = len(found) // 3
+    train, valid, test = (
+        tuple(found[start : start + parts]) for start in range(0, 3 * parts, parts)
+    )
+    return Splits(train, valid, test)
 
 
 def _arrays(name: str, length: int | None) -> Arrays:

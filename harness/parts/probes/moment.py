@@ -78,8 +78,8 @@ class Moment:
     subset: Tensor | None
 
     @property
-    def train(self) -> tuple[Tensor, Tensor] | None:
-        """The training split."""
+    def train(self) -> tuple[Tensor, ...] | None:
+        """The training split, inputs first."""
         return None if self.splits is None else self.splits.train
 
     def examples(self, n: int = SAMPLE) -> tuple[Tensor, ...]:
