@@ -123,7 +123,8 @@ def run(
 
     Args:
         study: One that was made here, in a notebook's cells or in the script that runs; the name of
-            one of the project's; or the path of a study file.
+            one of the project's; the path of a study file; or the `study` of what one of these gave,
+            which is run as it was read then.
         scale: "smoke", "default" or "paper".
         name: What a study that was made here is to be called in the ledger; by default as its
             variable, in small letters.
@@ -180,16 +181,16 @@ def results(
 
 
 def _loaded(study: Named, scale: str | None, name: str | None) -> tuple[Study, Source]:
-    if isinstance(study, Study) and catalog.known(study.name):  # one that was found by its name
-        study = study.name
-    if isinstance(study, Study):
+    origin = catalog.origin(study) if isinstance(study, Study) else None
+    if isinstance(study, Study) and origin is None:
         source = cells.source_of(study, name)
         loaded = catalog.load(source)
         cells.check(study, loaded)
     else:
+        told = study.name if isinstance(study, Study) else str(study)
         if name is not None:
-            raise BadInput(f"name={name!r} was given for {study!r}; allowed: for a study made here")
-        source = catalog.find(str(study))
+            raise BadInput(f"name={name!r} was given for {told!r}; allowed: for a study made here")
+        source = origin or catalog.find(told)
         loaded = catalog.load(source)
     if scale is not None:
         loaded.budget(scale)

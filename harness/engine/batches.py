@@ -7,16 +7,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from harness.engine.buckets import Buckets, lengths
+from harness.engine.buckets import Buckets, cut, lengths
 from harness.engine.lanes import Lanes
 from harness.engine.training import Training
 from harness.parts import data as data_
 from harness.parts import keyed
-
-
-def cut(part: Tensor, steps: int | None) -> Tensor:
-    """Sequences (n, T, ...) without what lies beyond so many steps."""
-    return part if steps is None or part.dim() < 2 else part[:, :steps]
 
 
 class Batches:
@@ -61,7 +56,7 @@ class Batches:
         """The training sequences by length, where they are to be read so and differ in it."""
         if self.one.buckets == 1 or self.splits is None or self.one.batch_size is None:
             return None
-        x, _ = self.splits.train
+        x = self.splits.train[0]
         steps = lengths(x)
         if steps is None:
             return None

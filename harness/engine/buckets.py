@@ -23,6 +23,11 @@ def lengths(x: Tensor) -> Tensor | None:
     return None if bool(inside.all()) else inside.sum(1)
 
 
+def cut(part: Tensor, steps: int | None) -> Tensor:
+    """Sequences (n, T, ...) without what lies beyond so many steps."""
+    return part if steps is None or part.dim() < 2 else part[:, :steps]
+
+
 class Buckets:
     """Training sequences put in buckets by length, nearly equal numbers of batches in each.
 

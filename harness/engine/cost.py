@@ -84,15 +84,16 @@ def _flops(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -
     return _FLOPS[key]
 
 
-def work_of(model: Builder, example: Tensor) -> Work:
-    """The work of a module on an example (1, ...), counted once for each structure and shape."""
-    key = (structure(model), example.shape)
+def work_of(model: Builder, example: tuple[Tensor, ...]) -> Work:
+    """The work of a module on an example, (1, ...) of each input, counted once for each structure
+    and shapes."""
+    key = (structure(model), tuple(x.shape for x in example))
     if key not in _WORK:
         module = build(model, 0).eval()
         with torch.no_grad(), Counted() as one:
-            module(example)
+            module(*example)
         with torch.no_grad(), Counted() as two:
-            module(torch.cat([example, example]))
+            module(*(torch.cat([x, x]) for x in example))
         flops, size = max(0, two.flops - one.flops), max(0, two.size - one.size)
         once = max(0, one.flops - flops), max(0, one.size - size)
         _WORK[key] = Work(one.operations, flops, size, *once)

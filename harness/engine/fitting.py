@@ -1,23 +1,82 @@
-"""Whether a model's outputs fit the targets of its data."""
+"""Whether a model fits the data that it is to be trained on."""
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
+from typing import Any
+
 import torch
+from torch import Tensor, nn
 
 from harness.engine.building import build, drawing
 from harness.engine.training import Training
 from harness.parts import data as data_
-from harness.parts.objectives import CrossEntropy, Hinge
+from harness.parts.data.sources import called
+from harness.parts.objectives import Asked, CrossEntropy, Hinge
 
 
 def misfit(training: Training) -> str:
-    """Why an objective for classes cannot be had of a model's outputs and its data's targets, or
-    nothing where it can, where another is asked for, or where it cannot be told."""
-    x = training.sample()
-    if training.data is None or x is None or not isinstance(training.loss, CrossEntropy | Hinge):
+    """Why a model cannot be trained on its data, or nothing where it can, or where it cannot be told.
+
+    Its module takes other inputs than there are, or the same in another order; what is to be moved
+    or noisy is no image and no number; or an objective for classes cannot be had of its outputs and
+    targets.
+    """
+    if training.data is None:
         return ""
-    splits = data_.load(training.data)
-    targets = [y for _, y in (splits.train, splits.valid, splits.test)]
+    try:
+        with drawing():
+            module = build(training.model, 0).eval()
+    except Exception:
+        return ""  # its own faults show when it is trained
+    sample = training.sample()
+    return (
+        _not_taken(module, training.data)
+        or _not_moved(training, sample[0])
+        or _no_classes(training, training.data, module, sample)
+    )
+
+
+def _not_taken(module: nn.Module, data: data_.Data) -> str:
+    """What is called with what it does not take."""
+    inputs, targets = data.parts
+    taker: Callable[..., Any] = module.forward
+    given, name = inputs, f"{type(module).__name__}.forward"
+    if isinstance(module, Asked):
+        taker, name = module.loss.fn, getattr(module.loss.fn, "__name__", "its loss")
+        given = ("the module", *inputs, *targets)
+    takes, gives = inspect.signature(taker), ", ".join(given)
+    try:
+        bound = takes.bind(*given)
+    except TypeError:
+        return f"{name} takes {takes} and is given {gives}; allowed: as many, in this order"
+    own = {called("x", one): one for one in takes.parameters}
+    for parameter, one in bound.arguments.items():
+        if isinstance(one, str) and own.get(one, parameter) != parameter:
+            return f"{name} takes {takes} and is given {gives}; allowed: the order that it takes"
+    return ""
+
+
+def _not_moved(training: Training, x: Tensor) -> str:
+    """Tokens, to which no noise can be added."""
+    if x.is_floating_point() or not (training.noise or training.augment):
+        return ""
+    what = f"noise={training.noise}" if training.noise else f"augment={training.augment}"
+    assert training.data is not None
+    return (
+        f"Training has {what}, and {training.data.parts[0][0]} is {str(x.dtype).partition('.')[2]}; "
+        "allowed: for a first input of floats"
+    )
+
+
+def _no_classes(
+    training: Training, data: data_.Data, module: nn.Module, sample: tuple[Tensor, ...]
+) -> str:
+    if not isinstance(training.loss, CrossEntropy | Hinge):
+        return ""
+    splits = data_.load(data)
+    targets = [split[-1] for split in (splits.train, splits.valid, splits.test)]
     if targets[0].is_floating_point():
         return (
             f"its targets are numbers, as {targets[0].flatten()[0]:g}, and the objective is "
@@ -26,9 +85,9 @@ def misfit(training: Training) -> str:
         )
     try:
         with torch.no_grad(), drawing():
-            outputs = build(training.model, 0).eval()(x).shape[-1]
+            outputs = module(*sample).shape[-1]
     except Exception:
-        return ""  # its own faults show when it is trained
+        return ""
     highest = max(int(y.max()) for y in targets)
     if highest < outputs:
         return ""

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from harness.engine.building import Builder, Tensors, build, structure
+from harness.engine.trees import leaves
 
 
 def pad(module: nn.Module, template: nn.Module) -> tuple[nn.Module, Tensors]:
@@ -61,27 +62,33 @@ def padded(
 _EXACT: set[tuple[Any, ...]] = set()
 
 
-def check_padding(model: Builder, pad_to: Builder, sample: Tensor | None) -> None:
+def check_padding(model: Builder, pad_to: Builder, sample: tuple[Tensor, ...]) -> None:
     """Run a model as it is and padded, once for each pair of structures.
+
+    Args:
+        model, pad_to: Build the two.
+        sample: What the model is given, (n, ...) each; without any it is not run.
 
     Raises:
         ValueError: the padding changes what the model computes.
     """
     pair = (structure(model), structure(pad_to))
-    if sample is None or pair in _EXACT:
+    if not sample or pair in _EXACT:
         return
     module = build(model, 0)
     wide, _ = pad(module, build(pad_to, 0))
     for one in (module, wide):
         one.eval()
     # Eight steps of a sequence say as much as all of them, and there may be hundreds of widths.
-    short = sample[:, :8] if sample.dim() == 3 else sample  # (B, T, F)
+    short = tuple(x[:, :8] if x.dim() == 3 else x for x in sample)  # (B, T, F)
     with torch.no_grad():
         try:
-            outputs = module(short), wide(short)
+            outputs = module(*short), wide(*short)
         except (RuntimeError, ValueError, IndexError):  # a module that takes no other length
-            outputs = module(sample), wide(sample)
-        difference = float((outputs[0] - outputs[1]).abs().max())
+            outputs = module(*sample), wide(*sample)
+        difference = max(
+            float((a - b).abs().max()) for a, b in zip(*map(leaves, outputs), strict=True)
+        )
     if not difference <= 1e-4:
         raise ValueError(
             f"pad_to changes the model's output by {difference:.3g}; allowed: a module in which "

@@ -178,7 +178,8 @@ class Program(Computation):
         self.module = hollow(copy.deepcopy(module))
         self.masks = -1  # not known yet
         self._traced: OrderedDict[Hashable, Callable[[list[Tensor]], Any]] = OrderedDict()
-        self._flops: dict[torch.Size, int] = {}  # of a forward pass on one example, by its shape
+        # of a forward pass on one example, by its shapes
+        self._flops: dict[tuple[torch.Size, ...], int] = {}
 
     def keep(self, lanes: Sequence[int]) -> None:
         """Any number of trials will do."""
@@ -228,14 +229,14 @@ class Program(Computation):
     def _heavy(self, params: Tensors, buffers: Tensors, batch: tuple[Tensor, ...]) -> bool:
         """Whether a forward pass of one trial on these examples is long."""
         inputs, _ = parted(self.objective, batch)
-        shape = inputs[0].shape[1:]
-        if shape not in self._flops:
+        shapes = tuple(x.shape[1:] for x in inputs)
+        if shapes not in self._flops:
             self.module.eval()
             # on its numbers: torch takes a second to import what it needs to do without any
             with Counted() as counted:
                 self.output(_cut(params, 0), _cut(buffers, 0), tuple(x[:1] for x in inputs))
-            self._flops[shape] = counted.flops
-        return self._flops[shape] * len(inputs[0]) > HEAVY
+            self._flops[shapes] = counted.flops
+        return self._flops[shapes] * len(inputs[0]) > HEAVY
 
     def _bound(
         self, what: str, fn: Callable[..., Any], params: Tensors, buffers: Tensors,

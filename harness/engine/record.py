@@ -13,8 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from harness.engine.batches import cut
-from harness.engine.buckets import scored_batches
+from harness.engine.buckets import cut, scored_batches
 from harness.engine.flat import Flat
 from harness.engine.lanes import Lanes
 from harness.engine.losses import Losses

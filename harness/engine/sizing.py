@@ -62,7 +62,7 @@ def seconds(training: Training, device: str = "cpu") -> tuple[float, float]:
     """
     here, updates, sample = kind(device), training.updates, training.sample()
     model = training.pad_to or training.model
-    if sample is None:  # the output is itself the loss
+    if not sample:  # the output is itself the loss
         arithmetic = 6 * numbers_of(structure(model)) / here.flops
         return here.pack + updates * here.update, updates * (arithmetic + 2e-6)
     work = work_of(model, sample)
@@ -80,7 +80,7 @@ def held(training: Training, device: str = "cpu") -> int:
     """Estimated bytes that each trial of a pack holds."""
     model, sample = training.pad_to or training.model, training.sample()
     own = 4 * numbers_of(structure(model)) * kind(device).copies
-    if sample is None:
+    if not sample:
         return own
     graphs = training.buckets if device != "cpu" else 1  # one for each length
     work = work_of(model, sample)

@@ -10,14 +10,23 @@ from typing import Any, TypeVar
 
 from torch import Tensor, nn
 
-from harness.engine.buckets import Buckets, lengths
+from harness.engine.buckets import Buckets, cut, lengths
 from harness.engine.building import structure
 from harness.engine.padding import check_padding
 from harness.engine.process import PRECISIONS
 from harness.engine.vouching import UPDATES, Vouched, vouched, vouched_before
 from harness.parts import data as data_
 from harness.parts.data.augment import Augment
-from harness.parts.objectives import CrossEntropy, Loss, Objective, Output, Said, having
+from harness.parts.objectives import (
+    CrossEntropy,
+    Loss,
+    Objective,
+    Output,
+    Said,
+    having,
+    parted,
+    targets_of,
+)
 from harness.parts.optimizers import Optimizer
 from harness.parts.probes import Probe
 from harness.study import Study, Trial
@@ -69,8 +78,10 @@ class Training:
         every: Updates between recorded rows, by default an epoch with data, else all steps; or the
             updates before which there is a row. The last row comes after the last update.
         probes: Measurements beyond losses and scores.
-        noise: Standard deviation of Gaussian noise on the inputs in training.
-        augment: How images are moved in training; its numbers may differ in a pack.
+        noise: Standard deviation of Gaussian noise on the inputs in training; of several, on the
+            first.
+        augment: How images are moved in training, the first of several inputs; its numbers may
+            differ in a pack.
         stop: Early stopping.
         pad_to: Builds the same architecture at a greater width. Trials of different widths with
             equal `pad_to` share a pack: each is padded with zeros that stay zero. A trial's rows
@@ -137,6 +148,13 @@ class Training:
             object.__setattr__(self, "pad_to", None)
         if self.augment is not None and self.data is None:
             raise ValueError(f"Training.augment is {self.augment}; allowed: only with data")
+        if self.data is not None and not isinstance(self.loss, Said):
+            given, taken = len(self.data.parts[1]), targets_of(self.loss)
+            if given != taken:
+                raise ValueError(
+                    f"data set {self.data.name!r} has {given} targets ({', '.join(self.data.parts[1])}) "
+                    f"and {type(self.loss).__name__} takes {taken}; allowed: as many, or a Loss"
+                )
 
     @property
     def epoch(self) -> int:
@@ -205,16 +223,17 @@ class Training:
         """Why trials like this one cannot be fused, or nothing if they can: it is tried."""
         return self.vouched().why
 
-    def sample(self) -> Tensor | None:
-        """An example (1, ...) as an update reads it on average: in buckets, of their mean length."""
-        x = self._sample(1)
-        if x is None or self.data is None or self.buckets == 1:
-            return x
+    def sample(self) -> tuple[Tensor, ...]:
+        """What the model is given for one example, (1, ...) each, as an update reads it on average:
+        in buckets, of their mean length; nothing without data."""
+        given = self._sample(1)
+        if self.data is None or self.buckets == 1:
+            return given
         steps = lengths(data_.load(self.data).train[0])
         if steps is None:
-            return x
+            return given
         longest = Buckets(steps, self.batch_size or 1, self.buckets).steps(0)
-        return x[:, : round(sum(longest) / len(longest))]
+        return tuple(cut(part, round(sum(longest) / len(longest))) for part in given)
 
     @property
     def records(self) -> int:
@@ -231,8 +250,11 @@ class Training:
         splits = data_.load(self.data, sealed=self.sealed)
         return len(splits.valid[0]) + (0 if self.sealed else len(splits.test[0]))
 
-    def _sample(self, n: int) -> Tensor | None:
-        return None if self.data is None else data_.load(self.data).train[0][:n]
+    def _sample(self, n: int) -> tuple[Tensor, ...]:
+        if self.data is None:
+            return ()
+        inputs, _ = parted(self.loss, data_.load(self.data).train)
+        return tuple(part[:n] for part in inputs)
 
 
 def declared(study: Study, trial: Trial) -> Any:

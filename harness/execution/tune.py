@@ -13,7 +13,7 @@ from typing import Any
 from ray import tune
 from ray.tune.search import Searcher
 
-from harness.execution.cluster import one_environment
+from harness.execution.cluster import nothing_to_restore, one_environment
 from harness.execution.ending import Ending
 from harness.execution.nodes import joined
 from harness.execution.session import Session
@@ -35,6 +35,7 @@ def on_ray(session: Session, ending: Ending) -> None:
     for name in ("ray.tune", "ray.train"):
         logging.getLogger(name).setLevel(logging.CRITICAL)  # what fails is told by us
     one_environment()
+    nothing_to_restore()
     machines = joined()
     scratch = tempfile.mkdtemp(prefix="harness-ray-")
     try:
@@ -59,6 +60,8 @@ def on_ray(session: Session, ending: Ending) -> None:
                 name=session.study.name,
                 storage_path=scratch,
                 verbose=0,
+                # workers have nothing to save there: packs in flight are saved by themselves
+                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
                 callbacks=[Watch(session, ending)],
             ),
         )

@@ -2,7 +2,8 @@
 
 An objective is a frozen value with `loss(output, target) -> scalar`, used for gradients, and
 `scores(output, target) -> {name: scalar}`, means over examples, used on whole splits. `numbers`
-names those of its fields that may differ between trials of a pack. Any class like these will do.
+names those of its fields that may differ between trials of a pack. Any class like these will do;
+one of several targets, ``loss(output, one, other)``, says how many in `targets`.
 
 What is no function of a model's output is a `Loss`: any function of the module and a batch.
 """
@@ -281,6 +282,7 @@ class Said:
     """What an `Asked` module says is itself the loss, and the scores."""
 
     numbers: ClassVar[tuple[str, ...]] = ()
+    targets: ClassVar[int] = 0  # a `Loss` has them
 
     def loss(self, output: Tensor | Mapping[str, Tensor]) -> Tensor:
         return output if isinstance(output, Tensor) else output["loss"]
@@ -292,9 +294,15 @@ class Said:
 # --- what is asked of any ------------------------------------------------------------------------
 
 
+def targets_of(objective: Objective) -> int:
+    """How many targets of a batch an objective is given: one, unless it says otherwise."""
+    return int(getattr(objective, "targets", 1))
+
+
 def parted(objective: Objective, batch: tuple[Tensor, ...]) -> tuple[tuple[Tensor, ...], ...]:
-    """What of a batch the module is given, and what the objective: all but the last, and the last."""
-    return (batch, ()) if isinstance(objective, Said) else (batch[:-1], batch[-1:])
+    """What of a batch the module is given, and what the objective: the last ones."""
+    inputs = max(0, len(batch) - targets_of(objective))
+    return batch[:inputs], batch[inputs:]
 
 
 def having(objective: Objective, numbers: Mapping[str, Any]) -> Objective:

@@ -13,6 +13,7 @@ import difflib
 import os
 import re
 import traceback
+import weakref
 from pathlib import Path
 
 from harness.study import beside
@@ -138,7 +139,18 @@ def load(source: Source) -> Study:
     if not isinstance(study, Study):
         raise BadInput(f"study file {source.path} has STUDY={study!r}; allowed: a harness.Study")
     title = study.title or (module.__doc__ or source.name).strip().splitlines()[0]
-    return dataclasses.replace(study, name=source.name, title=title)
+    loaded = dataclasses.replace(study, name=source.name, title=title)
+    _LOADED[id(loaded)] = source
+    weakref.finalize(loaded, _LOADED.pop, id(loaded), None)
+    return loaded
+
+
+_LOADED: dict[int, Source] = {}  # by the ids of the studies that there still are
+
+
+def origin(study: Study) -> Source | None:
+    """The source that a study was loaded from; None for one that was made here."""
+    return _LOADED.get(id(study))
 
 
 def _check_keys(source: Source) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 from pathlib import Path
@@ -11,6 +12,9 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
+
+import harness
+from harness.study import BadInput
 
 ROOT = Path(__file__).parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -126,6 +130,24 @@ def test_a_script_runs_the_study_that_it_makes(here: Path) -> None:
     assert "✓ supported    b is better." in done.stdout
     assert done.stdout.count("smoke scale") == 1  # the file is not run once more as a study
     assert (here / "reports" / "compare" / "smoke" / "verdicts.json").is_file()
+
+
+def test_the_study_of_a_file_can_be_run_again(here: Path) -> None:
+    (here / "compare.py").write_text(STUDY + TRIAL + REST.replace("mine =", "STUDY ="))
+    found = harness.run("compare.py", "smoke", inline=True, quiet=True)
+    again = harness.run(found.study, "smoke", inline=True, quiet=True)
+    assert again.study.name == "compare"
+    assert len(again.trials) == len(found.trials) == 10
+    assert harness.results(again.study, "smoke").claim("b").verdict == "supported"
+    with pytest.raises(
+        BadInput, match=r"name='other' was given for 'compare'; allowed: for a study"
+    ):
+        harness.run(found.study, "smoke", name="other")
+    changed = dataclasses.replace(found.study, question="Is it?")
+    with pytest.raises(
+        BadInput, match="the study has no name at the top level of a notebook or fil"
+    ):
+        harness.run(changed, "smoke")
 
 
 DATA = """

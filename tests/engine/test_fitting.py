@@ -46,5 +46,5 @@ def test_a_model_of_its_own_faults_is_left_to_its_training() -> None:
         partial(nn.Linear, 9, 2), Optimizer("sgd", lr=0.1), CLASSES, epochs=1, batch_size=8
     )
     with pytest.raises(RuntimeError):
-        broken.model()(broken.sample())
+        broken.model()(*broken.sample())
     assert misfit(broken) == ""

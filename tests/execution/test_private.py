@@ -34,6 +34,21 @@ def test_a_tune_without_those_names_keeps_its_environment(monkeypatch: pytest.Mo
     assert not {"DEFAULT_ENV_VARS", "ENV_VARS_TO_PROPAGATE"} & {*vars(bare)}
 
 
+def test_a_tune_that_keeps_its_state_otherwise_writes_it_down(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from ray.tune.execution import tune_controller
+
+    real, bare = tune_controller.TuneController, type("Bare", (), {})
+    monkeypatch.setattr(real, "_get_trial_checkpoints", lambda _: {"a trial": "{}"})
+    monkeypatch.setattr(tune_controller, "TuneController", bare)
+    cluster.nothing_to_restore()
+    assert not hasattr(bare, "_get_trial_checkpoints")
+    monkeypatch.setattr(tune_controller, "TuneController", real)
+    cluster.nothing_to_restore()
+    assert real._get_trial_checkpoints(None) == {}
+
+
 def test_a_ray_that_prints_otherwise_is_left_to_print(monkeypatch: pytest.MonkeyPatch) -> None:
     import ray._private as package
 

@@ -192,7 +192,7 @@ def test_symbols_are_ones_among_zeros() -> None:
 def test_wider_cells_compute_the_same(name: str) -> None:
     sample = torch.randn(2, LENGTH, INPUTS)
     build = partial(Recurrent, name, INPUTS, outputs=2, layers=2, both_ways=True)
-    check_padding(partial(build, hidden=HIDDEN), partial(build, hidden=HIDDEN + 3), sample)
+    check_padding(partial(build, hidden=HIDDEN), partial(build, hidden=HIDDEN + 3), (sample,))
 
 
 def test_irnn_starts_at_the_identity() -> None:

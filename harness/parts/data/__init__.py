@@ -3,6 +3,7 @@
 sets       `Data` and its splits as tensors
 own        data of one's own: made when asked for, known by a digest
 sources    what users hand over as data, read as arrays
+rows       what these are held to
 splitting  from there to three splits
 files      finding, downloading and checking their files
 images     digits, MNIST in part and whole, Fashion-MNIST

@@ -21,7 +21,7 @@ import numpy as np
 
 from harness.study import DataError
 
-# Training, validation and test examples, x and y of each.
+# Training, validation and test examples, inputs and then targets of each.
 Arrays = tuple[np.ndarray, ...]
 
 
@@ -30,19 +30,26 @@ class Content:
     """What a data set holds.
 
     Args:
-        arrays: Training, validation and test examples, x and y of each.
-        digest: Sixteen hex digits over them: their numbers, types and shapes.
+        arrays: Training, validation and test examples, inputs and then targets of each.
+        digest: Sixteen hex digits over them: their numbers, types and shapes, and which are inputs.
         caution: What whoever reads results has to know of it, or nothing.
+        inputs: What the inputs are called, in errors.
+        targets: What the targets are called.
     """
 
     arrays: Arrays
     digest: str
     caution: str = ""
+    inputs: tuple[str, ...] = ("x",)
+    targets: tuple[str, ...] = ("y",)
 
 
-def digest(arrays: Iterable[np.ndarray]) -> str:
-    """Sixteen hex digits over numbers, types and shapes, in order."""
+def digest(arrays: Iterable[np.ndarray], inputs: int = 1, targets: int = 1) -> str:
+    """Sixteen hex digits over numbers, types and shapes, in order, and over how many of a split's
+    arrays are inputs and targets, where there is more than one of either."""
     found = hashlib.sha256()
+    if (inputs, targets) != (1, 1):
+        found.update(f"{inputs} {targets} ".encode())
     for array in arrays:
         found.update(f"{array.dtype.newbyteorder('<').str} {array.shape} ".encode())
         found.update(np.ascontiguousarray(array, array.dtype.newbyteorder("<")).data)
@@ -78,6 +85,11 @@ class Own:
     def digest(self) -> str:
         """Of its content."""
         return self.content.digest
+
+    @property
+    def parts(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """What its inputs are called, and its targets."""
+        return self.content.inputs, self.content.targets
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Own) and (self is other or self.digest == other.digest)

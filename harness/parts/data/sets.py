@@ -19,12 +19,11 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from harness.parts.data import files, images, measured, own, sequences, signals
-from harness.parts.data.sources import Reader
+from harness.parts.data.sources import Columns, Reader
 from harness.parts.data.splitting import Recipe
 from harness.study import DataError
 
@@ -58,7 +57,7 @@ class Data:
     def of(
         cls, source: Any, *, name: str = "mine",
         fractions: tuple[float, float, float] = (0.6, 0.2, 0.2), seed: int = 0,
-        target: str | tuple[str, ...] | None = None, task: str | None = None,
+        target: Columns | None = None, inputs: Columns | None = None, task: str | None = None,
         standardize: bool = False, duplicates: str = "refuse",
     ) -> Data:  # fmt: skip
         """A data set of one's own, declared at the top level of a study file, or in a notebook.
@@ -70,21 +69,30 @@ class Data:
         Shapes: x (n, F), (n, T, F), images … float32, or (n, T) int64 token numbers; y (n,) int64
         classes, (n, T) int64 for sequences, or (n,), (n, k) … float32. Bytes are floats of 0 to 255.
 
+        Several inputs are a tuple of arrays or a dict of them, ``((a, b), y)``: the module is called
+        with them in this order, ``module(a, b)``, and a `Loss` gets ``fn(module, a, b, y)``. A dict's
+        names are for errors, and a module whose parameters have these names in another order is
+        refused. Among several, whole numbers stay int64 (n, ...) and truth values bool. Several
+        targets are declared likewise: an objective is given them in order (`Objective.targets`).
+
         Args:
-            source: (x, y) of arrays or tensors, a frame with its `target`, a torch `Dataset` (each
-                item is read once), "hf:<id>" with its `target` (needs the package datasets); a tuple
-                of two or three of these, which train, validate and test; or a function of no
-                arguments that returns one of them.
+            source: (x, y) of arrays or tensors, a frame or a dict of arrays with its `target`, a torch
+                `Dataset` (each item is read once), "hf:<id>" with its `target` (needs the package
+                datasets); a tuple of two or three of these, which train, validate and test; or a
+                function of no arguments that returns one of them.
             name: What it is called in reports. Two data sets of a study have two names.
             fractions: Of rows that train, validate and test, where there is one split; where there
                 are two, of the first's that train and validate.
             seed: Of that split, which is by class where there are classes. Trials' seeds do not
                 change it.
-            target: The column, or columns, of y.
+            target: The column of y; a tuple of columns, which stand side by side; or a dict of
+                such, of which each is a target.
+            inputs: The columns of x, in the same way: ``{"ids": "ids", "rest": ("age", "size")}``
+                is two inputs. By default all others, side by side; in a dict of arrays each by itself.
             task: "classification" or "regression", where the type of y is not to decide (whole
                 numbers are classes).
             standardize: Whether each column of x (n, F) is to have mean 0 and standard deviation 1 in
-                the training split.
+                the training split; of several inputs, of those that are floats (n, F).
             duplicates: "refuse", or "allow" inputs that stand in the test split and in training, too;
                 the report then says how many.
 
@@ -93,7 +101,6 @@ class Data:
                 finite, an empty split, x and y of different lengths, splits of unlike shapes, labels
                 of the wrong type, test rows that stand in training.
         """
-        targets = target if target is None or isinstance(target, str) else tuple(target)
         try:
             three = tuple(float(one) for one in fractions)
         except (TypeError, ValueError):
@@ -107,11 +114,13 @@ class Data:
             (isinstance(seed, int), "seed", seed, "an integer"),
             (task in (None, "classification", "regression"), "task", task,
              "'classification', 'regression', None"),
+            (inputs is None or target is not None, "inputs", inputs,
+             "columns, where target= says which are targets"),
             (duplicates in ("refuse", "allow"), "duplicates", duplicates, "'refuse', 'allow'"),
         ):  # fmt: skip
             if not holds:
                 raise DataError(f"Data.of has {what}={value!r}; allowed: {allowed}")
-        reader = Reader(name, targets, task)
+        reader = Reader(name, task, target, inputs)
         recipe = Recipe(
             reader, source, (three[0], three[1], three[2]), seed, duplicates, bool(standardize)
         )
@@ -135,6 +144,11 @@ class Data:
             return len(self.own.content.arrays[0])
         return SIZES.get(self.name) or sequences.train_size(self.name, self.length)
 
+    @property
+    def parts(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """What its inputs are called, and its targets."""
+        return (("x",), ("y",)) if self.own is None else self.own.parts
+
 
 # Training examples of each data set of images and of signals.
 SIZES = {
@@ -151,11 +165,11 @@ def _shelf() -> tuple[str, ...]:
 @dataclass(frozen=True)
 class Splits:
     """Inputs x (n, ...) float32 and targets y (n,) int64 of the three splits; of sequences what
-    `harness.parts.data.sequences` says, of one's own what `Data.of` says."""
+    `harness.parts.data.sequences` says, of one's own what `Data.of` says, inputs first."""
 
-    train: tuple[Tensor, Tensor]
-    valid: tuple[Tensor, Tensor]
-    test: tuple[Tensor, Tensor]
+    train: tuple[Tensor, ...]
+    valid: tuple[Tensor, ...]
+    test: tuple[Tensor, ...]
 
 
 class Sealed(Exception):
@@ -165,11 +179,11 @@ class Sealed(Exception):
 class SealedSplits(Splits):
     """Splits of a trial that is to know nothing of the test split, which has not been loaded."""
 
-    def __init__(self, train: tuple[Tensor, Tensor], valid: tuple[Tensor, Tensor]) -> None:
+    def __init__(self, train: tuple[Tensor, ...], valid: tuple[Tensor, ...]) -> None:
         object.__setattr__(self, "train", train)
         object.__setattr__(self, "valid", valid)
 
-    def __getattr__(self, name: str) -> tuple[Tensor, Tensor]:
+    def __getattr__(self, name: str) -> tuple[Tensor, ...]:
         if name == "test":
             raise Sealed("the test split is sealed; allowed: the training and the validation split")
         raise AttributeError(name)
@@ -189,7 +203,7 @@ def load(data: Data, device: str = "cpu", sealed: bool = False) -> Splits:
     """
     train, valid = (_split(data.name, data.length, data.own, device, n) for n in (0, 1))
     if data.train is not None and data.draw is None:
-        train = train[0][: data.train], train[1][: data.train]
+        train = tuple(part[: data.train] for part in train)
     if sealed:
         return SealedSplits(train, valid)
     return Splits(train, valid, _split(data.name, data.length, data.own, device, 2))
@@ -214,7 +228,7 @@ def train_size(data: Data) -> int:
 
 
 # Training, validation and test examples, x and y of each, as the files have them: images are bytes.
-Arrays = tuple[np.ndarray, ...]
+Arrays = own.Arrays
 Shared = Mapping[str, Arrays | own.Content]
 _ARRAYS: dict[str, Arrays] = {}
 
@@ -246,20 +260,20 @@ def forget() -> None:
 @functools.cache
 def _split(
     name: str, length: int | None, mine: own.Own | None, device: str, number: int
-) -> tuple[Tensor, Tensor]:
-    """Training, validation or test split, by its number."""
+) -> tuple[Tensor, ...]:
+    """Training, validation or test split, by its number: its inputs, then its targets."""
     brightest = {"digits": 16}.get(name, 255) if mine is None else 1
     found = []
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
         arrays = _arrays(name, length) if mine is None else mine.content.arrays
-        for array in arrays[2 * number : 2 * number + 2]:
+        parts = len(arrays) // 3
+        for array in arrays[number * parts : (number + 1) * parts]:
             tensor = torch.from_numpy(array).to(device)
             if tensor.dtype == torch.uint8:  # images and their labels
                 tensor = tensor.long() if tensor.dim() == 1 else tensor.float() / brightest
             found.append(tensor)
-    x, y = found
-    return x, y
+    return tuple(found)
 
 
 def _arrays(name: str, length: int | None) -> Arrays:

@@ -1,20 +1,21 @@
 """What users hand over as data, read as arrays: pairs of arrays or tensors, frames, datasets.
 
-Everything is checked here, and what cannot be used is refused in one line that shows it.
+A part of a row (an input or a target) is an array (n, ...). A tuple of arrays, or a dict of them by
+name, is several; in frames and dicts of columns, `inputs` and `target` say which columns are which.
 """
 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 from torch.utils.data import Dataset, IterableDataset, TensorDataset
 
+from harness.parts.data.rows import Checks, Rows, shown
 from harness.study import DataError
 
 HUGGING_FACE = "hf:"
@@ -24,35 +25,34 @@ FORMS = (
     "(x, y) of arrays or tensors, a frame with target=, a torch Dataset, two or three of these (train, "
     "valid, test), 'hf:<id>', or a function that returns one of them"
 )
+PAIRS = "(x, y), where several inputs are a tuple or a dict, ((a, b), y); or a dict, with target="
+
+# One column by its name, several that stand side by side, or by name several parts of these.
+Group = str | tuple[str, ...]
+Columns = Group | Mapping[str, Group]
 
 
 @dataclass(frozen=True)
-class Reader:
+class Reader(Checks):
     """Reads what users hand over.
 
     Args:
-        name: What the data set is called, in errors.
-        target: The column, or columns, of y in frames.
-        task: "classification", "regression", or None where the type of y tells.
+        name, task: As of `Checks`.
+        target: The columns of targets, where the source has columns.
+        inputs: The columns of inputs; None: all others.
     """
 
-    name: str
-    target: str | tuple[str, ...] | None = None
-    task: str | None = None
+    target: Columns | None = None
+    inputs: Columns | None = None
 
-    def error(self, words: str) -> DataError:
-        """Of this data set, on one line."""
-        return DataError(f"data set {self.name!r}: {' '.join(words.split())}")
-
-    def splits(self, source: Any) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Inputs and targets of each split: one that is still to be split, training and test, or
-        all three.
+    def splits(self, source: Any) -> list[Rows]:
+        """Each split: one that is still to be split, training and test, or all three.
 
         Raises:
             DataError: it cannot be used, or could not be made.
         """
         given = self._given(source)
-        if isinstance(given, Mapping):
+        if isinstance(given, Mapping) and not self._are_columns(given):
             given = self._by_name(given)
         elif not self._are_splits(given):
             given = (given,)
@@ -60,8 +60,9 @@ class Reader:
             len(given),
             tuple(f" of the {name} split" for name in ("training", "validation", "test")),
         )
-        pairs = [self._pair(one, place) for one, place in zip(given, where, strict=True)]
-        return self._alike(pairs, where)
+        return self.alike(
+            [self._rows(one, place) for one, place in zip(given, where, strict=True)], where
+        )
 
     def _given(self, source: Any) -> Any:
         if isinstance(source, str) and source.startswith(HUGGING_FACE):
@@ -90,13 +91,17 @@ class Reader:
                 "id of huggingface.co/datasets, at hand or to be downloaded"
             ) from None
 
+    def _are_columns(self, given: Mapping[str, Any]) -> bool:
+        """Whether a mapping is of arrays by name, and not of splits."""
+        return self.target is not None and not any(name in given for name in NAMES[0])
+
     def _by_name(self, given: Mapping[str, Any]) -> tuple[Any, ...]:
         named = [next((given[n] for n in names if n in given), None) for names in NAMES]
         found = tuple(one for one in named if one is not None)
         if named[0] is None or (named[1] is not None and named[2] is None):
             raise self.error(
                 f"its splits are {', '.join(map(str, given)) or '(none)'}; allowed: train; train and "
-                "test; train, valid and test"
+                "test; train, valid and test; or arrays by name, with target="
             )
         return found
 
@@ -106,163 +111,183 @@ class Reader:
         return all(
             isinstance(one, tuple | Dataset)
             or _is_columns(one)
-            or (_is_frame(one) and self.target is not None)
+            or (self.target is not None and (isinstance(one, Mapping) or _is_frame(one)))
             for one in given
         )
 
     # --- one split -------------------------------------------------------------------------------
 
-    def _pair(self, given: Any, where: str) -> tuple[np.ndarray, np.ndarray]:
-        """Checked inputs and targets of one split."""
-        if _is_frame(given) or _is_columns(given):
-            x, y = self._columns(given, where)
-            return self._checked(x, y, where)
+    def _rows(self, given: Any, where: str) -> Rows:
         if isinstance(given, Dataset):
-            x, y = self._items(given, where)
-        elif isinstance(given, tuple | list) and len(given) == 2:
-            x, y = (self._array(part, f"{n}{where}") for n, part in zip("xy", given, strict=True))
-            if _is_frame(given[0]):
-                x = x.astype(np.float64)
-        else:
-            raise self.error(f"its source{where} is {_shown(given)}; allowed: {FORMS}")
-        return self._checked(x, y, where)
+            given = self._items(given, where)
+        if _is_frame(given) or _is_columns(given) or isinstance(given, Mapping):
+            given = self._of_columns(given, where)
+        if not isinstance(given, tuple | list) or len(given) != 2:
+            raise self.error(f"its source{where} is {shown(given)}; allowed: {FORMS}")
+        x, y = given
+        inputs, targets = self._parts(x, "x", where), self._parts(y, "y", where)
+        return self.checked(Rows(inputs, targets), where)
+
+    def _parts(self, given: Any, letter: str, where: str) -> dict[str, np.ndarray]:
+        """One part or several, by what errors call them."""
+        named = {called(letter, at): one for at, one in _several(given).items()}
+        if not named:
+            raise self.error(f"{letter}{where} is {shown(given)}; allowed: at least one array")
+        found = {name: self._array(one, f"{name}{where}") for name, one in named.items()}
+        if letter == "x" and len(named) == 1 and _is_frame(*named.values()):
+            return {name: x.astype(np.float64) for name, x in found.items()}
+        return found
 
     def _array(self, given: Any, what: str) -> np.ndarray:
         if _is_frame(given):
-            return np.stack([self._column(given, name, what) for name in given.columns], 1)
-        if isinstance(given, Tensor):
-            given = given.detach().cpu()
-            given = given.float() if given.dtype == torch.bfloat16 else given
-        try:
-            found = np.asarray(given)
-        except (TypeError, ValueError) as error:
-            raise self.error(f"{what} is no array ({error}); allowed: numbers") from None
-        if found.dtype.kind not in "biuf":
-            raise self.error(
-                f"{what} holds {_first(found)} (type {found.dtype}); allowed: numbers; "
-                "numpy.unique(words, return_inverse=True)[1] numbers words"
-            )
-        return found
+            return np.stack([self._column(given, name, f" of {what}") for name in given.columns], 1)
+        return self.array(given, what)
 
-    def _columns(self, given: Any, where: str) -> tuple[np.ndarray, np.ndarray]:
-        """x (n, F) and y of a frame, or of columns that hold arrays."""
-        names = [*(given.columns if _is_frame(given) else given.column_names)]
-        targets = (self.target,) if isinstance(self.target, str) else self.target or ()
+    def _of_columns(self, given: Any, where: str) -> tuple[Any, Any]:
+        """x and y of a frame, of columns that hold arrays, or of a dict of arrays: an array each, or
+        several by name."""
+        names = _names(given)
+        targets = [*_columns_of(self.target)]
         if not targets or any(target not in names for target in targets):
             raise self.error(
                 f"target={self.target!r}; allowed{where}: a column, or several, of "
                 f"{', '.join(map(str, names))}"
             )
-        inputs = [name for name in names if name not in targets]
-        if not inputs:
+        left = [name for name in names if name not in targets]
+        if not left:
             raise self.error(f"it has no column but the target{where}; allowed: at least one")
-        x, y = ([self._column(given, name, where) for name in part] for part in (inputs, targets))
-        if len(x) == 1 and x[0].ndim > 1:  # images, or sequences
-            return x[0], _side_by_side(y)
-        return _side_by_side(x, keep=True).astype(np.float64), _side_by_side(y)
+        unknown = [name for name in _columns_of(self.inputs) if name not in left]
+        if unknown:
+            raise self.error(
+                f"inputs={self.inputs!r}; allowed{where}: columns of {', '.join(map(str, left))}"
+            )
+        return self._inputs(given, left, where), self._chosen(given, self.target, where)
+
+    def _inputs(self, given: Any, left: list[str], where: str) -> Any:
+        if self.inputs is not None:
+            x = self._chosen(given, self.inputs, where, keep=True)
+        elif isinstance(given, Mapping) and len(left) > 1:
+            return {name: self._column(given, name, where) for name in left}
+        else:
+            x = self._column(given, left[0], where)
+            if len(left) > 1 or x.ndim == 1:
+                x = self._side_by_side(given, left, where, keep=True)
+            else:  # images, or sequences
+                return x
+        # columns of whole numbers are numbers, where they are all that there is
+        return x.astype(np.float64) if isinstance(x, np.ndarray) and _is_table(self.inputs) else x
+
+    def _chosen(self, given: Any, columns: Any, where: str, keep: bool = False) -> Any:
+        """An array, or several by name, of the columns that are asked for."""
+        if isinstance(columns, Mapping):
+            return {
+                name: self._chosen(given, group, where, keep) for name, group in columns.items()
+            }
+        if isinstance(columns, tuple | list):
+            return self._side_by_side(given, columns, where, keep)
+        return self._column(given, columns, where)
+
+    def _side_by_side(
+        self, given: Any, names: Sequence[str], where: str, keep: bool = False
+    ) -> np.ndarray:
+        """(n, F); one column alone is (n,), unless it is to `keep` its place."""
+        columns = [self._column(given, name, where) for name in names]
+        shapes = [column.shape for column in columns]
+        if len({*shapes}) > 1:
+            odd = next(i for i, shape in enumerate(shapes) if shape != shapes[0])
+            raise self.error(
+                f"columns {names[0]!r} of shape {shapes[0]} and {names[odd]!r} of shape {shapes[odd]}"
+                f"{where} cannot stand side by side; allowed: one shape, or several parts, as "
+                f"{'inputs' if keep else 'target'}={ {names[0]: names[0], names[odd]: names[odd]} }"
+            )
+        return np.stack(columns, 1) if len(columns) > 1 or keep else columns[0]
 
     def _column(self, given: Any, name: Any, where: str) -> np.ndarray:
         what = f"column {name!r}{where}"
         if _is_frame(given):
-            return self._array(given[name].to_numpy(), what)
-        return self._stack([np.asarray(one) for one in given[name]], what)
+            return self.array(given[name].to_numpy(), what)
+        if isinstance(given, Mapping):
+            return self._array(given[name], what)
+        return self.stack([np.asarray(one) for one in given[name]], what)
 
-    def _items(self, given: Any, where: str) -> tuple[np.ndarray, np.ndarray]:
-        """x and y of a torch Dataset, each of whose items is read once."""
+    def _items(self, given: Any, where: str) -> Any:
+        """(x, y), or columns by name, of a torch Dataset, each of whose items is read once."""
         if type(given) is TensorDataset and len(given.tensors) == 2:
-            x, y = (self._array(p, f"{n}{where}") for n, p in zip("xy", given.tensors, strict=True))
-            return x, y
+            return given.tensors
         every = (
             given if isinstance(given, IterableDataset) else (given[i] for i in range(len(given)))
         )
-        xs: list[np.ndarray] = []
-        ys: list[np.ndarray] = []
+        found: list[dict[Any, list[np.ndarray]]] = []
         for number, item in enumerate(every):
-            if not isinstance(item, tuple | list) or len(item) != 2:
-                raise self.error(f"item {number}{where} is {_shown(item)}; allowed: (x, y)")
-            for part, parts in zip(item, (xs, ys), strict=True):
-                parts.append(np.asarray(part.detach().cpu() if isinstance(part, Tensor) else part))
-        return self._stack(xs, f"x{where}"), self._stack(ys, f"y{where}")
-
-    def _stack(self, items: Sequence[np.ndarray], what: str) -> np.ndarray:
-        for number, item in enumerate(items):
-            if item.shape != items[0].shape:
+            if isinstance(item, Mapping):
+                parts = [item]
+            elif isinstance(item, tuple | list) and len(item) == 2:
+                parts = [_several(one) for one in item]
+            else:
+                raise self.error(f"item {number}{where} is {shown(item)}; allowed: {PAIRS}")
+            found = found or [{at: [] for at in part} for part in parts]
+            if [[*part] for part in parts] != [[*part] for part in found]:
                 raise self.error(
-                    f"row {number} of {what} has shape {item.shape} and row 0 {items[0].shape}; allowed: "
-                    "one shape"
+                    f"item {number}{where} holds {_listed(parts)}, and item 0 {_listed(found)}; allowed: "
+                    "all alike"
                 )
-        return self._array(np.stack(items) if items else np.zeros(0), what)
+            for part, columns in zip(parts, found, strict=True):
+                for at, one in part.items():
+                    value = one.detach().cpu() if isinstance(one, Tensor) else one
+                    columns[at].append(np.asarray(value))
+        if not found:
+            return np.zeros((0, 1)), np.zeros(0)
+        stacks = [
+            {at: self.stack(rows, f"{called(letter, at)}{where}") for at, rows in part.items()}
+            for letter, part in zip(_letters(found), found, strict=True)
+        ]
+        return stacks[0] if len(stacks) == 1 else tuple(stacks)
 
-    # --- numbers of the right kind ---------------------------------------------------------------
 
-    def _checked(self, x: np.ndarray, y: np.ndarray, where: str) -> tuple[np.ndarray, np.ndarray]:
-        if x.ndim < 2:
-            raise self.error(
-                f"x{where} has shape {x.shape}; allowed: (n, F), (n, T, F) …, as x.reshape(-1, 1) has"
-            )
-        if y.ndim < 1 or len(x) != len(y):
-            raise self.error(
-                f"x{where} has {len(x)} rows and y {len(y) if y.ndim else 'none'}; allowed: as many"
-            )
-        return self._inputs(x, f"x{where}"), self._targets(y, f"y{where}")
+def _several(given: Any) -> Mapping[Any, Any]:
+    """The parts of x or of y, by name or number; one alone has None for a name."""
+    if isinstance(given, Mapping):
+        return given
+    if isinstance(given, tuple) and any(getattr(one, "ndim", 0) > 0 for one in given):
+        return dict(enumerate(given))
+    return {None: given}
 
-    def _inputs(self, x: np.ndarray, what: str) -> np.ndarray:
-        """int64 (n, T) as it is, for that is what an embedding reads; bytes as they are, which take
-        a quarter of the room; all else as float32."""
-        if x.dtype == np.int64 and x.ndim == 2:
-            self._none(x < 0, x, what, "token numbers (int64) of at least 0, or floats")
-            return x
-        return x if x.dtype == np.uint8 else self._finite(x, what)
 
-    def _targets(self, y: np.ndarray, what: str) -> np.ndarray:
-        """Whole numbers are classes, int64, unless the task says otherwise; all else float32."""
-        if y.dtype.kind == "f" and self.task == "classification":
-            raise self.error(
-                f"{what} holds {_first(y)} (type {y.dtype}); allowed for classification: whole "
-                "numbers, as y.astype('int64') has"
-            )
-        if y.dtype.kind == "f" or self.task == "regression":
-            return self._finite(y, what)
-        if y.ndim > 2 or (y.ndim == 2 and y.shape[1] == 1):
-            raise self.error(
-                f"{what} has shape {y.shape}; allowed for classes: (n,), as y.ravel() has, or (n, T) of "
-                "sequences; for numbers: floats"
-            )
-        y = y.astype(np.int64)
-        self._none(y < 0, y, what, "classes from 0 on")
-        return y
+def called(letter: str, at: Any) -> str:
+    """What errors call a part of x or y."""
+    return letter if at is None else f"{letter}[{at!r}]"
 
-    def _finite(self, values: np.ndarray, what: str) -> np.ndarray:
-        with np.errstate(over="ignore"):
-            found = values.astype(np.float32)
-        self._none(~np.isfinite(found), values, what, "finite numbers that float32 can hold")
-        return found
 
-    def _none(self, bad: np.ndarray, values: np.ndarray, what: str, allowed: str) -> None:
-        """Raise for the first value that is marked as bad, if there is one."""
-        if not bad.any():
-            return
-        place = tuple(int(i) for i in np.argwhere(bad)[0])
-        shown = ", ".join(map(str, place))
-        raise self.error(
-            f"{what} holds {values[place]} at [{shown}], {int(bad.sum())} such in all; allowed: {allowed}"
-        )
+def _letters(parts: Sequence[Any]) -> Sequence[str]:
+    return "xy" if len(parts) == 2 else ("item",)
 
-    def _alike(
-        self, pairs: list[tuple[np.ndarray, np.ndarray]], where: Iterable[str]
-    ) -> list[tuple[np.ndarray, np.ndarray]]:
-        """The splits, all of one type and one shape a row."""
-        if len({x.dtype for x, _ in pairs} - {np.dtype(np.int64)}) > 1:  # bytes beside floats
-            pairs = [(x.astype(np.float32) if x.dtype == np.uint8 else x, y) for x, y in pairs]
-        first = pairs[0]
-        for pair, place in zip(pairs, where, strict=True):
-            for what, one, other in zip("xy", pair, first, strict=True):
-                if (one.shape[1:], one.dtype) != (other.shape[1:], other.dtype):
-                    raise self.error(
-                        f"a row of {what}{place} is {one.dtype} of shape {one.shape[1:]}, of the training "
-                        f"split {other.dtype} of shape {other.shape[1:]}; allowed: all alike"
-                    )
-        return pairs
+
+def _listed(parts: Sequence[Mapping[Any, Any]]) -> str:
+    return ", ".join(
+        called(letter, at)
+        for letter, part in zip(_letters(parts), parts, strict=True)
+        for at in part
+    )
+
+
+def _columns_of(columns: Columns | None) -> list[str]:
+    """The names that are asked for."""
+    if columns is None:
+        return []
+    if isinstance(columns, Mapping):
+        return [name for group in columns.values() for name in _columns_of(group)]
+    return list(columns) if isinstance(columns, tuple | list) else [columns]
+
+
+def _is_table(columns: Columns | None) -> bool:
+    """Whether columns stand side by side in one part."""
+    return not isinstance(columns, str | Mapping)
+
+
+def _names(given: Any) -> list[str]:
+    if isinstance(given, Mapping):
+        return [*given]
+    return [*(given.columns if _is_frame(given) else given.column_names)]
 
 
 def _is_frame(value: Any) -> bool:
@@ -273,23 +298,3 @@ def _is_frame(value: Any) -> bool:
 def _is_columns(value: Any) -> bool:
     """A split of Hugging Face's."""
     return hasattr(value, "column_names") and hasattr(value, "features")
-
-
-def _side_by_side(columns: Sequence[np.ndarray], keep: bool = False) -> np.ndarray:
-    """(n, F); one column alone is (n,), unless it is to `keep` its place."""
-    return np.stack(columns, 1) if len(columns) > 1 or keep else columns[0]
-
-
-SHOWN = 60  # characters of a value
-
-
-def _shown(value: Any) -> str:
-    """A value in few words."""
-    shape = getattr(value, "shape", None)
-    text = f"of shape {tuple(shape)}" if shape else " ".join(repr(value).split())
-    return f"{type(value).__name__} {text if len(text) <= SHOWN else f'{text[:SHOWN]} …'}"
-
-
-def _first(values: np.ndarray) -> str:
-    """The first of some values, as Python writes it."""
-    return repr(values.ravel()[:1].tolist()[0])[:SHOWN] if values.size else "nothing"

@@ -10,10 +10,10 @@ import numpy as np
 
 from harness.parts import keyed
 from harness.parts.data.own import Content, digest
+from harness.parts.data.rows import Rows
 from harness.parts.data.sources import Reader
 
 SPLITS = ("training", "validation", "test")
-Pair = tuple[np.ndarray, np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -34,29 +34,33 @@ class Recipe:
             DataError: it cannot be used.
         """
         splits = self._three(self.reader.splits(self.source))
-        for name, (x, _) in zip(SPLITS, splits, strict=True):
-            if not len(x):
+        for name, one in zip(SPLITS, splits, strict=True):
+            if not len(one):
                 raise self.reader.error(f"its {name} split has 0 rows; allowed: at least 1")
-        caution = self._unseen(splits[0][0], splits[2][0])
+        caution = self._unseen(splits[0], splits[2])
         if self.standardize:
             splits = self._standardized(splits)
         # copies: what a user's arrays become later is no part of it
-        arrays = tuple(np.array(part, order="C") for pair in splits for part in pair)
-        return Content(arrays, digest(arrays), caution)
+        arrays = tuple(np.array(part, order="C") for one in splits for part in one.arrays)
+        inputs, targets = tuple(splits[0].inputs), tuple(splits[0].targets)
+        known = digest(arrays, len(inputs), len(targets))
+        return Content(arrays, known, caution, inputs, targets)
 
-    def _three(self, splits: list[Pair]) -> list[Pair]:
+    def _three(self, splits: list[Rows]) -> list[Rows]:
         """Training, validation and test split: what is missing is drawn from the first."""
         if len(splits) == 3:
             return splits
-        (x, y), rest = splits[0], splits[1:]
+        whole, rest = splits[0], splits[1:]
         shares = self.fractions if not rest else self.fractions[:2]
+        y = next(iter(whole.targets.values()))
         parts = split(y, tuple(one / sum(shares) for one in shares), self.seed)
-        return [*((x[rows], y[rows]) for rows in parts), *rest]
+        return [*(whole.chosen(rows) for rows in parts), *rest]
 
-    def _unseen(self, train: np.ndarray, test: np.ndarray) -> str:
+    def _unseen(self, train: Rows, test: Rows) -> str:
         """A caution where test inputs stand in training, too, and that is allowed."""
-        seen = set(map(_of_row, train))
-        again = sum(row in seen for row in map(_of_row, test))
+        seen = set(map(_of_row, zip(*train.inputs.values(), strict=True)))
+        rows = map(_of_row, zip(*test.inputs.values(), strict=True))
+        again = sum(row in seen for row in rows)
         if not again:
             return ""
         words = f"{again:,} of {len(test):,} test rows stand in training too"
@@ -64,20 +68,29 @@ class Recipe:
             raise self.reader.error(f"{words}; allowed: none, or duplicates='allow'")
         return words
 
-    def _standardized(self, splits: list[Pair]) -> list[Pair]:
-        x = splits[0][0]
-        if x.ndim != 2 or x.dtype == np.int64:
-            raise self.reader.error(
-                f"standardize=True, where x is {x.dtype} of shape {x.shape}; allowed: for floats (n, F)"
+    def _standardized(self, splits: list[Rows]) -> list[Rows]:
+        """Each column of inputs (n, F) of floats with mean 0 and deviation 1 in training."""
+        train = splits[0].inputs
+        scaled = [n for n, x in train.items() if x.ndim == 2 and x.dtype.kind in "fu"]
+        if not scaled:
+            shown = ", ".join(
+                f"{name} is {x.dtype} of shape {x.shape}" for name, x in train.items()
             )
-        mean, deviation = x.mean(0, np.float64), x.std(0, np.float64)
-        deviation[deviation == 0] = 1.0
-        return [(((x - mean) / deviation).astype(np.float32), y) for x, y in splits]
+            raise self.reader.error(f"standardize=True, where {shown}; allowed: for floats (n, F)")
+        for name in scaled:
+            mean, deviation = train[name].mean(0, np.float64), train[name].std(0, np.float64)
+            deviation[deviation == 0] = 1.0
+            splits = [
+                one.having(name, ((one.inputs[name] - mean) / deviation).astype(np.float32))
+                for one in splits
+            ]
+        return splits
 
 
-def _of_row(row: np.ndarray) -> bytes:
+def _of_row(parts: tuple[np.ndarray, ...]) -> bytes:
     """Equal for equal rows: 0.0 and -0.0 are."""
-    return hashlib.blake2b((row + row.dtype.type(0)).tobytes(), digest_size=16).digest()
+    content = b"".join((part + part.dtype.type(0)).tobytes() for part in parts)
+    return hashlib.blake2b(content, digest_size=16).digest()
 
 
 def split(y: np.ndarray, shares: tuple[float, ...], seed: int) -> list[np.ndarray]:

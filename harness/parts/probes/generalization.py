@@ -17,6 +17,7 @@ from torch import Tensor
 
 from harness.parts.keyed import mix
 from harness.parts.models.layers import Dropout
+from harness.parts.objectives import parted
 from harness.parts.probes.moment import EVAL_ROWS, Moment
 
 
@@ -48,32 +49,43 @@ class Errors:
 
     def _accuracy(self, pack: Moment) -> Tensor:
         assert pack.train is not None
-        x, y = pack.train
         own = None if pack.subset is None else pack.subset[:, : self.most]
-        n = min(self.most, len(x) if own is None else own.shape[1])
+        n = min(self.most, len(pack.train[0]) if own is None else own.shape[1])
         rows, total = _rows(pack, n), torch.zeros_like(pack.loss)
         for start in range(0, n, rows):
             end = min(start + rows, n)
             if own is None:
-                found = pack.program.score(pack.params, pack.buffers, (x[start:end], y[start:end]))
+                batch = tuple(part[start:end] for part in pack.train)
+                found = pack.program.score(pack.params, pack.buffers, batch)
             else:
                 chosen = own[:, start:end]  # (K, r)
                 batch = tuple(
                     part.index_select(0, chosen.flatten()).view(*chosen.shape, *part.shape[1:])
-                    for part in (x, y)  # (K r, ...) -> (K, r, ...)
+                    for part in pack.train  # (K r, ...) -> (K, r, ...)
                 )
                 found = pack.program.score(pack.params, pack.buffers, batch, own=True)
             total = total + found["accuracy"] * ((end - start) / n)
         return total
 
 
-def _test(pack: Moment) -> Iterator[tuple[Tensor, Tensor]]:
-    """The test split, a part at a time."""
+def _test(pack: Moment) -> Iterator[tuple[tuple[Tensor, ...], Tensor]]:
+    """Inputs and classes of the test split, a part at a time.
+
+    Raises:
+        ValueError: there is no one target.
+    """
     assert pack.splits is not None
-    x, y = pack.splits.test
-    rows = _rows(pack, len(x))
-    for start in range(0, len(x), rows):
-        yield x[start : start + rows], y[start : start + rows]
+    n = len(pack.splits.test[0])
+    rows = _rows(pack, n)
+    for start in range(0, n, rows):
+        part = tuple(one[start : start + rows] for one in pack.splits.test)
+        inputs, targets = parted(pack.program.objective, part)
+        if len(targets) != 1:
+            raise ValueError(
+                f"a probe of classes has {len(targets)} targets of "
+                f"{type(pack.program.objective).__name__}; allowed: an objective of one target"
+            )
+        yield inputs, targets[0]
 
 
 @dataclass(frozen=True)
@@ -97,16 +109,16 @@ class Calibration:
 
             def more(
                 params: dict[str, Tensor], buffers: dict[str, Tensor],
-                x: Tensor = x, y: Tensor = y,
+                x: tuple[Tensor, ...] = x, y: Tensor = y,
             ) -> Tensor:  # fmt: skip
-                shares = torch.softmax(pack.program.output(params, buffers, (x,)), -1)  # (r, C)
+                shares = torch.softmax(pack.program.output(params, buffers, x), -1)  # (r, C)
                 confidence, said = shares.max(-1)
                 place = ((confidence * self.bins).ceil() - 1).clamp(0, self.bins - 1)
                 excess = confidence.double() - (said == y).double()  # (r,)
                 return ((place == numbers) * excess).sum(-1)  # (bins, r) -> (bins,)
 
             surplus = surplus + pack.each(more)
-            count += len(x)
+            count += len(y)
         return {"calibration_error": (surplus.abs().sum(1) * (100 / count)).float()}
 
 
@@ -134,20 +146,20 @@ class MaskAverage:
 
             def right(
                 params: dict[str, Tensor], buffers: dict[str, Tensor],
-                x: Tensor = x, y: Tensor = y,
+                x: tuple[Tensor, ...] = x, y: Tensor = y,
             ) -> Tensor:  # fmt: skip
                 for path in layers:
                     module.get_submodule(path).train()
-                total = x.new_zeros(())
+                total = pack.loss.new_zeros(())
                 for mask in range(self.masks):
                     own = {f"{path}.key": mix(buffers[f"{path}.key"], mask)
                            for path in layers}  # fmt: skip
-                    output = pack.program.output(params, buffers | own, (x,))
+                    output = pack.program.output(params, buffers | own, x)
                     total = total + torch.softmax(output, -1)  # (r, C)
                 return (total.argmax(-1) == y).float().sum()
 
             hits = hits + keyed.each(right)
-            count += len(x)
+            count += len(y)
         averaged = 100 * (1 - hits / count)
         scaled = 100 * (1 - pack.metrics["test_accuracy"])
         return {"averaged_error": averaged, "averaging_gap": (scaled - averaged).abs()}

@@ -107,8 +107,8 @@ class Moment:
         return isinstance(self.splits, SealedSplits)
 
     @property
-    def train(self) -> tuple[Tensor, Tensor] | None:
-        """The training split."""
+    def train(self) -> tuple[Tensor, ...] | None:
+        """The training split, inputs first."""
         return None if self.splits is None else self.splits.train
 
     def examples(self, n: int = SAMPLE) -> tuple[Tensor, ...]:
