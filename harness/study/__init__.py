@@ -36,6 +36,7 @@ from harness.study.declared import (
     held_as,
     is_level,
     module_of,
+    range_of,
     regression,
 )
 from harness.study.errors import BadInput, DataError, InvalidStudy, Unfinished, few
@@ -76,6 +77,7 @@ __all__ = [
     "is_level",
     "make_trial",
     "module_of",
+    "range_of",
     "regression",
 ]
 
