@@ -133,7 +133,10 @@ def cite_keys(study: Study) -> dict[str, str]:
 
 def _firsts(keys: Mapping[str, str]) -> list[str]:
     """One tag of each key."""
-    return list({key: tag for tag, key in reversed(keys.items())}.values())[::-1]
+    found: dict[str, str] = {}
+    for tag, key in keys.items():
+        found.setdefault(key, tag)
+    return [*found.values()]
 
 
 def _cited(source: str, keys: Mapping[str, str]) -> Tex:
@@ -146,17 +149,18 @@ def _cited(source: str, keys: Mapping[str, str]) -> Tex:
 
 def _entry(key: str, work: Work) -> dict[str, Any]:
     """A source as BibTeX and as an item of the bibliography need it."""
+    arxiv = f"arXiv:{work.arxiv}" if work.arxiv else ""
     fields = {
         "author": Tex(" and ".join(map(escape, work.authors))),
         "title": Tex(f"{{{escape(work.title)}}}"),
         HOME[work.kind]: work.where,
         "year": work.year,
-        "eprint": work.arxiv,
-        "archiveprefix": "arXiv" if work.arxiv else "",
+        "note": arxiv,
+        "key": "" if work.authors else work.title,  # what lists are sorted by
     }
     names = [" ".join(reversed(name.split(", "))) for name in work.authors]
     listed = " and ".join([*([", ".join(names[:-1])] if names[1:] else []), *names[-1:]])
-    end = ", ".join(filter(None, [work.where, work.year, work.arxiv and f"arXiv:{work.arxiv}"]))
+    end = ", ".join(filter(None, [work.where, work.year, arxiv]))
     return {
         "key": Tex(key), "kind": Tex(work.kind), "authors": listed, "title": work.title, "end": end,
         "fields": {Tex(name): value for name, value in fields.items() if value},

@@ -76,12 +76,11 @@ def _tuned(results: Results) -> str:
     )
     if not spaces or not budget.draws:
         return f"Nothing was tuned; every arm was trained on {seeds} seeds a cell. {shared}"
-    scored = " or, where a cell does not report it, by ".join(
-        study.metrics[name].label or plain(name) for name in study.select
-    )
+    scores = [study.metrics[name].label or plain(name) for name in study.select]
+    first = "" if len(scores) == 1 else "the first of these that the cell reports: "
     text = (
         f"For every arm in every cell the same number of settings was drawn, {budget.draws}, by "
-        f"{SAMPLERS[study.sampler]}: {'; '.join(spaces)}. They were scored by {scored}."
+        f"{SAMPLERS[study.sampler]}: {'; '.join(spaces)}. They were scored by {first}{', '.join(scores)}."
     )
     if not budget.seeds:
         return f"{text} Claims read this search itself. {shared}"
@@ -195,10 +194,11 @@ def _cut(study: Study, scale: str) -> list[str]:
     if scale == "paper" or "paper" not in study.budgets:
         return []
     here, there = study.budget(scale), study.budget("paper")
-    pairs = [
-        (name, getattr(here, name), getattr(there, name))
-        for name in ("draws", "finalists", "seeds", "most_seeds")
-    ]
+    counts = ["draws", "finalists", "seeds"]
+    counts += (
+        ["most_seeds"] if (here.most_seeds, there.most_seeds) != (here.seeds, there.seeds) else []
+    )
+    pairs = [(name, getattr(here, name), getattr(there, name)) for name in counts]
     names = dict.fromkeys([*here.settings, *there.settings])
     absent = []
     for name in names:
@@ -210,13 +210,16 @@ def _cut(study: Study, scale: str) -> list[str]:
         else:
             pairs.append((name, mine, theirs))
     changed = [
-        f"{plain(name)} {setting(mine)} for {setting(theirs)}"
+        f"{plain(name)} {setting(mine)} ({setting(theirs)})"
         for name, mine, theirs in pairs
         if mine != theirs
     ]
-    said = [", ".join(changed)] if changed else []
-    said += [f"without the levels {'; '.join(absent)}"] if absent else []
-    return [f"The {scale} scale in place of the paper scale: {'; '.join(said)}."] if said else []
+    found = []
+    if changed:
+        found.append(f"At the {scale} scale, in brackets at the paper scale: {', '.join(changed)}.")
+    if absent:
+        found.append(f"Levels that only the paper scale has: {'; '.join(absent)}.")
+    return found
 
 
 def _left_out(results: Results) -> list[str]:
@@ -247,8 +250,8 @@ def _lost(results: Results) -> list[str]:
         if by:
             count = _count(int(arms.sum()), f"trial {status}", f"trials {status}")
             found.append(f"{count} ({few(by)}); {rule}.")
-    for text, count in tables.errors(results)[:ERRORS_SHOWN]:
-        found.append(f"{_count(count, 'trial')} failed with `{text.replace('`', chr(39))}`.")
+    for text, times in tables.errors(results)[:ERRORS_SHOWN]:
+        found.append(f"{_count(times, 'trial')} failed with `{text.replace('`', chr(39))}`.")
     return found
 
 
