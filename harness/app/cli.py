@@ -219,21 +219,47 @@ def report(
         bool,
         typer.Option("--published", help="Of the run that came with the project, from its rows."),
     ] = False,
+    latex: Annotated[
+        bool,
+        typer.Option(
+            "--latex", help="Also write a folder for a paper: tables, figures, methods, sources."
+        ),
+    ] = False,
+    quote: Annotated[
+        str | None,
+        typer.Option(
+            "--quote", metavar="CLAIM", help="Only print the line by which a verdict is quoted."
+        ),
+    ] = None,
 ) -> None:
     """Rebuild a study's report from the ledger alone, or from published rows; trains nothing."""
     study, source = _load(name, None if published else scale)
     from harness import execution
     from harness.app import running
 
+    ids = [claim.id for claim in study.claims]
+    if quote is not None and quote not in ids:
+        raise BadInput(f"claim {quote!r}; allowed: {', '.join(ids) or 'none, there are no claims'}")
     root = catalog.root()
     if published:
         found = execution.read_published(study, source)
-        folder = running.report_folder(root, study.name, "published")
     else:
-        folder = running.report_folder(root, study.name, scale)
         execution.read_first(study, scale, root)
         found = execution.recall(study, source, scale, root)
-    running.conclude(found, folder, told=printing.concluded)
+    if quote is not None:
+        from harness.report import quote as line
+
+        verdict = running.judged(found)[ids.index(quote)]
+        out.print(line(found, verdict), markup=False, soft_wrap=True)
+        return
+    folder = running.report_folder(root, study.name, "published" if published else scale)
+    concluded = running.conclude(found, folder, told=printing.concluded)
+    if latex:
+        from harness.report import latex as paper
+
+        beside = folder.with_name(f"{folder.name}-latex")
+        made = paper.write(found, concluded.verdicts, beside, catalog.about(source))
+        out.print(f"{'latex:':13}{made['main.tex']}", soft_wrap=True, markup=False)
     if publish:
         from harness.report import front
 

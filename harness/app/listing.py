@@ -31,7 +31,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from harness.study import By, Source, Study, catalog, few
+from harness.study import By, Source, Study, catalog, few, range_of
 
 PACKAGE = Path(__file__).resolve().parent.parent
 
@@ -178,7 +178,7 @@ def _printed(study: Study, about: dict[str, Any]) -> dict[str, Any]:
     for arm, one in study.arms.items():
         held = [f"{k}={v} (held)" for k, v in one.held.items()]
         own = [f"{k}={v}" for k, v in one.settings.items()]
-        tuned = [f"{k} {_range(d)}" for k, d in study.space(arm).items()]
+        tuned = [f"{k} {range_of(d)}" for k, d in study.space(arm).items()]
         arms.append([study.label(arm), ", ".join(own + held), ", ".join(tuned)])
     budgets = []
     for scale, b in study.budgets.items():
@@ -199,15 +199,6 @@ def _printed(study: Study, about: dict[str, Any]) -> dict[str, Any]:
 def _plain(value: Any) -> Any:
     """A number of a budget for JSON: what goes by a factor as the factor's levels."""
     return {value.factor: dict(value.values)} if isinstance(value, By) else value
-
-
-def _range(distribution: Any) -> str:
-    """What is drawn, in words: "0.0001 to 10 (log)"."""
-    choices = getattr(distribution, "choices", None)
-    if choices is not None:
-        return "of " + "/".join(map(str, choices))
-    log = " (log)" if distribution.log else ""
-    return f"{distribution.low:g} to {distribution.high:g}{log}"
 
 
 # --- what it depends on --------------------------------------------------------------------------

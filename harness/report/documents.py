@@ -8,6 +8,7 @@ from typing import Any
 from harness.claims import Beside, Verdict
 from harness.ledger.results import Results
 from harness.report import numbers, words
+from harness.report.quoting import quote
 
 
 def verdicts_json(results: Results, verdicts: list[Verdict]) -> dict[str, Any]:
@@ -61,6 +62,7 @@ def verdicts_json(results: Results, verdicts: list[Verdict]) -> dict[str, Any]:
                 "figure": v.figure,
                 "changed_late": v.id in changed,
                 "words": words.in_words(v, study),
+                "quote": quote(results, v),
             }
             for v in verdicts
         ],

@@ -12,6 +12,7 @@ from harness.claims import Verdict
 from harness.ledger import provenance
 from harness.ledger.results import Results
 from harness.report import bars, descent, islands, numbers, outlook, tables, words
+from harness.report.quoting import quote
 from harness.study import FINAL_SEEDS
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -136,6 +137,7 @@ def _cards(
                 "theirs": _theirs(verdict, scale),
                 "changes": [c for c in changes if c["id"] == verdict.id],
                 "figure": place.get(verdict.figure or ""),
+                "quote": quote(results, verdict),
                 "view": _size(drawn.get(verdict.figure or "", "")),
             }
         )

@@ -39,6 +39,7 @@ from harness.study.declared import (
     is_level,
     module_of,
     of_test,
+    range_of,
     regression,
 )
 from harness.study.errors import BadInput, DataError, InvalidStudy, Unfinished, few
@@ -82,6 +83,7 @@ __all__ = [
     "make_trial",
     "module_of",
     "of_test",
+    "range_of",
     "regression",
 ]
 

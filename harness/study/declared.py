@@ -224,6 +224,14 @@ def at_level(value: Any, cell: Mapping[str, Any]) -> Any:
     return value.at(cell) if isinstance(value, By) else value
 
 
+def range_of(distribution: BaseDistribution) -> str:
+    """From where a nuisance is drawn, in words: "0.0001 to 10 (log)"."""
+    one: Any = distribution
+    if hasattr(one, "choices"):
+        return "of " + "/".join(map(str, one.choices))
+    return f"{one.low:g} to {one.high:g}{' (log)' if one.log else ''}"
+
+
 FINAL_SEEDS = 3  # further seeds of a draw that is among the best
 
 

@@ -89,6 +89,8 @@ def test_a_study_of_one_s_own_from_an_empty_folder(site: Path, tmp_path: Path) -
     for place in python(site, tmp_path, told).splitlines():
         assert Path(place).is_relative_to(site)
     assert (site / "harness" / "py.typed").is_file()
+    for folder in ("report/templates", "app/pages"):
+        assert files(site / "harness" / folder) == files(ROOT / "harness" / folder)
     (tmp_path / "a_study.py").write_text(TINY)
     use(site, tmp_path, "run", "a_study.py", "--scale", "smoke", "--inline")
     made = {path.name for path in tmp_path.iterdir()}
