@@ -27,17 +27,24 @@ def entry(study: Study, source: Source, scale: str, at: str, trials: int) -> dic
         at: The moment, ISO, UTC; "" for claims that are only being looked at.
         trials: Trials of the study at this scale that the ledger held then.
     """
+    budget = study.budget(scale)
     claims = {
         claim.id: {"statement": claim.statement, "digest": _digest(_content(claim, source))}
         for claim in study.claims
     }
-    content = {
-        "scale": scale,
-        "level": LEVEL,
-        "budget": repr(study.budget(scale)),
-        "claims": claims,
-    }
-    return {"at": at, "trials": trials, "hash": _digest(content), **content}
+    content = {"scale": scale, "level": LEVEL, "budget": repr(budget), "claims": claims}
+    # what the hashes stand for, so that a stranger can read it and a later version can judge by it
+    told = {
+        claim.id: {
+            **claims[claim.id], "source": claim.source, "check": describe(claim.check, source)
+        }
+        for claim in study.claims
+    }  # fmt: skip
+    excluded = {"needs": dict(study.needs), "include": describe(study.include, source)}
+    return {
+        "at": at, "trials": trials, "hash": _digest(content), **content, "claims": told,
+        "seeds": budget.seeds, "looks": list(budget.looks), "exclusions": excluded,
+    }  # fmt: skip
 
 
 def summary(entries: Sequence[Entry], now: Entry) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.claims import registration
 from harness.engine.fitting import misfit
-from harness.ledger import provenance
+from harness.ledger import chain, provenance
 from harness.parts import data
 from harness.plan.declared import Declarations, Kind
 from harness.plan.forecast import dry_run
@@ -135,3 +135,21 @@ def registration_of(
     if all(each and each[-1]["hash"] == entry["hash"] for each in known):
         return entry
     return entry | {"trials": past.trials(scale)}
+
+
+def linked(
+    entry: Mapping[str, Any], entries: Sequence[Mapping[str, Any]], plan: Plan,
+    info: Mapping[str, Any], reason: str = "",
+) -> tuple[dict[str, Any], str]:  # fmt: skip
+    """A registration as the next of its chain, and the keys that it has a digest of.
+
+    Args:
+        entry: What is claimed now.
+        entries: Every registration of the study at this scale, the oldest first.
+        plan: What is to be trained.
+        info: Of the run: its commit and plan.
+        reason: Why it was changed, as the user says.
+    """
+    promise, known = plan.promised()
+    about = {**info, "planned": promise, "left_out": dict(plan.left_out)}
+    return chain.link(entry, entries, about, reason), known

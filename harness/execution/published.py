@@ -16,7 +16,8 @@ from harness.ledger.results import Results
 from harness.study import BadInput, Source, Study, catalog
 
 LARGEST = 1_000_000  # bytes of a file
-PLACES = ("tracking_uri", "experiment_id", "run_id")  # what says nothing away from its ledger
+# What says nothing away from its ledger, or is in a file of its own.
+PLACES = ("tracking_uri", "experiment_id", "run_id", "promised")
 
 
 def write_published(results: Results, home: Path) -> Path:
@@ -34,7 +35,7 @@ def write_published(results: Results, home: Path) -> Path:
     keys = results.frame["trial"]
     frame = results.frame.assign(
         pack=keys.map(trials["pack"]), seconds=keys.map(trials["seconds"]).astype(float),
-        error=keys.map(trials["error"]),
+        error=keys.map(trials["error"]), began=keys.map(trials["began"]).astype(float),
     )  # fmt: skip
     info = {k: v for k, v in results.info.items() if k not in PLACES}
     every = 1

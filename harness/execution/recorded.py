@@ -40,6 +40,7 @@ def recall(
     entry = registration_of(study, source, scale, "", past, registered)
     info |= registration.summary(registered, entry)
     info["registrations"] = registered
+    info["promised"] = ledger.promised(run.info.run_id)
     ids = ledger.children(run.info.experiment_id, run.info.run_id)
     return results_of(study, scale, past.of(run.info.run_id), ids, info)
 

@@ -20,6 +20,7 @@ from harness.execution.ending import Ending, Stopped
 from harness.execution.prepare import (
     check_data,
     info_of,
+    linked,
     now,
     open_ledger,
     registration_of,
@@ -110,7 +111,8 @@ def execute(
         registered = ledger.registrations(past.at(scale))
         before = ledger.registered(recorder.run_id)
         entry = registration_of(study, source, scale, now(), past, before, registered)
-        registered += recorder.register(entry)
+        entry, planned = linked(entry, registered, plan, info)
+        registered += recorder.register(entry, planned)
         earlier = ledger.info_of(recorder.run_id) if recorder.continued else {}
     except BaseException:
         if early:
@@ -191,6 +193,7 @@ def execute(
         recorder.remember(info)
     else:
         recorder.consolidate(info)
+    info |= {"registrations": registered, "promised": ledger.promised(recorder.run_id)}
     return results_of(study, scale, recorder.frame(), recorder.run_ids, info), recorder
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bisect
 import contextlib
+import time
 from collections import deque
 from collections.abc import Callable, Container
 from dataclasses import dataclass
@@ -31,7 +32,9 @@ TRIES = 2  # worker processes that a trial alone may end before it is held to be
 class Keeper(Protocol):
     """Where a session's outcomes go: `ledger.Recorder`, or a file."""
 
-    def add(self, pack: str, trials: list[Trial], outcomes: list[Outcome]) -> None: ...
+    def add(
+        self, pack: str, trials: list[Trial], outcomes: list[Outcome], began: float
+    ) -> None: ...  # fmt: skip
     def take(
         self, name: str, frame: pd.DataFrame, trials: list[Trial], outcomes: list[Outcome],
         stored: bool,
@@ -65,6 +68,7 @@ class Session:
         self.ending = False  # whether no more packs go out
         self._packs: deque[Pack] = deque()
         self._running: dict[str, Pack] = {}
+        self._began: dict[str, float] = {}  # when each pack that is out went out
         self._refill()
 
     def _refill(self) -> None:
@@ -135,6 +139,7 @@ class Session:
             return None
         pack = self._packs.popleft()
         self._running[pack.name] = pack
+        self._began[pack.name] = round(time.time(), 3)
         return pack
 
     def finish(self, name: str, outcomes: list[Outcome]) -> None:
@@ -142,7 +147,7 @@ class Session:
         pack = self._running.pop(name, None)
         if pack is None:  # told twice
             return
-        self.keeper.add(name, pack.trials, outcomes)
+        self.keeper.add(name, pack.trials, outcomes, self._began.get(name, 0.0))
         if self.saves:
             self.saves.recorded(pack.label)
         self._tell(pack.trials, outcomes, pack.cost)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 
 CLAIMS = "claims.json"  # artifact of a parent run: what was claimed before its trials
+PROMISED = "planned.json"  # the keys of trials that were known before the first, by their digest
 INFO = "info.json"  # what the run knows of itself
 SOURCE = "study.py"  # the study file that was run
 BESIDE = "beside.json"  # the modules beside it that it imports: paths and texts

@@ -7,6 +7,7 @@ disagree, and building twice from the same values gives the same bytes.
 Within the package, imports point down this list:
 
     files       every file of a report, in one step; `documents` and `board` beside it
+    manifest    the chain of registrations, and a digest of each file
     notebook    the verdicts alone, as a notebook and a shell show them
     page        the HTML page, out of the parts below
     descent     paths over contour maps, for the player

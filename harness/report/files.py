@@ -10,11 +10,12 @@ from pathlib import Path
 from harness import figures
 from harness.claims import Verdict
 from harness.ledger.results import Results
-from harness.report import documents, page, printing, words
+from harness.report import documents, manifest, page, printing, words
 
 
 def write(results: Results, verdicts: list[Verdict], folder: Path) -> dict[str, Path]:
-    """Write report.html, report.pdf, verdicts.json, rows.parquet, trials.csv and figures/*.svg.
+    """Write report.html, report.pdf, verdicts.json, rows.parquet, trials.csv, figures/*.svg, and
+    chain.json, which has a digest of each.
 
     All are made in a folder beside the target first and moved when the last is done, so an error
     leaves the former report as it was.
@@ -45,6 +46,9 @@ def write(results: Results, verdicts: list[Verdict], folder: Path) -> dict[str, 
         results.trials.to_csv(staged / "trials.csv", index=False)
         for name, text in drawn.items():
             (staged / "figures" / f"{name}.svg").write_text(figures.standalone(text), "utf-8")
+        files = [path for path in staged.rglob("*") if path.is_file()]
+        signed = manifest.manifest(results, files)
+        (staged / manifest.NAME).write_text(manifest.text(signed), "utf-8")
         (folder / "figures").mkdir(exist_ok=True)
         names = sorted(p.relative_to(staged).as_posix() for p in staged.rglob("*") if p.is_file())
         for name in names:

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 SCALES = ("smoke", "default", "paper")
 PHASES = ("tune", "final", "confirm")
 COLUMNS = (
-    "study", "phase", "arm", "seed", "trial", "step", "status", "pack", "seconds", "error", "run_id",
+    "study", "phase", "arm", "seed", "trial", "step", "status", "pack", "seconds", "error", "began",
+    "run_id",
 )  # fmt: skip
 
 Setting = str | int | float | bool | None
