@@ -359,6 +359,28 @@ def doctor(
 
 
 @app.command()
+def verify(
+    name: Name,
+    scale: Scale = "default",
+    published: Annotated[
+        bool, typer.Option("--published", help="The run that came with the project.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Recompute what a report states: registrations, trials, verdicts and files, a line each."""
+    study, source = _load(name, None if published else scale)
+    from harness.execution import verified
+
+    if published:
+        found = verified.verify_published(study, source)
+    else:
+        found = verified.verify(study, source, scale, catalog.root())
+    printing.document([vars(one) for one in found]) if as_json else printing.verified(found)
+    if any(one.state == "broken" for one in found):
+        raise typer.Exit(1)
+
+
+@app.command()
 def ui(
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port on 127.0.0.1.")] = 5000,
 ) -> None:

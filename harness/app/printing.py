@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from harness.app.doctor import Finding, Licence
     from harness.app.running import Concluded
     from harness.claims import Verdict
+    from harness.execution.verified import Check
     from harness.report.compare import Comparison
 
 PIPED_WIDTH = None if sys.stdout.isatty() else 120  # tables in logs need room
@@ -194,6 +195,13 @@ def checked(one: Checked) -> None:
         out.print(f"[red]✕[/] {escape(one.name)}\n  {escape(one.wrong)}", soft_wrap=True)
     else:
         out.print(f"[green]✓[/] {escape(one.name)}")
+
+
+def verified(found: list[Check]) -> None:
+    """What came of recomputing a report, a line each."""
+    marks = {"holds": "[green]✓[/]", "broken": "[red]✕[/]", "untold": "[yellow]?[/]"}
+    for one in found:
+        out.print(f"{marks[one.state]} {one.name + ':':16}{escape(one.detail)}", soft_wrap=True)
 
 
 def findings(found: list[Finding]) -> None:

@@ -70,16 +70,22 @@ def summary(entries: Sequence[Entry], now: Entry) -> dict[str, Any]:
     }
 
 
-def _since(entries: Sequence[Entry], now: Entry, id_: str) -> dict[str, Any] | None:
-    """When a claim got the content it has, if trials existed by then."""
+def since(entries: Sequence[Entry], now: Entry, id_: str) -> Entry:
+    """The registration with which a claim got the content that it has: `now` where none has it."""
     digest = now["claims"][id_]["digest"]
     start = len(entries)
     while start and entries[start - 1]["claims"].get(id_, {}).get("digest") == digest:
         start -= 1
-    first = entries[start] if start < len(entries) else now
+    return entries[start] if start < len(entries) else now
+
+
+def _since(entries: Sequence[Entry], now: Entry, id_: str) -> dict[str, Any] | None:
+    """When a claim got the content it has, if trials existed by then."""
+    first = since(entries, now, id_)
     if not first["trials"]:
         return None
-    known = any(id_ in one["claims"] for one in entries[:start])
+    before = entries[: entries.index(first)] if first is not now else entries
+    known = any(id_ in one["claims"] for one in before)
     what = "changed" if known else "added"
     return {"id": id_, "what": what, "at": first["at"], "trials": first["trials"]}
 

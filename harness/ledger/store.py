@@ -433,6 +433,16 @@ class Ledger:
                 found[key] = run.info.run_id
         return found
 
+    def finals(self, experiment: str, parent: str) -> dict[str, tuple[str, dict[str, float]]]:
+        """How the trial of each child run ended and what it measured last, by the trial's key."""
+        runs = self._search([experiment], f"tags.`mlflow.parentRunId` = '{parent}'")
+        return {
+            run.data.tags.get("harness.trial", ""): (
+                run.data.tags.get("harness.status", ""), dict(run.data.metrics)
+            )
+            for run in runs
+        }  # fmt: skip
+
     def holding(self, trial: str) -> list[Run]:
         """Parent runs that have a child for a trial, the newest first."""
         homes = [one.experiment_id for one in self.client.search_experiments(max_results=1000)]

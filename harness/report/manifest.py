@@ -16,7 +16,7 @@ NAME = "chain.json"
 # What verifying reads of a run, beside its rows.
 ABOUT = (
     "commit", "dirty", "plan", "planned", "partial", "started_at", "finished_at", "run_id", "elsewhere",
-    "provenance", "seconds", "stopped",
+    "experiment_id", "provenance", "seconds", "stopped",
 )  # fmt: skip
 
 
