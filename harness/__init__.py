@@ -18,6 +18,7 @@ EXPORTS = {
     "Choice": "harness.study",
     "Claim": "harness.study",
     "Float": "harness.study",
+    "Gate": "harness.study",
     "Int": "harness.study",
     "Metric": "harness.study",
     "Published": "harness.study",
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
         Choice,
         Claim,
         Float,
+        Gate,
         Int,
         Metric,
         Published,
@@ -62,7 +64,7 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
-    "Arm", "Budget", "By", "Choice", "Claim", "Data", "Float", "Int", "Judged", "Loss", "Metric", "Optimizer", "Published",
+    "Arm", "Budget", "By", "Choice", "Claim", "Data", "Float", "Gate", "Int", "Judged", "Loss", "Metric", "Optimizer", "Published",
     "Rule", "Stop", "Study", "Training", "Trial", "at_hand",
     "classification", "regression", "results", "run", "train",
 ]  # fmt: skip

@@ -105,6 +105,8 @@ def plan(sketch: dict[str, Any]) -> None:
         out.print(
             f"{count:,} trials are left out, as {needed} is not at hand: put it into HARNESS_DATA"
         )
+    for told in sketch["gates"]:
+        out.print(told, markup=False, soft_wrap=True)
     for why, count in sketch["alone"].items():
         out.print(f"{count} trials run alone: {escape(why)}")
     if sketch["untried"]:

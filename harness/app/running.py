@@ -175,10 +175,9 @@ def report_folder(root: Path, study: str, scale: str) -> Path:
 
 def judged(results: Results) -> list[Verdict]:
     """The verdicts on a run's claims."""
-    from harness.claims import judge
+    from harness import claims
 
-    looks = results.study.budget(results.scale).looks
-    return judge(results.study, results.timed, looks=looks)
+    return claims.judged(results.study, results.scale, results.timed)
 
 
 def conclude(

@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -13,13 +14,22 @@ import pandas as pd
 
 from harness.claims import stats
 from harness.claims.compound import shown
+from harness.claims.gates import gated as gated_
 from harness.claims.verdicts import LEVEL, Beside, Evidence, Missing, Outcome, Verdict
 from harness.study import Claim, Metric, Study, is_level
 
+NONE: Mapping[str, str] = MappingProxyType({})
+
+
+def judged(study: Study, scale: str, frame: pd.DataFrame) -> list[Verdict]:
+    """The verdicts on a study's claims at a scale: its looks, and its gates, are in them."""
+    return judge(study, frame, looks=study.budget(scale).looks, gated=gated_(study, scale))
+
 
 def judge(
-    study: Study, frame: pd.DataFrame, level: float = LEVEL, looks: Sequence[int] = ()
-) -> list[Verdict]:
+    study: Study, frame: pd.DataFrame, level: float = LEVEL, looks: Sequence[int] = (),
+    gated: Mapping[str, str] = NONE,
+) -> list[Verdict]:  # fmt: skip
     """Judge every claim of a study on its frame, Holm-corrected over the claims.
 
     A verdict is "supported" when the whole interval lies on the claimed side of the margin,
@@ -31,12 +41,19 @@ def judge(
             (`Budget.looks`). `level` is then spent over the looks (`stats.spend`), Holm is over
             the claims still open, and a claim keeps the verdict of the look that decided it. By
             the union bound the level holds however the looks depend on each other.
+        gated: Why claims are not judged, by their ids: see `claims.gates`. They are no part of the
+            correction.
     """
+    open_ = [claim for claim in study.claims if claim.id not in gated]
+    verdicts = {
+        claim.id: _unjudged(study, claim, frame, gated[claim.id])
+        for claim in study.claims
+        if claim.id in gated
+    }
     if len(looks) < 2:
-        return _look(study, list(study.claims), frame, level)
+        verdicts |= {verdict.id: verdict for verdict in _look(study, open_, frame, level)}
+        return [verdicts[claim.id] for claim in study.claims]
     levels = stats.spend(np.array(looks), level)
-    verdicts: dict[str, Verdict] = {}
-    open_ = list(study.claims)
     for number, (seeds, share) in enumerate(zip(looks, levels, strict=True), start=1):
         ready = [claim for claim in open_ if number == 1 or _reached(study, claim, frame, seeds)]
         if not ready:
@@ -48,13 +65,22 @@ def judge(
     return [verdicts[claim.id] for claim in study.claims]
 
 
-def undecided(study: Study, frame: pd.DataFrame, looks: Sequence[int]) -> list[Claim]:
+def _unjudged(study: Study, claim: Claim, frame: pd.DataFrame, why: str) -> Verdict:
+    (verdict,) = _look(study, [claim], frame.iloc[:0], LEVEL)
+    return replace(verdict, reason=f"not judged: {why}", gate=why)
+
+
+def undecided(
+    study: Study, frame: pd.DataFrame, looks: Sequence[int], gated: Mapping[str, str] = NONE
+) -> list[Claim]:
     """The claims that further seeds may decide: open, and of confirm trials."""
-    verdicts = judge(study, frame, looks=looks)
+    verdicts = judge(study, frame, looks=looks, gated=gated)
     return [
         claim
         for claim, verdict in zip(study.claims, verdicts, strict=True)
-        if verdict.verdict == "inconclusive" and claim.check.phase == "confirm"
+        if verdict.verdict == "inconclusive"
+        and claim.check.phase == "confirm"
+        and claim.id not in gated
     ]
 
 

@@ -32,11 +32,16 @@ def entry(study: Study, source: Source, scale: str, at: str, trials: int) -> dic
         claim.id: {"statement": claim.statement, "digest": _digest(_content(claim, source))}
         for claim in study.claims
     }
-    content = {"scale": scale, "level": LEVEL, "budget": repr(budget), "claims": claims}
+    content: dict[str, Any] = {
+        "scale": scale, "level": LEVEL, "budget": repr(budget), "claims": claims
+    }  # fmt: skip
+    if study.gates:
+        content["gates"] = describe(study.gates, source)
     # what the hashes stand for, so that a stranger can read it and a later version can judge by it
     told = {
         claim.id: {
-            **claims[claim.id], "source": claim.source, "check": describe(claim.check, source)
+            **claims[claim.id], "source": claim.source, "check": describe(claim.check, source),
+            **_marks(claim, source),
         }
         for claim in study.claims
     }  # fmt: skip
@@ -119,7 +124,16 @@ def _budget(entries: Sequence[Entry], now: Entry) -> dict[str, Any] | None:
 
 
 def _content(claim: Claim, source: Source) -> Any:
-    return [claim.statement, claim.source, describe(claim.check, source)]
+    content = [claim.statement, claim.source, describe(claim.check, source)]
+    marks = _marks(claim, source)
+    return [*content, marks] if marks else content
+
+
+def _marks(claim: Claim, source: Source) -> dict[str, Any]:
+    """What else decides how a claim is judged, where it is not as by default: so the digests of
+    claims that have none of it stay what they were."""
+    marks = {"control": claim.control, "gates": describe(claim.gates, source)}
+    return {name: value for name, value in marks.items() if value}
 
 
 def describe(value: Any, source: Source | str) -> Any:

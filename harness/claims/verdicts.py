@@ -47,6 +47,8 @@ class Verdict:
         improvement: Of a difference or a ratio of two arms, the chance that one trial of the first
             scores better than one of the second (higher, where neither side is better), with its
             interval at the same level as `low` and `high`.
+        gate: Why the claim was not judged, where it failed a gate (`claims.gates`); it is inconclusive
+            then, and nothing was estimated.
         middle: Of a mean that values far out may sway (`stats.heavy_tailed`), that of the middle
             half of the values.
     """
@@ -76,6 +78,7 @@ class Verdict:
     seeds_allowed: int = 0
     improvement: Beside | None = None
     middle: float | None = None
+    gate: str = ""
 
 
 @dataclass(frozen=True)

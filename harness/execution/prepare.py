@@ -9,7 +9,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.claims import registration
+from rich.console import Console
+
+from harness.claims import gates, registration
 from harness.engine.fitting import misfit
 from harness.ledger import chain, provenance
 from harness.parts import data
@@ -82,6 +84,12 @@ def _digest(splits: data.Splits) -> str:
         for tensor in split:
             found.update(tensor.cpu().numpy().tobytes())
     return found.hexdigest()[:12]
+
+
+def say_gates(study: Study, scale: str, console: Console) -> None:
+    """Which claims will be judged, before anything is trained: a line a gate."""
+    for gate in gates(study, scale):
+        console.print(gate.told(), markup=False, soft_wrap=True)
 
 
 def work_of(plan: Plan, source: Source, declared: Declarations) -> float:

@@ -26,6 +26,7 @@ from harness.execution.prepare import (
     now,
     open_ledger,
     registration_of,
+    say_gates,
     work_of,
 )  # fmt: skip
 from harness.execution.progress import Meter
@@ -130,6 +131,7 @@ def _train_to_file(
     info = info_of(catalog.root(), plan, "", check_data(plan, declared))
     for needed, count in plan.left_out.items():
         console.print(f"{count:,} trials are left out, as {needed} is not at hand")
+    say_gates(study, scale, console)
     earlier = None
     if path.is_file() and not fresh:
         earlier, _, then = read_rows(path)

@@ -24,6 +24,7 @@ from harness.execution.prepare import (
     now,
     open_ledger,
     registration_of,
+    say_gates,
     work_of,
 )  # fmt: skip
 from harness.execution.progress import Meter
@@ -83,6 +84,7 @@ def execute(
         found = check_data(plan, declared)
         for needed, count in plan.left_out.items():
             console.print(f"{count:,} trials are left out, as {needed} is not at hand")
+        say_gates(study, scale, console)
     except BaseException:
         if joined:
             stop_ray()

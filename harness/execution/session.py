@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 import pandas as pd
 
-from harness.claims import reads, undecided
+from harness.claims import gated, reads, undecided
 from harness.engine.attempt import run_pack
 from harness.engine.flight import Flight, Landed
 from harness.engine.outcome import Outcome
@@ -116,7 +116,8 @@ class Session:
         """The trials of the next look, where all is done and a claim is still open."""
         if not self.plan.done or len(self.plan.looks) < 2:
             return []
-        open_ = undecided(self.study, self.keeper.frame(), self.plan.looks)
+        unjudged = gated(self.study, self.scale)
+        open_ = undecided(self.study, self.keeper.frame(), self.plan.looks, unjudged)
         more = self.plan.extend(lambda arm, cell: reads(self.study, open_, arm, cell))
         trials = self.plan.ready() if more else []
         if trials:

@@ -21,7 +21,7 @@ import pandas as pd
 from markupsafe import escape
 
 from harness import report
-from harness.claims import Verdict, judge, registration
+from harness.claims import Verdict, judged, registration
 from harness.execution.published import published_file, read_published
 from harness.execution.recorded import results_of
 from harness.ledger import chain, rows
@@ -364,8 +364,7 @@ def _promised(record: Record, entry: Mapping[str, Any], places: list[Any]) -> It
 
 def _judged(record: Record) -> list[Verdict]:
     results = record.results
-    looks = results.study.budget(results.scale).looks
-    return judge(results.study, results.timed, looks=looks)
+    return judged(results.study, results.scale, results.timed)
 
 
 def _verdicts(record: Record) -> Check:

@@ -53,6 +53,7 @@ def verdicts_json(results: Results, verdicts: list[Verdict]) -> dict[str, Any]:
                 "quantity": v.quantity,
                 "weakest": words.weakest(v, study) or None,
                 "reason": v.reason,
+                "gate": v.gate,
                 "improvement": _beside(v.improvement),
                 "middle": v.middle,
                 "published": known._asdict() if (known := words.published(v)) else None,

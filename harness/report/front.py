@@ -130,6 +130,8 @@ def _study(run: dict[str, Any], home: Path) -> list[str]:
     for claim in run["claims"]:
         effect, interval, claimed = map(_cell, claim["words"])
         verdict = MARKS[claim["verdict"]].replace(" ", "&nbsp;")
+        if claim.get("gate"):
+            verdict += "<br>not judged"
         if claim.get("changed_late"):
             verdict += "<br>changed after trials had run"
         what = f"{_cell(claim['statement'])}<br><sub>{_cell(claim['source'])}</sub>"

@@ -127,6 +127,8 @@ def sentence(verdict: Verdict, study: Study) -> str:
     """A claim's outcome in words, made from its numbers alone."""
     scale = scale_of(verdict, study)
     if not verdict.n or math.isnan(verdict.effect):
+        if verdict.gate:
+            return f"Not judged: {verdict.gate}."
         return f"Not decided: {verdict.reason or 'nothing was measured'}."
     quantity = verdict.quantity or "The effect"
     claim = claim_of(verdict, study)

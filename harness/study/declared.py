@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -281,6 +281,12 @@ class Budget:
         return f"Budget(draws={self.draws}, seeds={self.seeds}{more})"
 
 
+def want_gates(what: str, value: Any) -> None:
+    """Raise `InvalidStudy` unless the value is a tuple of gates."""
+    good = isinstance(value, tuple) and all(isinstance(one, Gate) for one in value)
+    want(good, what, value, "a tuple of harness.Gate")
+
+
 Trust = Literal["read in the paper", "read off a figure", "quoted by someone else", "from memory"]
 
 
@@ -307,6 +313,26 @@ class Published:
 
 
 @dataclass(frozen=True)
+class Gate:
+    """What a study asks for before its first trial: claims that fail it are not judged.
+
+    Args:
+        name: What it asks for, in a few words.
+        why_not: Of a study and a scale: None where they pass, else why they do not, in words. It
+            is asked before any trial and again whenever the claims are judged, so it must not go by
+            what was measured.
+    """
+
+    name: str
+    why_not: Callable[[Any, str], str | None]
+
+    def __post_init__(self) -> None:
+        want_text("Gate.name", self.name)
+        want(bool(self.name.strip()), "Gate.name", self.name, "some text")
+        want(callable(self.why_not), "Gate.why_not", self.why_not, "a function of study and scale")
+
+
+@dataclass(frozen=True)
 class Claim:
     """A falsifiable sentence, written down before any trial.
 
@@ -317,6 +343,9 @@ class Claim:
         figure: The name of the study's figure that shows it.
         published: What the literature reports, shown beside ours.
         id: A short stable name: its key in `Study.claims`, else a slug of the statement.
+        control: An arm without which the claim says nothing: it is judged only where that arm runs
+            in every cell that the check reads.
+        gates: What else must be so for it to be judged; `Study.gates` are for all claims.
     """
 
     statement: str
@@ -325,6 +354,8 @@ class Claim:
     figure: str | None = None
     published: Published | None = None
     id: str = ""
+    control: str = ""
+    gates: tuple[Gate, ...] = ()
 
     def __post_init__(self) -> None:
         want_text("Claim.statement", self.statement)
@@ -344,6 +375,8 @@ class Claim:
         want_text("Claim.figure", self.figure, optional=True)
         want(self.published is None or isinstance(self.published, Published), "Claim.published",
              self.published, "a Published, None")  # fmt: skip
+        want_text("Claim.control", self.control)
+        want_gates("Claim.gates", self.gates)
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from harness.study.declared import (
     Budget,
     By,
     Claim,
+    Gate,
     Metric,
     Sampler,
     Setting,
@@ -25,6 +26,7 @@ from harness.study.declared import (
     at_level,
     frozen,
     held_as,
+    want_gates,
 )
 from harness.study.errors import InvalidStudy, listed, want, want_mapping, want_setting, want_text
 from harness.study.sources import SOURCES
@@ -60,6 +62,8 @@ class Study:
             this study means another: the source's words, or its tag there.
         claims: A mapping from ids to claims, whose checks are of `harness.claims`; kept as a tuple.
         figures: See `harness.figures`.
+        gates: What must be so before the first trial for the claims to be judged, beside what is
+            asked of every claim: see `harness.claims.gates`.
     """
 
     question: str
@@ -78,6 +82,7 @@ class Study:
     sources: Mapping[str, str] = field(default_factory=dict)
     claims: tuple[Claim, ...] = ()
     figures: tuple[Any, ...] = ()
+    gates: tuple[Gate, ...] = ()
     name: str = ""
     title: str = ""
 
@@ -148,6 +153,7 @@ class Study:
         for figure in self.figures:
             want(hasattr(figure, "validate"), "one of Study.figures", figure,
                  "one of harness.figures, as in intervals(...)")  # fmt: skip
+        want_gates("Study.gates", self.gates)
         want(callable(self.trial), "Study.trial", self.trial, "a function of the study file")
         want(self.include is None or callable(self.include), "Study.include", self.include,
              "a function of arm and cell, None")  # fmt: skip
@@ -289,6 +295,9 @@ class Study:
                         f"{listed({**self.sources, **SOURCES})}, or what Study.sources adds"
                     )
             claim.check.validate(self)
+            if claim.control:
+                want(claim.control in self.arms, f"the control of claim {claim.id!r}", claim.control,
+                     listed(self.arms))  # fmt: skip
             figures = [f.name for f in self.figures]
             if claim.figure is not None and claim.figure not in figures:
                 raise InvalidStudy(
