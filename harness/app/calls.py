@@ -117,7 +117,7 @@ class Judged:
 def run(
     study: Named, scale: str = "default", *, name: str | None = None, inline: bool = False,
     fresh: bool = False, limit: float | None = None, trial_limit: float | None = None,
-    pack_size: int | None = None, quiet: bool = False,
+    pack_size: int | None = None, quiet: bool = False, amend: str = "",
 ) -> Judged:  # fmt: skip
     """Run a study: train what the ledger lacks, judge the claims, write the report.
 
@@ -133,6 +133,7 @@ def run(
         trial_limit: Seconds after which a trial is cut (on Ray).
         pack_size: Most trials trained as one program; by default by a forecast.
         quiet: Show no progress.
+        amend: Why claims or budget were changed after trials had run.
 
     Raises:
         BadInput: study, data, tracking store or an argument cannot be used.
@@ -144,7 +145,7 @@ def run(
     console = Console(quiet=quiet, highlight=False)
     order = running.Order(
         scale, catalog.root(), inline=inline, fresh=fresh, pack_size=pack_size, limit=limit,
-        trial_limit=trial_limit, console=console,
+        trial_limit=trial_limit, amend=amend, console=console,
     )  # fmt: skip
     with execution.left_as_found():
         try:

@@ -168,6 +168,12 @@ def run(
             help="Cut a trial that trains for longer than this.",
         ),
     ] = None,
+    amend: Annotated[
+        str,
+        typer.Option(
+            "--amend", metavar="WHY", help="Why claims or budget were changed after trials had run."
+        ),
+    ] = "",
 ) -> None:
     """Run a study: train what the ledger lacks, judge the claims, write the report.
 
@@ -178,7 +184,7 @@ def run(
 
     order = running.Order(
         scale, catalog.root(), inline=inline, fresh=fresh, pack_size=pack_size, limit=limit,
-        trial_limit=trial_limit, rows=rows, console=out,
+        trial_limit=trial_limit, rows=rows, amend=amend, console=out,
     )  # fmt: skip
     out.print(f"[bold]{study.name}[/], {scale} scale: {escape(study.question)}")
     try:

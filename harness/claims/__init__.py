@@ -15,6 +15,7 @@ unit), gives a diverged trial its metric's worst score, and leaves out failed tr
     times         a check of how long trials of the search took
     gates         what must be so before the first trial for a claim to be judged
     judge         from a study and its frame to verdicts
+    amended       what claims that were changed late would have said before
     registration  what was claimed, and when, relative to the rows
 
 May import `ledger` and what lies before it.

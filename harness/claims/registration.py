@@ -61,18 +61,44 @@ def summary(entries: Sequence[Entry], now: Entry) -> dict[str, Any]:
 
     Returns:
         `claims_hash`; `registered_at`, when exactly these claims were first written down, or "";
-        and `claims_changed`: a dictionary for each claim that was added, changed or removed after
-        trials existed (and for the budget), with id, what, at and trials.
+        `claims_changed`: a dictionary for each claim that was added, changed or removed after
+        trials existed (and for the budget), with id, what, at and trials, and where that was
+        registered in a chain the reason that was given, or ""; and `amended`, empty unless claims or
+        the budget were changed: what `claims.amended` judges the first of them by.
     """
     same = [one["at"] for one in entries if one["hash"] == now["hash"]]
     found = [_since(entries, now, id_) for id_ in now["claims"]]
     found += [_removed(entries, id_) for id_ in _gone(entries, now)]
     found.append(_budget(entries, now))
+    changed = [one for one in found if one]
+    late = any(one["what"] in ("changed", "budget") for one in changed)
     return {
         "claims_hash": now["hash"],
         "registered_at": same[0] if same else "",
-        "claims_changed": [one for one in found if one],
+        "claims_changed": changed,
+        "amended": _amended(entries, now, changed) if late else {},
     }
+
+
+def _amended(
+    entries: Sequence[Entry], now: Entry, changed: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+    """The budget as first registered and as it is, the looks of then, and for each claim that was
+    changed its check then and now as plain data; None where an entry does not have it."""
+    first = entries[0] if entries else now
+    claims = {}
+    for id_ in (one["id"] for one in changed if one["what"] == "changed"):
+        then = next(one for one in entries if id_ in one["claims"])
+        claims[id_] = [one["claims"][id_].get("check") for one in (then, now)]
+    return {
+        "budget": [first["budget"], now["budget"]],
+        "looks": first.get("looks", now.get("looks", [])),
+        "claims": json.loads(json.dumps(claims, default=repr)),
+    }
+
+
+def _reason(entry: Entry) -> dict[str, str]:
+    return {"reason": str(entry["reason"])} if "reason" in entry else {}
 
 
 def since(entries: Sequence[Entry], now: Entry, id_: str) -> Entry:
@@ -92,7 +118,8 @@ def _since(entries: Sequence[Entry], now: Entry, id_: str) -> dict[str, Any] | N
     before = entries[: entries.index(first)] if first is not now else entries
     known = any(id_ in one["claims"] for one in before)
     what = "changed" if known else "added"
-    return {"id": id_, "what": what, "at": first["at"], "trials": first["trials"]}
+    told = {"id": id_, "what": what, "at": first["at"], "trials": first["trials"]}
+    return told | _reason(first)
 
 
 def _gone(entries: Sequence[Entry], now: Entry) -> list[str]:
@@ -120,6 +147,7 @@ def _budget(entries: Sequence[Entry], now: Entry) -> dict[str, Any] | None:
         "at": first["at"],
         "trials": first["trials"],
         "statement": f"{earlier[-1]['budget']} became {now['budget']}",
+        **_reason(first),
     }
 
 

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from harness.ledger import Ledger, Past
 
 
+UNCHANGED = "nothing differs from what was registered last: no reason was written down"
+
+
 def check_data(plan: Plan, declared: Declarations) -> dict[str, str]:
     """Load every data set the plan needs, so that a bad file stops the run before it starts.
 

@@ -20,6 +20,7 @@ from harness.execution.ending import Ending
 from harness.execution.lock import sole
 from harness.execution.nodes import here
 from harness.execution.prepare import (
+    UNCHANGED,
     check_data,
     info_of,
     linked,
@@ -93,7 +94,7 @@ class RowsFile:
 
 def execute_to_file(
     study: Study, source: Source, scale: str, path: Path, console: Console,
-    ending: Ending, pack_size: int | None = None, fresh: bool = False,
+    ending: Ending, pack_size: int | None = None, fresh: bool = False, amend: str = "",
 ) -> Results:  # fmt: skip
     """Train every trial in this process and keep the rows in a file; needs no Ray, no MLflow.
 
@@ -118,12 +119,12 @@ def execute_to_file(
             "--rows, in a folder that can be written"
         )
     with sole(path.with_name(f".{path.name}.lock"), f"--rows {str(path)!r}"):
-        return _train_to_file(study, source, scale, path, console, ending, pack_size, fresh)
+        return _train_to_file(study, source, scale, path, console, ending, pack_size, fresh, amend)
 
 
 def _train_to_file(
     study: Study, source: Source, scale: str, path: Path, console: Console, ending: Ending,
-    pack_size: int | None, fresh: bool,
+    pack_size: int | None, fresh: bool, amend: str,
 ) -> Results:  # fmt: skip
     plan = Plan(study, source, scale)
     machines = here()
@@ -148,10 +149,12 @@ def _train_to_file(
     trials = 0 if earlier is None else earlier["trial"].nunique()
     entry = registration.entry(study, source, scale, now(), trials)
     entries = info.setdefault("registrations", [])
-    entry, planned = linked(entry, entries, plan, info)
+    entry, planned = linked(entry, entries, plan, info, amend)
     if not entries or chain.follows(entry, entries[-1]):
         info["registrations"] = [*entries, entry]
         info["promised"] = info.get("promised", {}) | {entry["planned"]["keys"]: planned}
+    elif amend:
+        console.print(UNCHANGED)
     before = earlier.attrs["info"].get("seconds", 0.0) if earlier is not None else 0.0
 
     def known(keys: set[str]) -> pd.DataFrame:

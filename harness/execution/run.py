@@ -18,6 +18,7 @@ from harness.execution import nodes, origins
 from harness.execution.cluster import start_ray, stop_ray
 from harness.execution.ending import Ending, Stopped
 from harness.execution.prepare import (
+    UNCHANGED,
     check_data,
     info_of,
     linked,
@@ -54,6 +55,7 @@ def execute(
     fresh: bool = False,
     pack_size: int | None = None,
     trial_limit: float | None = None,
+    amend: str = "",
     meanwhile: Callable[[], object] = lambda: None,
 ) -> tuple[Results, Any]:
     """Run a study into the ledger.
@@ -61,6 +63,7 @@ def execute(
     Args:
         ending: Entered by the caller; ends the run early.
         trial_limit: Seconds that a trial may train, on Ray.
+        amend: Why claims or budget are not those that were registered last.
         meanwhile: Called in a thread of its own while Ray's workers train.
 
     Returns:
@@ -113,8 +116,11 @@ def execute(
         registered = ledger.registrations(past.at(scale))
         before = ledger.registered(recorder.run_id)
         entry = registration_of(study, source, scale, now(), past, before, registered)
-        entry, planned = linked(entry, registered, plan, info)
-        registered += recorder.register(entry, planned)
+        entry, planned = linked(entry, registered, plan, info, amend)
+        written = recorder.register(entry, planned)
+        registered += written
+        if amend and not written:
+            console.print(UNCHANGED)
         earlier = ledger.info_of(recorder.run_id) if recorder.continued else {}
     except BaseException:
         if early:

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 from harness.claims import Beside, Verdict
 from harness.ledger.results import Results
 from harness.report import numbers, words
+from harness.study import Study
 
 
 def verdicts_json(results: Results, verdicts: list[Verdict]) -> dict[str, Any]:
     """The study's outcome as strict JSON values; NaN and infinities are null."""
     info, study = results.info, results.study
     machine = f"{words.device(info)}, {(info.get('provenance') or {}).get('cores', '?')} cores"
-    changed = {change["id"] for change in words.changes(results)}
+    late = {change["id"]: change for change in info.get("claims_changed") or ()}
+    then, firsts = words.as_first(results)
     return {
         "study": study.name,
         "scale": results.scale,
@@ -58,12 +61,28 @@ def verdicts_json(results: Results, verdicts: list[Verdict]) -> dict[str, Any]:
                 "middle": v.middle,
                 "published": known._asdict() if (known := words.published(v)) else None,
                 "figure": v.figure,
-                "changed_late": v.id in changed,
+                "changed_late": v.id in late,
+                "amended": _amended(late.get(v.id), firsts.get(v.id), then),
                 "words": words.in_words(v, study),
             }
             for v in verdicts
         ],
     }
+
+
+def _amended(
+    change: Mapping[str, Any] | None, found: Verdict | str | None, then: Study
+) -> dict[str, Any] | None:
+    """How a claim was changed after trials existed, and what it would have said before; or None."""
+    if change is None and found is None:
+        return None
+    told = {name: (change or {}).get(name) for name in ("what", "at", "trials", "reason")}
+    first = None
+    if isinstance(found, Verdict):
+        first = {"verdict": found.verdict, "margin": _finite(found.margin), "n": found.n} | {
+            name: _finite(getattr(found, name)) for name in ("effect", "low", "high", "p")
+        }
+    return {**told, "first": first, "words": words.first(found, then)}
 
 
 def _beside(found: Beside | None) -> dict[str, float | None] | None:

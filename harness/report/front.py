@@ -134,6 +134,8 @@ def _study(run: dict[str, Any], home: Path) -> list[str]:
             verdict += "<br>not judged"
         if claim.get("changed_late"):
             verdict += "<br>changed after trials had run"
+        if said := (claim.get("amended") or {}).get("words"):
+            verdict += f"<br><sub>{_cell(said)}</sub>"
         what = f"{_cell(claim['statement'])}<br><sub>{_cell(claim['source'])}</sub>"
         lines.append(f"| {verdict} | {what} | {effect} | {interval} | {claimed} | {claim['n']} |")
     if (home / f"{run['study']}.svg").exists():

@@ -105,6 +105,7 @@ def _cards(
     study = results.study
     place = {f.name: i for i, f in enumerate(study.figures, 1)}
     changes = words.changes(results)
+    then, firsts = words.as_first(results)
     cards = []
     for number, verdict in enumerate(verdicts, 1):
         scale = words.scale_of(verdict, study)
@@ -129,6 +130,7 @@ def _cards(
                 "stopping": words.stopping(verdict),
                 "published": words.published(verdict),
                 "theirs": _theirs(verdict, scale),
+                "first": words.first(firsts.get(verdict.id), then),
                 "changes": [c for c in changes if c["id"] == verdict.id],
                 "figure": place.get(verdict.figure or ""),
                 "view": _size(drawn.get(verdict.figure or "", "")),
