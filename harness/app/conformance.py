@@ -165,11 +165,11 @@ def falsifiable(study: Study, source: Source, frame: pd.DataFrame) -> str:
     closed = [v.id for v in judge(study, empty) if v.verdict != "inconclusive"]
     if closed:
         return f"claim {closed[0]!r} is decided without a single row"
-    for claim in study.claims:
+    for claim in study.tested:
         for hold, expected in ((True, "supported"), (False, "refuted")):
             made = claim.check.planted(study, PLANTED, hold)
             one = replace(study, claims=(claim,))
-            (verdict,) = judge(one, made, LEVEL / len(study.claims))
+            (verdict,) = judge(one, made, LEVEL / len(study.tested))
             if verdict.verdict != expected:
                 return (
                     f"claim {claim.id!r} is {verdict.verdict} on rows that should leave it "

@@ -133,6 +133,7 @@ def describe(study: Study, source: Source) -> dict[str, Any]:
             "direction": c.check.direction,
             "margin": c.check.margin,
             "unit": c.check.unit(study),
+            "exploratory": c.exploratory,
         }
         for c in study.claims
     ]

@@ -69,7 +69,8 @@ def study(about: dict[str, Any], printed: dict[str, Any]) -> None:
     listed = Table("claim", "margin", "source", title="Claims, with margins set before any trial",
                    title_justify="left", show_lines=True)  # fmt: skip
     for claim, margin in zip(about["claims"], printed["margins"], strict=True):
-        listed.add_row(escape(claim["statement"]), escape(margin), escape(claim["source"]))
+        mark = "[dim]exploratory:[/] " if claim["exploratory"] else ""
+        listed.add_row(mark + escape(claim["statement"]), escape(margin), escape(claim["source"]))
     out.print(listed)
     budgets = Table(
         "scale", "draws", "finalists", "seeds", "trials", "settings", title="Budgets",

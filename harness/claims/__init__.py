@@ -24,7 +24,7 @@ May import `ledger` and what lies before it.
 from harness.claims.checks import Check, Difference, Level, Ratio
 from harness.claims.compound import Everywhere, Statistic, shown
 from harness.claims.gates import gated, gates
-from harness.claims.judge import judge, judged, reads, undecided
+from harness.claims.judge import explore, judge, judged, reads, undecided
 from harness.claims.places import place
 from harness.claims.reading import final_values, rows_for, values
 from harness.claims.sentences import (
@@ -81,6 +81,7 @@ __all__ = [
     "equivalent",
     "every",
     "everywhere",
+    "explore",
     "falls",
     "final_values",
     "gated",

@@ -47,11 +47,11 @@ def as_first(
     """
     before, now = amended["budget"]
     if _but_seeds(before) != _but_seeds(now):
-        wanted = {claim.id for claim in study.claims} if before != now else {*amended["claims"]}
+        wanted = {claim.id for claim in study.tested} if before != now else {*amended["claims"]}
         return study, dict.fromkeys(wanted, BUDGET)
     told: dict[str, Verdict | str] = {}
     claims = []
-    for claim in study.claims:
+    for claim in study.tested:
         if claim.id not in amended["claims"]:
             claims.append(claim)
             continue

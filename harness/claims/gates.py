@@ -45,12 +45,12 @@ class Opened:
 
 def gates(study: Study, scale: str) -> list[Opened]:
     """Every gate of a study at a scale, in the order in which they are asked."""
-    found = [_put(study, scale, name, asks, list(study.claims)) for name, asks in ASKED.items()]
-    with_control = [claim for claim in study.claims if claim.control]
+    found = [_put(study, scale, name, asks, list(study.tested)) for name, asks in ASKED.items()]
+    with_control = [claim for claim in study.tested if claim.control]
     if with_control:
         found.append(_put(study, scale, "a control", _control, with_control))
-    own = {gate: list(study.claims) for gate in study.gates}
-    for claim in study.claims:
+    own = {gate: list(study.tested) for gate in study.gates}
+    for claim in study.tested:
         for gate in claim.gates:
             own.setdefault(gate, []).append(claim)
     for gate, claims in own.items():

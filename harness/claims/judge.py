@@ -30,7 +30,7 @@ def judge(
     study: Study, frame: pd.DataFrame, level: float = LEVEL, looks: Sequence[int] = (),
     gated: Mapping[str, str] = NONE,
 ) -> list[Verdict]:  # fmt: skip
-    """Judge every claim of a study on its frame, Holm-corrected over the claims.
+    """Judge every claim that a study tests on its frame, Holm-corrected over the claims.
 
     A verdict is "supported" when the whole interval lies on the claimed side of the margin,
     "refuted" when it lies wholly on the other side, else "inconclusive".
@@ -44,15 +44,15 @@ def judge(
         gated: Why claims are not judged, by their ids: see `claims.gates`. They are no part of the
             correction.
     """
-    open_ = [claim for claim in study.claims if claim.id not in gated]
+    open_ = [claim for claim in study.tested if claim.id not in gated]
     verdicts = {
         claim.id: _unjudged(study, claim, frame, gated[claim.id])
-        for claim in study.claims
+        for claim in study.tested
         if claim.id in gated
     }
     if len(looks) < 2:
         verdicts |= {verdict.id: verdict for verdict in _look(study, open_, frame, level)}
-        return [verdicts[claim.id] for claim in study.claims]
+        return [verdicts[claim.id] for claim in study.tested]
     levels = stats.spend(np.array(looks), level)
     for number, (seeds, share) in enumerate(zip(looks, levels, strict=True), start=1):
         ready = [claim for claim in open_ if number == 1 or _reached(study, claim, frame, seeds)]
@@ -62,12 +62,19 @@ def judge(
         for verdict in _look(study, ready, some, float(share)):
             verdicts[verdict.id] = _at(verdict, number, seeds, looks[-1])
         open_ = [claim for claim in ready if verdicts[claim.id].verdict == "inconclusive"]
-    return [verdicts[claim.id] for claim in study.claims]
+    return [verdicts[claim.id] for claim in study.tested]
 
 
 def _unjudged(study: Study, claim: Claim, frame: pd.DataFrame, why: str) -> Verdict:
     (verdict,) = _look(study, [claim], frame.iloc[:0], LEVEL)
     return replace(verdict, reason=f"not judged: {why}", gate=why)
+
+
+def explore(study: Study, frame: pd.DataFrame) -> list[Verdict]:
+    """What a study's exploratory claims come to: estimates with an interval each at 95 %, neither
+    corrected over them nor over the claims that are tested, and no verdict."""
+    found = [_look(study, [claim], frame, LEVEL)[0] for claim in study.explored]
+    return [replace(one, verdict="exploratory", p=math.nan) for one in found]
 
 
 def undecided(
@@ -77,7 +84,7 @@ def undecided(
     verdicts = judge(study, frame, looks=looks, gated=gated)
     return [
         claim
-        for claim, verdict in zip(study.claims, verdicts, strict=True)
+        for claim, verdict in zip(study.tested, verdicts, strict=True)
         if verdict.verdict == "inconclusive"
         and claim.check.phase == "confirm"
         and claim.id not in gated

@@ -30,7 +30,7 @@ def entry(study: Study, source: Source, scale: str, at: str, trials: int) -> dic
     budget = study.budget(scale)
     claims = {
         claim.id: {"statement": claim.statement, "digest": _digest(_content(claim, source))}
-        for claim in study.claims
+        for claim in study.tested
     }
     content: dict[str, Any] = {
         "scale": scale, "level": LEVEL, "budget": repr(budget), "claims": claims
@@ -43,7 +43,7 @@ def entry(study: Study, source: Source, scale: str, at: str, trials: int) -> dic
             **claims[claim.id], "source": claim.source, "check": describe(claim.check, source),
             **_marks(claim, source),
         }
-        for claim in study.claims
+        for claim in study.tested
     }  # fmt: skip
     excluded = {"needs": dict(study.needs), "include": describe(study.include, source)}
     return {

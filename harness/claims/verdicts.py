@@ -31,6 +31,7 @@ class Verdict:
     """What the trials say about a claim.
 
     Args:
+        verdict: One of three, or that there is none: see `judge.explore`.
         effect: The estimate; it lies in [`low`, `high`], the interval at the study-wide level.
         p: Two-sided against `margin`, Holm-corrected over the claims looked at together.
         n: Replication units behind the estimate.
@@ -56,7 +57,7 @@ class Verdict:
     id: str
     statement: str
     source: str
-    verdict: Outcome
+    verdict: Outcome | Literal["exploratory"]
     effect: float
     low: float
     high: float

@@ -256,7 +256,7 @@ def _claims(record: Record) -> Check:
     if info["claims_hash"] != record.entries[-1]["hash"] and not wrong:
         wrong.append("the study's claims are not those that were registered last")
     late = f"; marked as changed after trials had run: {', '.join(sorted(marked))}" * bool(marked)
-    return _check("claims", wrong, f"{len(study.claims)} claims are those registered{late}")
+    return _check("claims", wrong, f"{len(study.tested)} claims are those registered{late}")
 
 
 def _beginnings(record: Record) -> Check:
@@ -274,7 +274,7 @@ def _beginnings(record: Record) -> Check:
     now = registration.entry(study, record.source, record.results.scale, "", 1)
     changed = {one["id"] for one in record.results.info["claims_changed"]}
     wrong = []
-    for claim in study.claims:
+    for claim in study.tested:
         at = str(registration.since(record.entries, now, claim.id)["at"])
         early = int((told < _seconds(at)).sum()) if at else len(told)
         if early and claim.id not in changed:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from harness.claims import Beside, Verdict
+from harness.claims import Beside, Verdict, explore
 from harness.ledger.results import Results
 from harness.report import numbers, words
 from harness.study import Study
@@ -35,6 +35,7 @@ def verdicts_json(results: Results, verdicts: list[Verdict]) -> dict[str, Any]:
         "machine": machine,
         "figures": [figure.name for figure in study.figures],
         "trials": results.counts,
+        "exploratory": [_explored(one, study) for one in explore(study, results.timed)],
         "claims": [
             {
                 "id": v.id,
@@ -68,6 +69,16 @@ def verdicts_json(results: Results, verdicts: list[Verdict]) -> dict[str, Any]:
             for v in verdicts
         ],
     }
+
+
+def _explored(found: Verdict, study: Study) -> dict[str, Any]:
+    """An estimate of what nobody has registered."""
+    return {
+        "id": found.id, "statement": found.statement, "source": found.source,
+        "effect": _finite(found.effect), "low": _finite(found.low), "high": _finite(found.high),
+        "unit": found.unit, "n": found.n, "test": found.test, "quantity": found.quantity,
+        "reason": found.reason, "words": words.in_words(found, study),
+    }  # fmt: skip
 
 
 def _amended(

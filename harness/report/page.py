@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from harness.claims import Verdict
+from harness.claims import Verdict, explore
 from harness.ledger import provenance
 from harness.ledger.results import Results
 from harness.report import bars, descent, islands, numbers, tables, words
@@ -81,6 +81,7 @@ def html(
             run=islands.run_address(results, str(info.get("run_id") or "")),
             cards=cards,
             tests=_tests(cards),
+            explored=_explored(results),
             figures=_figures(results, cards, drawn, playing),
             arms=tables.arms(results),
             tuned=tables.tuned(results),
@@ -137,6 +138,15 @@ def _cards(
             }
         )
     return cards
+
+
+def _explored(results: Results) -> list[dict[str, Any]]:
+    """Estimates of what nobody has registered, as a row each."""
+    study = results.study
+    return [
+        {"v": one, "words": words.in_words(one, study), "replicates": words.replicates(one)}
+        for one in explore(study, results.timed)
+    ]
 
 
 def _tests(cards: list[dict[str, Any]]) -> list[tuple[str, list[int]]]:

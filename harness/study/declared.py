@@ -346,6 +346,8 @@ class Claim:
         control: An arm without which the claim says nothing: it is judged only where that arm runs
             in every cell that the check reads.
         gates: What else must be so for it to be judged; `Study.gates` are for all claims.
+        exploratory: It is no test: not registered, not corrected for, and without a verdict. Reports
+            show its estimate in a section apart.
     """
 
     statement: str
@@ -356,6 +358,7 @@ class Claim:
     id: str = ""
     control: str = ""
     gates: tuple[Gate, ...] = ()
+    exploratory: bool = False
 
     def __post_init__(self) -> None:
         want_text("Claim.statement", self.statement)
@@ -377,6 +380,9 @@ class Claim:
              self.published, "a Published, None")  # fmt: skip
         want_text("Claim.control", self.control)
         want_gates("Claim.gates", self.gates)
+        want(
+            isinstance(self.exploratory, bool), "Claim.exploratory", self.exploratory, "True, False"
+        )
 
 
 @dataclass(frozen=True)

@@ -306,6 +306,16 @@ class Study:
 
     # --- what the rest of the harness asks a study -------------------------------------------
 
+    @property
+    def tested(self) -> list[Claim]:
+        """The claims that are put to the test."""
+        return [claim for claim in self.claims if not claim.exploratory]
+
+    @property
+    def explored(self) -> list[Claim]:
+        """The claims that are only looked into."""
+        return [claim for claim in self.claims if claim.exploratory]
+
     def budget(self, scale: str) -> Budget:
         """The budget of a scale, or an error naming the scales there are."""
         if scale not in self.budgets:
