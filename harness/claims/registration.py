@@ -103,11 +103,16 @@ def _reason(entry: Entry) -> dict[str, str]:
 
 def since(entries: Sequence[Entry], now: Entry, id_: str) -> Entry:
     """The registration with which a claim got the content that it has: `now` where none has it."""
+    return [*entries, now][_start(entries, now, id_)]
+
+
+def _start(entries: Sequence[Entry], now: Entry, id_: str) -> int:
+    """The place of that registration; one past the last for `now`."""
     digest = now["claims"][id_]["digest"]
     start = len(entries)
     while start and entries[start - 1]["claims"].get(id_, {}).get("digest") == digest:
         start -= 1
-    return entries[start] if start < len(entries) else now
+    return start
 
 
 def _since(entries: Sequence[Entry], now: Entry, id_: str) -> dict[str, Any] | None:
@@ -115,8 +120,7 @@ def _since(entries: Sequence[Entry], now: Entry, id_: str) -> dict[str, Any] | N
     first = since(entries, now, id_)
     if not first["trials"]:
         return None
-    before = entries[: entries.index(first)] if first is not now else entries
-    known = any(id_ in one["claims"] for one in before)
+    known = any(id_ in one["claims"] for one in entries[: _start(entries, now, id_)])
     what = "changed" if known else "added"
     told = {"id": id_, "what": what, "at": first["at"], "trials": first["trials"]}
     return told | _reason(first)
