@@ -197,6 +197,36 @@ def run(
 
 
 @app.command()
+def register(
+    name: Name,
+    scale: Scale = "default",
+    amend: Annotated[
+        str,
+        typer.Option(
+            "--amend", metavar="WHY", help="Why claims or budget were changed after trials had run."
+        ),
+    ] = "",
+    anchor: Annotated[
+        bool, typer.Option("--anchor", help="Also make an annotated git tag; nothing is pushed.")
+    ] = False,
+) -> None:
+    """Write down a study's claims and what would be trained, before any run; trains nothing."""
+    study, source = _load(name, scale)
+    from harness.execution import registered
+
+    root = catalog.root()
+    digest = registered.register(study, source, scale, root, out, amend)
+    out.print(f"registered: {digest}", markup=False, soft_wrap=True)
+    if anchor:
+        made = registered.tag(root, study.name, scale, digest)
+        out.print(f"tag: {made}, to be pushed or shown by whoever wants it seen", markup=False)
+    else:
+        line = registered.trailer(study.name, scale, digest)
+        out.print(f"To anchor it in git: --anchor, or as the last line of a commit's message\n{line}",
+                  markup=False, soft_wrap=True)  # fmt: skip
+
+
+@app.command()
 def report(
     name: Name,
     scale: Scale = "default",

@@ -24,13 +24,14 @@ from harness import report
 from harness.claims import Verdict, judged, registration
 from harness.execution.published import published_file, read_published
 from harness.execution.recorded import results_of
+from harness.execution.registered import anchors
 from harness.ledger import chain, rows
 from harness.ledger.home import default_uri
 from harness.ledger.results import Results
 from harness.plan import keys
 from harness.plan.plan import TUNE_SEED
 from harness.report import front, islands, manifest, words
-from harness.study import FINAL_SEEDS, PHASES, BadInput, Source, Study
+from harness.study import FINAL_SEEDS, PHASES, BadInput, Source, Study, catalog
 
 State = Literal["holds", "broken", "untold"]
 
@@ -95,6 +96,7 @@ def verify(study: Study, source: Source, scale: str, root: Path) -> list[Check]:
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         return [Check("files", "broken", f"{folder} cannot be read: {_words(error)}")]
     checks = _all(record)
+    checks.append(_safely("anchor", lambda: _anchor(record, root)))
     return [*checks, _safely("ledger", lambda: _ledger(record, root))]
 
 
@@ -117,7 +119,8 @@ def verify_published(study: Study, source: Source) -> list[Check]:
     except (BadInput, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         return [Check("files", "broken", _words(error))]
     files = {name: home / name for name in made.get("files", ())}
-    return _all(Record(source, results, stated, made, files))
+    record = Record(source, results, stated, made, files)
+    return [*_all(record), _safely("anchor", lambda: _anchor(record, catalog.root()))]
 
 
 def _reported(study: Study, source: Source, scale: str, folder: Path) -> Record:
@@ -286,6 +289,34 @@ def _beginnings(record: Record) -> Check:
         wrong,
         f"{len(told):,} trials began after registration, at {first} first{some}",
     )
+
+
+def _anchor(record: Record, root: Path) -> Check:
+    """Whether git holds the chain, and since when: nobody can write it anew then."""
+    results = record.results
+    place = {str(one["digest"]): n for n, one in enumerate(record.entries, 1) if one.get("digest")}
+    began = results.trials["began"].astype(float)
+    first = began[began > 0].min()
+    found = anchors(root, results.study.name, results.scale)
+    wrong = [
+        f"{one.name} holds registration {one.digest[:12]}, which is not in the chain"
+        for one in found
+        if one.digest not in place and one.at <= first  # later ones are of later runs
+    ]
+    found = [one for one in found if one.digest in place]
+    if not found or not place:
+        return _check("anchor", wrong, "") if wrong else Check(
+            "anchor", "untold", "no tag or commit of git here holds a registration"
+        )  # fmt: skip
+    last = max(found, key=lambda one: (place.get(one.digest, 0), -one.at))
+    what = (
+        "the head" if place.get(last.digest) == len(record.entries) else "an earlier registration"
+    )
+    when = datetime.fromtimestamp(last.at, UTC).isoformat(timespec="seconds")
+    if not last.at <= first and not wrong:
+        return Check("anchor", "untold", f"{last.name} of {when} holds {what}, and is not known to be "
+                     "older than the first trial")  # fmt: skip
+    return _check("anchor", wrong, f"{last.name} of {when}, before the first trial, holds {what}")
 
 
 def _seconds(at: str) -> float:

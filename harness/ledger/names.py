@@ -15,6 +15,7 @@ KEYS = (
     "keys.json"  # the trials in there, and the packs that it stands for: see `harness.ledger.past`
 )
 REGISTERED = "harness.registered"  # a parent run's tag: when, after how many trials, which claims
+SCHEDULED = "SCHEDULED"  # the status of a parent run that is registered and has not begun
 PROVENANCE = "provenance."  # before the names of a parent run's parameters
 
 
