@@ -303,15 +303,14 @@ def _anchor(record: Record, root: Path) -> Check:
         for one in found
         if one.digest not in place and one.at <= first  # later ones are of later runs
     ]
-    found = [one for one in found if one.digest in place]
-    if not found or not place:
+    known = [one for one in found if one.digest in place]
+    found = [one for one in known if one.at <= first] or known
+    if not found:
         return _check("anchor", wrong, "") if wrong else Check(
             "anchor", "untold", "no tag or commit of git here holds a registration"
         )  # fmt: skip
-    last = max(found, key=lambda one: (place.get(one.digest, 0), -one.at))
-    what = (
-        "the head" if place.get(last.digest) == len(record.entries) else "an earlier registration"
-    )
+    last = max(found, key=lambda one: (place[one.digest], -one.at))
+    what = "the head" if place[last.digest] == len(record.entries) else "an earlier registration"
     when = datetime.fromtimestamp(last.at, UTC).isoformat(timespec="seconds")
     if not last.at <= first and not wrong:
         return Check("anchor", "untold", f"{last.name} of {when} holds {what}, and is not known to be "
