@@ -19,6 +19,7 @@ EXPORTS = {
     "Claim": "harness.study",
     "Family": "harness.study",
     "Float": "harness.study",
+    "Gate": "harness.study",
     "Int": "harness.study",
     "Metric": "harness.study",
     "Published": "harness.study",
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
         Claim,
         Family,
         Float,
+        Gate,
         Int,
         Metric,
         Published,
@@ -64,7 +66,7 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
-    "Arm", "Budget", "By", "Choice", "Claim", "Data", "Family", "Float", "Int", "Judged", "Loss",
+    "Arm", "Budget", "By", "Choice", "Claim", "Data", "Family", "Float", "Gate", "Int", "Judged", "Loss",
     "Metric", "Optimizer", "Published", "Rule", "Stop", "Study", "Training", "Trial", "at_hand", "classification",
     "regression", "results", "run", "train",
 ]  # fmt: skip

@@ -183,6 +183,12 @@ def run(
             help="Cut a trial that trains for longer than this.",
         ),
     ] = None,
+    amend: Annotated[
+        str,
+        typer.Option(
+            "--amend", metavar="WHY", help="Why claims or budget were changed after trials had run."
+        ),
+    ] = "",
 ) -> None:
     """Run a study: train what the ledger lacks, judge the claims, write the report.
 
@@ -193,7 +199,7 @@ def run(
 
     order = running.Order(
         scale, catalog.root(), inline=inline, fresh=fresh, pack_size=pack_size, limit=limit,
-        trial_limit=trial_limit, rows=rows, console=out,
+        trial_limit=trial_limit, rows=rows, amend=amend, console=out,
     )  # fmt: skip
     out.print(f"[bold]{study.name}[/], {scale} scale: {escape(study.question)}")
     try:
@@ -203,6 +209,36 @@ def run(
         raise typer.Exit(INTERRUPTED) from None
     if rows is not None:
         out.print(f"rows: {rows}\nLoad them with: harness import {rows}", markup=False)
+
+
+@app.command()
+def register(
+    name: Name,
+    scale: Scale = "default",
+    amend: Annotated[
+        str,
+        typer.Option(
+            "--amend", metavar="WHY", help="Why claims or budget were changed after trials had run."
+        ),
+    ] = "",
+    anchor: Annotated[
+        bool, typer.Option("--anchor", help="Also make an annotated git tag; nothing is pushed.")
+    ] = False,
+) -> None:
+    """Write down a study's claims and what would be trained, before any run; trains nothing."""
+    study, source = _load(name, scale)
+    from harness.execution import registered
+
+    root = catalog.root()
+    digest = registered.register(study, source, scale, root, out, amend)
+    out.print(f"registered: {digest}", markup=False, soft_wrap=True)
+    if anchor:
+        made = registered.tag(root, study.name, scale, digest)
+        out.print(f"tag: {made}, to be pushed or shown by whoever wants it seen", markup=False)
+    else:
+        line = registered.trailer(study.name, scale, digest)
+        out.print(f"To anchor it in git: --anchor, or as the last line of a commit's message\n{line}",
+                  markup=False, soft_wrap=True)  # fmt: skip
 
 
 @app.command()
@@ -395,6 +431,28 @@ def doctor(
         return
     found = examine(catalog.root())
     printing.document([vars(one) for one in found]) if as_json else printing.findings(found)
+    if any(one.state == "broken" for one in found):
+        raise typer.Exit(1)
+
+
+@app.command()
+def verify(
+    name: Name,
+    scale: Scale = "default",
+    published: Annotated[
+        bool, typer.Option("--published", help="The run that came with the project.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Recompute what a report states: registrations, trials, verdicts and files, a line each."""
+    study, source = _load(name, None if published else scale)
+    from harness.execution import verified
+
+    if published:
+        found = verified.verify_published(study, source)
+    else:
+        found = verified.verify(study, source, scale, catalog.root())
+    printing.document([vars(one) for one in found]) if as_json else printing.verified(found)
     if any(one.state == "broken" for one in found):
         raise typer.Exit(1)
 

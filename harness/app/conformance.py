@@ -172,7 +172,7 @@ def falsifiable(study: Study, source: Source, frame: pd.DataFrame) -> str:
     if closed:
         return f"claim {closed[0]!r} is decided without a single row"
     levels = stats.first_levels(study.grouped(), LEVEL)
-    for claim, level in zip(study.claims, levels, strict=True):
+    for claim, level in zip(study.tested, levels, strict=True):
         for hold, expected in ((True, "supported"), (False, "refuted")):
             made = claim.check.planted(study, PLANTED, hold)
             one = replace(study, claims=(claim,))

@@ -73,9 +73,11 @@ def planned(name: str, scale: str) -> dict[str, Any]:
     def tell() -> dict[str, Any]:
         study = catalog.load(source)
         study.budget(scale)
+        from harness.claims import gates
         from harness.plan.forecast import dry_run
 
-        return dry_run(study, source, scale, cores)
+        told = [gate.told() for gate in gates(study, scale)]
+        return dry_run(study, source, scale, cores) | {"gates": told}
 
     if any(Path("/dev").glob("nvidia[0-9]*")):  # whether a process may use it, no file tells
         return tell()
@@ -132,6 +134,7 @@ def describe(study: Study, source: Source) -> dict[str, Any]:
             "direction": c.check.direction,
             "margin": c.check.margin,
             "unit": c.check.unit(study),
+            "exploratory": c.exploratory,
         }
         for c in study.claims
     ]

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from harness.app.doctor import Finding, Licence
     from harness.app.running import Concluded
     from harness.claims import Verdict
+    from harness.execution.verified import Check
     from harness.report.compare import Comparison
 
 PIPED_WIDTH = None if sys.stdout.isatty() else 120  # tables in logs need room
@@ -73,8 +74,11 @@ def study(about: dict[str, Any], printed: dict[str, Any]) -> None:
     listed = Table("claim", "margin", "source", title="Claims, with margins set before any trial",
                    title_justify="left", show_lines=True)  # fmt: skip
     for claim, margin in zip(about["claims"], printed["margins"], strict=True):
+        mark = "[dim]exploratory:[/] " if claim["exploratory"] else ""
         family = f" [dim]({escape(claim['family'])})[/]" if about["families"] else ""
-        listed.add_row(escape(claim["statement"]) + family, escape(margin), escape(claim["source"]))
+        listed.add_row(
+            mark + escape(claim["statement"]) + family, escape(margin), escape(claim["source"])
+        )
     out.print(listed)
     for name, one in about["families"].items():
         told = f"{100 * one['share']:.0f} % of the allowed error, order {one['order']}"
@@ -113,6 +117,8 @@ def plan(sketch: dict[str, Any]) -> None:
         out.print(
             f"{count:,} trials are left out, as {needed} is not at hand: put it into HARNESS_DATA"
         )
+    for told in sketch["gates"]:
+        out.print(told, markup=False, soft_wrap=True)
     for why, count in sketch["alone"].items():
         out.print(f"{count} trials run alone: {escape(why)}")
     if scored := sketch["test_scored"]:
@@ -233,6 +239,13 @@ def checked(one: Checked) -> None:
         out.print(f"[red]✕[/] {escape(one.name)}\n  {escape(one.wrong)}", soft_wrap=True)
     else:
         out.print(f"[green]✓[/] {escape(one.name)}")
+
+
+def verified(found: list[Check]) -> None:
+    """What came of recomputing a report, a line each."""
+    marks = {"holds": "[green]✓[/]", "broken": "[red]✕[/]", "untold": "[yellow]?[/]"}
+    for one in found:
+        out.print(f"{marks[one.state]} {one.name + ':':16}{escape(one.detail)}", soft_wrap=True)
 
 
 def findings(found: list[Finding]) -> None:

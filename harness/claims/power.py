@@ -82,7 +82,7 @@ def forecast(study: Study, frame: pd.DataFrame, scale: str, *, seen: bool = True
     levels = stats.first_levels(study.grouped(), last)
     return [
         of_claim(study, claim, frame, planned(study, claim.check, scale), float(level), seen=seen)
-        for claim, level in zip(study.claims, levels, strict=True)
+        for claim, level in zip(study.tested, levels, strict=True)
     ]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bisect
 import contextlib
+import time
 from collections import deque
 from collections.abc import Callable, Container
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from typing import Any, Protocol
 
 import pandas as pd
 
-from harness.claims import reads, undecided
+from harness.claims import gated, reads, undecided
 from harness.engine.attempt import run_pack
 from harness.engine.flight import Flight, Landed
 from harness.engine.outcome import Outcome
@@ -31,7 +32,9 @@ TRIES = 2  # worker processes that a trial alone may end before it is held to be
 class Keeper(Protocol):
     """Where a session's outcomes go: `ledger.Recorder`, or a file."""
 
-    def add(self, pack: str, trials: list[Trial], outcomes: list[Outcome]) -> None: ...
+    def add(
+        self, pack: str, trials: list[Trial], outcomes: list[Outcome], began: float
+    ) -> None: ...  # fmt: skip
     def take(
         self, name: str, frame: pd.DataFrame, trials: list[Trial], outcomes: list[Outcome],
         stored: bool,
@@ -66,6 +69,7 @@ class Session:
         self.withheld = False  # whether it has been said that something was
         self._packs: deque[Pack] = deque()
         self._running: dict[str, Pack] = {}
+        self._began: dict[str, float] = {}  # when each pack that is out went out
         self._refill()
 
     def _refill(self) -> None:
@@ -113,7 +117,8 @@ class Session:
         """The trials of the next look, where all is done and a claim is still open."""
         if not self.plan.done or len(self.plan.looks) < 2:
             return []
-        open_ = undecided(self.study, self.keeper.frame(), self.plan.looks)
+        unjudged = gated(self.study, self.scale)
+        open_ = undecided(self.study, self.keeper.frame(), self.plan.looks, unjudged)
         more = self.plan.extend(lambda arm, cell: reads(self.study, open_, arm, cell))
         trials = self.plan.ready() if more else []
         if trials:
@@ -136,6 +141,7 @@ class Session:
             return None
         pack = self._packs.popleft()
         self._running[pack.name] = pack
+        self._began[pack.name] = round(time.time(), 3)
         return pack
 
     def finish(self, name: str, outcomes: list[Outcome]) -> None:
@@ -143,7 +149,7 @@ class Session:
         pack = self._running.pop(name, None)
         if pack is None:  # told twice
             return
-        self.keeper.add(name, pack.trials, outcomes)
+        self.keeper.add(name, pack.trials, outcomes, self._began.get(name, 0.0))
         self._say_withheld(pack.trials, outcomes)
         if self.saves:
             self.saves.recorded(pack.label)

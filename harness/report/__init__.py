@@ -8,6 +8,7 @@ Within the package, imports point down this list:
 
     latex       the same for a paper, out of `methods` and `tex`
     files       every file of a report, in one step; `documents` and `board` beside it
+    manifest    the chain of registrations, and a digest of each file
     notebook    the verdicts alone, as a notebook and a shell show them
     page        the HTML page, out of the parts below
     descent     paths over contour maps, for the player

@@ -12,11 +12,12 @@ from pathlib import Path
 from harness import figures
 from harness.claims import Verdict
 from harness.ledger.results import Results
-from harness.report import documents, page, printing, words
+from harness.report import documents, manifest, page, printing, words
 
 
 def write(results: Results, verdicts: list[Verdict], folder: Path) -> dict[str, Path]:
-    """Write report.html, report.pdf, verdicts.json, rows.parquet, trials.csv and figures/*.svg.
+    """Write report.html, report.pdf, verdicts.json, rows.parquet, trials.csv, figures/*.svg, and
+    chain.json, which has a digest of each.
 
     None is moved into place before all are made, so an error leaves the former report as it was.
 
@@ -44,6 +45,7 @@ def write(results: Results, verdicts: list[Verdict], folder: Path) -> dict[str, 
     }
     for name, text in drawn.items():
         made[f"figures/{name}.svg"] = figures.standalone(text).encode()
+    made[manifest.NAME] = manifest.text(manifest.manifest(results, made)).encode()
     return put(folder, made, "figures/*.svg")
 
 

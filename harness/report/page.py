@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from harness.claims import Verdict
+from harness.claims import Verdict, explore
 from harness.ledger import provenance
 from harness.ledger.results import Results
 from harness.report import bars, descent, islands, numbers, outlook, tables, words
@@ -82,6 +82,7 @@ def html(
             run=islands.run_address(results, str(info.get("run_id") or "")),
             cards=cards,
             tests=_tests(cards),
+            explored=_explored(results),
             figures=_figures(results, cards, drawn, playing),
             arms=tables.arms(results),
             tuned=tables.tuned(results),
@@ -109,6 +110,7 @@ def _cards(
     place = {f.name: i for i, f in enumerate(study.figures, 1)}
     changes = words.changes(results)
     open_ = outlook.after(results, verdicts)
+    then, firsts = words.as_first(results)
     cards = []
     for number, verdict in enumerate(verdicts, 1):
         scale = words.scale_of(verdict, study)
@@ -135,6 +137,7 @@ def _cards(
                 "could": outlook.sentence(could, study) if could else "",
                 "published": words.published(verdict),
                 "theirs": _theirs(verdict, scale),
+                "first": words.first(firsts.get(verdict.id), then),
                 "changes": [c for c in changes if c["id"] == verdict.id],
                 "figure": place.get(verdict.figure or ""),
                 "quote": quote(results, verdict),
@@ -142,6 +145,15 @@ def _cards(
             }
         )
     return cards
+
+
+def _explored(results: Results) -> list[dict[str, Any]]:
+    """Estimates of what nobody has registered, as a row each."""
+    study = results.study
+    return [
+        {"v": one, "words": words.in_words(one, study), "replicates": words.replicates(one)}
+        for one in explore(study, results.timed)
+    ]
 
 
 def _tests(cards: list[dict[str, Any]]) -> list[tuple[str, list[int]]]:

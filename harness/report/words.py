@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from harness.claims import Check, Difference, Everywhere, Ratio, Verdict, shown
+from harness.claims import Check, Difference, Everywhere, Ratio, Verdict, amended, shown
 from harness.ledger.results import Results
 from harness.report import numbers
 from harness.report.numbers import Scale
@@ -131,6 +131,8 @@ def sentence(verdict: Verdict, study: Study) -> str:
     """A claim's outcome in words, made from its numbers alone."""
     scale = scale_of(verdict, study)
     if not verdict.n or math.isnan(verdict.effect):
+        if verdict.gate:
+            return f"Not judged: {verdict.gate}."
         return f"Not decided: {verdict.reason or 'nothing was measured'}."
     quantity = verdict.quantity or "The effect"
     claim = claim_of(verdict, study)
@@ -243,6 +245,9 @@ def changes(results: Results) -> list[dict[str, str]]:
         statement = str(change.get("statement") or "")
         since = f"when {trials:,} {'trial' if trials == 1 else 'trials'} had run"
         since += f" ({numbers.moment(at)})" if at else ""
+        if "reason" in change:
+            why = str(change["reason"]).strip().rstrip(".")
+            since += f", with the reason “{why}”" if why else ", without a reason"
         if what == "budget":
             text = f"The budget was changed {since}: {statement}."
         elif what == "families":
@@ -256,6 +261,30 @@ def changes(results: Results) -> list[dict[str, str]]:
         here = f"This claim was {what} {since}."  # on its own card
         found.append({"id": id_, "what": what, "text": text, "here": here})
     return found
+
+
+def as_first(results: Results) -> tuple[Study, dict[str, Verdict | str]]:
+    """What claims that were changed late would have said as first registered: see
+    `claims.amended.as_first`."""
+    info = results.info
+    if not info.get("amended"):
+        return results.study, {}
+    return amended.as_first(results.study, results.scale, results.timed, info["amended"])
+
+
+def first(found: Verdict | str | None, then: Study) -> str:
+    """The same in a sentence, of one claim; "" where there is nothing to say."""
+    if found is None:
+        return ""
+    if isinstance(found, str):
+        return f"What it would have said as first registered cannot be told: {found}."
+    if found.gate:
+        return f"As first registered it would not have been judged: {found.gate}."
+    shown, between, claimed = in_words(found, then)
+    return (
+        f"As first registered it would be {found.verdict}: {shown}, interval {between}, over "
+        f"{replicates(found)}, where {claimed} was claimed."
+    )
 
 
 def changed(found: list[dict[str, str]]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 SCALES = ("smoke", "default", "paper")
 PHASES = ("tune", "final", "confirm")
 COLUMNS = (
-    "study", "phase", "arm", "seed", "trial", "step", "status", "pack", "seconds", "error", "run_id",
+    "study", "phase", "arm", "seed", "trial", "step", "status", "pack", "seconds", "error", "began",
+    "run_id",
 )  # fmt: skip
 
 
@@ -295,6 +296,12 @@ class Budget:
         return f"Budget(draws={self.draws}, seeds={self.seeds}{more})"
 
 
+def want_gates(what: str, value: Any) -> None:
+    """Raise `InvalidStudy` unless the value is a tuple of gates."""
+    good = isinstance(value, tuple) and all(isinstance(one, Gate) for one in value)
+    want(good, what, value, "a tuple of harness.Gate")
+
+
 Trust = Literal["read in the paper", "read off a figure", "quoted by someone else", "from memory"]
 
 
@@ -351,6 +358,26 @@ class Family:
 
 
 @dataclass(frozen=True)
+class Gate:
+    """What a study asks for before its first trial: claims that fail it are not judged.
+
+    Args:
+        name: What it asks for, in a few words.
+        why_not: Of a study and a scale: None where they pass, else why they do not, in words. It
+            is asked before any trial and again whenever the claims are judged, so it must not go by
+            what was measured.
+    """
+
+    name: str
+    why_not: Callable[[Any, str], str | None]
+
+    def __post_init__(self) -> None:
+        want_text("Gate.name", self.name)
+        want(bool(self.name.strip()), "Gate.name", self.name, "some text")
+        want(callable(self.why_not), "Gate.why_not", self.why_not, "a function of study and scale")
+
+
+@dataclass(frozen=True)
 class Claim:
     """A falsifiable sentence, written down before any trial.
 
@@ -362,6 +389,11 @@ class Claim:
         published: What the literature reports, shown beside ours.
         id: A short stable name: its key in `Study.claims`, else a slug of the statement.
         family: Which of `Study.families` it is corrected in.
+        control: An arm without which the claim says nothing: it is judged only where that arm runs
+            in every cell that the check reads.
+        gates: What else must be so for it to be judged; `Study.gates` are for all claims.
+        exploratory: It is no test: not registered, not corrected for, and without a verdict. Reports
+            show its estimate in a section apart.
     """
 
     statement: str
@@ -371,6 +403,9 @@ class Claim:
     published: Published | None = None
     id: str = ""
     family: str = PRIMARY
+    control: str = ""
+    gates: tuple[Gate, ...] = ()
+    exploratory: bool = False
 
     def __post_init__(self) -> None:
         want_text("Claim.statement", self.statement)
@@ -391,6 +426,11 @@ class Claim:
         want_text("Claim.family", self.family)
         want(self.published is None or isinstance(self.published, Published), "Claim.published",
              self.published, "a Published, None")  # fmt: skip
+        want_text("Claim.control", self.control)
+        want_gates("Claim.gates", self.gates)
+        want(
+            isinstance(self.exploratory, bool), "Claim.exploratory", self.exploratory, "True, False"
+        )
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from harness.study.declared import (
     By,
     Claim,
     Family,
+    Gate,
     Metric,
     Sampler,
     Setting,
@@ -30,6 +31,7 @@ from harness.study.declared import (
     frozen,
     held_as,
     of_test,
+    want_gates,
 )
 from harness.study.errors import InvalidStudy, listed, want, want_mapping, want_setting, want_text
 from harness.study.sources import SOURCES
@@ -71,6 +73,8 @@ class Study:
             `Claim.family` has, in the order in which what is left over passes on; by default all
             claims are one family, in Holm's order.
         figures: See `harness.figures`.
+        gates: What must be so before the first trial for the claims to be judged, beside what is
+            asked of every claim: see `harness.claims.gates`.
     """
 
     question: str
@@ -90,6 +94,7 @@ class Study:
     claims: tuple[Claim, ...] = ()
     families: Mapping[str, Family] = field(default_factory=dict)
     figures: tuple[Any, ...] = ()
+    gates: tuple[Gate, ...] = ()
     name: str = ""
     title: str = ""
 
@@ -161,6 +166,7 @@ class Study:
         for figure in self.figures:
             want(hasattr(figure, "validate"), "one of Study.figures", figure,
                  "one of harness.figures, as in intervals(...)")  # fmt: skip
+        want_gates("Study.gates", self.gates)
         want(callable(self.trial), "Study.trial", self.trial, "a function of the study file")
         want(self.include is None or callable(self.include), "Study.include", self.include,
              "a function of arm and cell, None")  # fmt: skip
@@ -310,6 +316,9 @@ class Study:
                         f"{listed({**self.sources, **SOURCES})}, or what Study.sources adds"
                     )
             claim.check.validate(self)
+            if claim.control:
+                want(claim.control in self.arms, f"the control of claim {claim.id!r}", claim.control,
+                     listed(self.arms))  # fmt: skip
             figures = [f.name for f in self.figures]
             if claim.figure is not None and claim.figure not in figures:
                 raise InvalidStudy(
@@ -317,6 +326,16 @@ class Study:
                 )
 
     # --- what the rest of the harness asks a study -------------------------------------------
+
+    @property
+    def tested(self) -> list[Claim]:
+        """The claims that are put to the test."""
+        return [claim for claim in self.claims if not claim.exploratory]
+
+    @property
+    def explored(self) -> list[Claim]:
+        """The claims that are only looked into."""
+        return [claim for claim in self.claims if claim.exploratory]
 
     def budget(self, scale: str) -> Budget:
         """The budget of a scale, or an error naming the scales there are."""
@@ -414,10 +433,10 @@ class Study:
         return one.label or arm.replace("_", " ")
 
     def grouped(self) -> list[tuple[Family, list[int]]]:
-        """The families in order, and the places of their claims in `claims`."""
+        """The families in order, and the places of their claims in `tested`."""
         families = self.families or {PRIMARY: Family(1.0)}
         return [
-            (family, [i for i, claim in enumerate(self.claims) if claim.family == name])
+            (family, [i for i, claim in enumerate(self.tested) if claim.family == name])
             for name, family in families.items()
         ]
 

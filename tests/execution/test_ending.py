@@ -175,7 +175,7 @@ class Kept:
     def __init__(self) -> None:
         self.ended: dict[str, Outcome] = {}
 
-    def add(self, pack, trials, outcomes) -> None:
+    def add(self, pack, trials, outcomes, began) -> None:
         for trial, outcome in zip(trials, outcomes, strict=True):
             assert trial.key not in self.ended
             self.ended[trial.key] = outcome

@@ -89,7 +89,7 @@ def test_writes_every_file_of_the_contract(written: tuple[Path, dict[str, Path]]
     folder, files = written
     names = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()}
     figures = {f"figures/{f.name}.svg" for f in synthetic.study().figures}
-    one = {"report.html", "report.pdf", "verdicts.json", "rows.parquet", "trials.csv"}
+    one = {"report.html", "report.pdf", "verdicts.json", "rows.parquet", "trials.csv", "chain.json"}
     assert names == one | figures == set(files)
     frame = synthetic.small()[0].frame
     pd.testing.assert_frame_equal(pd.read_parquet(files["rows.parquet"]), frame)
