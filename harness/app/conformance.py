@@ -135,15 +135,18 @@ def counted(study: Study, source: Source, frame: pd.DataFrame) -> str:
 def repeated(study: Study, source: Source, frame: pd.DataFrame) -> str:
     """That a seed gives the same rows twice."""
     ends = frame[frame["phase"] == ("confirm" if study.budget(SCALE).seeds else "tune")]
-    for key in ends.drop_duplicates(["arm", *study.vary])["trial"]:
-        before = frame[frame["trial"] == key]
-        trial = rows.trial_of(study, SCALE, before)
-        again = rows.frame_of(study, "again", [trial], run_pack(study, [trial]))
-        if any(differing(before, again, study)):
-            return (
-                f"arm {trial.arm!r}, seed {trial.seed}: other rows the second time. What is drawn must "
-                "come from t.seed, as in np.random.default_rng(t.seed), and nothing from a clock"
-            )
+    firsts = ends.drop_duplicates(["arm", *study.vary])["trial"]
+    before = {key: frame[frame["trial"] == key] for key in firsts}
+    trials = [rows.trial_of(study, SCALE, one) for one in before.values()]
+    for pack in Packer(Declarations(study)).pack(trials):
+        for trial, outcome in zip(pack.trials, run_pack(study, pack.trials), strict=True):
+            again = rows.frame_of(study, "again", [trial], [outcome])
+            if any(differing(before[trial.key], again, study)):
+                return (
+                    f"arm {trial.arm!r}, seed {trial.seed}: other rows the second time. What is drawn "
+                    "must come from t.seed, as in np.random.default_rng(t.seed), and nothing from a "
+                    "clock"
+                )
     return ""
 
 
