@@ -397,7 +397,7 @@ def test_nobody_is_kept_out(page: Page, board: Path, paper: Path, axe: str, dark
 
 
 @pytest.fixture(scope="module")
-def reported(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def reported(tables: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A project in which the tiny study has run."""
     folder = tmp_path_factory.mktemp("reported")
     for name in ("studies", "reports"):
