@@ -100,6 +100,14 @@ def ended(study: Study, source: Source, frame: pd.DataFrame) -> str:
     if len(failed):
         count = failed["trial"].nunique()
         return f"{count} of {frame['trial'].nunique()} trials failed: {failed['error'].iloc[0]}"
+    tuned = frame[(frame["phase"] == "tune") & (frame["status"] == "finished")]
+    for place, some in tuned.groupby(["arm", *study.vary], sort=False, observed=True):
+        chosen = study.space(str(place[0])) and study.budget(SCALE).seeds
+        if chosen and some[list(study.select)].isna().all(axis=None):
+            return (
+                f"arm {place[0]!r} is tuned and reports none of {', '.join(study.select)}; a probe that "
+                "asks for the test split measures nothing before the confirm phase"
+            )
     silent = [metric for metric in study.metrics if frame[metric].isna().all()]
     arms, cells = zip(*Plan(study, source, SCALE).cells(), strict=True)
     # an arm or a level that this scale leaves out may be alone in what it reports

@@ -62,10 +62,8 @@ def study(about: dict[str, Any], printed: dict[str, Any]) -> None:
             f"reads: the rows of {', '.join(about['reads'])}, at the same scale", markup=False
         )
     for phase, claims in about["unsealed"].items():
-        out.print(
-            f"test:  scored in the {phase} phase, too, which claims read: {', '.join(claims)}",
-            markup=False,
-        )
+        some = "a claim reads" if len(claims) == 1 else f"{len(claims)} claims read"
+        out.print(f"test:  scored in the {phase} phase, too, which {some}", markup=False)
     out.print(f"fixed: {printed['fixed']}\n", markup=False)
     metrics = Table("metric", "unit", "better", title="Metrics", title_justify="left")
     for metric, m in about["metrics"].items():

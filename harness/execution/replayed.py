@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -59,6 +60,12 @@ def replay(key: str, root: Path, file: Path | None = None) -> tuple[bool, list[s
         if device == "cuda" and not torch.cuda.is_available():
             device = "cpu"  # where its last bits will differ
         again = rows.frame_of(study, "replay", [trial], run_pack(study, [trial], device))
+        if since := sealed_since(study, recorded, again):
+            recorded = recorded.assign(**dict.fromkeys(since, math.nan))
+            lines.append(
+                f"{', '.join(since)}: recorded, and not measured now, as the test split is sealed in "
+                f"the {trial.phase} phase"
+            )
         now = current_key(study, source, scale, trial)
         then = info.get("origin")
         if now != key and then and current_key(study, source, scale, trial, then) == key:
@@ -118,6 +125,15 @@ def _same_data(plan: Plan, info: Mapping[str, Any]) -> None:
                 f"data set {name!r} has digest {now}, and the trial was trained on {then[name]}; allowed: "
                 "the content that was recorded"
             )
+
+
+def sealed_since(study: Study, recorded: pd.DataFrame, again: pd.DataFrame) -> list[str]:
+    """Metrics of a trial that was recorded before the test split was sealed in its phase, which it
+    has no longer."""
+    failed = (again["status"] == "failed").any()
+    if failed or not study.sealed(str(recorded["phase"].iloc[0])):
+        return []
+    return [m for m in study.metrics if recorded[m].notna().any() and again[m].isna().all()]
 
 
 def _compare(

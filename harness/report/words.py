@@ -318,17 +318,14 @@ def tested(results: Results) -> str:
     text = f"The test split was scored {least}{times} (trials × records)"
     if [*found] == ["confirm"]:
         return f"{text}, in the confirm phase only."
-    text += ", " + _listed([f"{count:,} in the {phase} phase" for phase, count in found.items()])
-    read = [phase for phase in found if phase in study.unsealed]
-    more = [phase for phase in found if study.sealed(phase)]
-    if read:
+    shares = [f"{count:,} in the {phase} phase" for phase, count in found.items()]
+    text += f", {_listed(shares) if len(found) > 1 else f'all in the {next(iter(found))} phase'}"
+    if read := [phase for phase in found if phase in study.unsealed]:
         claims = {id_ for phase in read for id_ in study.unsealed[phase]}
         some = "a claim reads" if len(claims) == 1 else f"{len(claims)} claims read"
-        text += f"; {some} the {_listed(read)} phase"
-    if more:
-        text += (
-            f"; no claim reads the {_listed(more)} phase, and a run now would not score it there"
-        )
+        text += f"; {some} the {_phases(read)}"
+    if more := [phase for phase in found if study.sealed(phase)]:
+        text += f"; no claim reads the {_phases(more)}, and a run now would not score it there"
     return f"{text}."
 
 
@@ -354,6 +351,10 @@ def correction(study: Study) -> str:
         f"Claims are corrected in families declared in advance: {_listed(parts)}. What decided "
         "claims held passes to open ones, and a decided family’s to the next (Bretz et al. 2009)"
     )
+
+
+def _phases(names: list[str]) -> str:
+    return f"{_listed(names)} {'phase' if len(names) == 1 else 'phases'}"
 
 
 # --- all verdicts -------------------------------------------------------------------------------

@@ -2,7 +2,8 @@
 
 A probe is a frozen value; `read(pack)` returns ``{metric: (K,) tensor}`` and is called at every
 recorded step with the parameters as they are then, or once, where a trial ends, if `at_end` is
-true. Probes never write to what they are shown: a trial trains the same with and without them.
+true. Probes never write to what they are shown: a trial trains the same with and without them. Where
+the test split is sealed, one that asks for it has measured nothing.
 
     moment    what a probe is shown, and what a probe is
     progress  how far a trial has come: Position, Gap, Kept, StepsTo, RecordTo, Best, EffectiveRate,
