@@ -1,5 +1,5 @@
-"""What pyproject.toml cannot say: a wheel has the project's studies, as `harness/_studies`, and the
-rows of their published runs, as `harness/_published`.
+"""What pyproject.toml cannot say: a wheel has the project's studies, as `harness/_studies`, and
+their published runs, as `harness/_published`.
 
 In a checkout they stay where they are, and an editable installation finds them there.
 """
@@ -20,15 +20,16 @@ class WithStudies(build_py):
         super().run()
         if self.editable_mode:
             return
-        for folder, name, kind in (
-            ("studies", "_studies", ".py"),
-            ("reports/published", "_published", ".parquet"),
+        for folder, name, files in (
+            ("studies", "_studies", "*.py"),
+            ("reports/published", "_published", "**/*.*"),
         ):
             into = Path(self.build_lib) / "harness" / name
             shutil.rmtree(into, ignore_errors=True)
-            into.mkdir()
-            for path in Path(folder).glob(f"*{kind}"):
-                shutil.copy(path, into)
+            for path in Path(folder).glob(files):
+                place = into / path.relative_to(folder)
+                place.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(path, place)
 
 
 setup(cmdclass={"build_py": WithStudies})

@@ -9,6 +9,7 @@ then. When all are there they become one file.
     rows        from outcomes to the tidy frame, and back
     results     one value that holds everything a report is made from
     provenance  what a run was made with: code, packages, machine
+    chain       registrations as a chain of hashes
     client      MLflow itself
     store       opens a tracking store and reads it
     past        what earlier runs hold

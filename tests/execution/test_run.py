@@ -186,7 +186,7 @@ def test_interrupted_rows_are_kept_and_gone_on_with(project: Path, monkeypatch) 
     assert trained == 20 - part["trial"].nunique()
     order = ["trial", "step"]
     whole, out = (
-        pd.read_parquet(f"{name}.parquet").drop(columns=["pack", "seconds"])
+        pd.read_parquet(f"{name}.parquet").drop(columns=["pack", "seconds", "began"])
         .sort_values(order, ignore_index=True)
         for name in ("whole", "out")
     )  # fmt: skip

@@ -142,7 +142,7 @@ def cut(monkeypatch, at: int, calls: list[int]) -> None:
 
 
 def ordered(path: str) -> pd.DataFrame:
-    frame = pd.read_parquet(path).drop(columns=["pack", "seconds"])
+    frame = pd.read_parquet(path).drop(columns=["pack", "seconds", "began"])
     return frame.sort_values(["trial", "step"], ignore_index=True)
 
 

@@ -276,3 +276,10 @@ def test_runs_that_were_published_before_chains_say_what_cannot_be_told(name: st
     told = {"files", "claims", "planned trials", "verdicts"}
     assert {name for name, state in states.items() if state == "holds"} >= told
     assert states["beginnings"] == states["registrations"] == "untold"
+
+
+def test_rows_that_were_trained_elsewhere_bring_their_chain(project: Path) -> None:
+    assert harness(*RUN, "--rows", "r.parquet").returncode == 0
+    assert harness("import", "r.parquet").returncode == 0
+    states = found(project)
+    assert {name for name, state in states.items() if state != "holds"} == {"anchor"}
