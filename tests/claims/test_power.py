@@ -245,6 +245,15 @@ def test_intervals_of_rows_are_those_of_the_estimates(rows: Any, level: float) -
         assert high == pytest.approx(wanted[:, 1], rel=1e-5, abs=1e-5)
 
 
+@settings(deadline=None)
+@given(st.tuples(*[arrays(float, (3, n), elements=FINITE) for n in (4, 7)]), st.floats(0.001, 0.3))
+def test_intervals_of_pairs_of_rows_are_welch_s(rows: Any, level: float) -> None:
+    a, b = rows
+    found = sampling.welch_intervals(a, b, level)
+    wanted = np.array([stats.Welch(*one).interval(1 - level) for one in zip(a, b, strict=True)])
+    assert np.transpose(found) == pytest.approx(wanted, rel=1e-5, abs=1e-4)
+
+
 MIXED = st.sampled_from([-np.inf, np.inf]) | FINITE
 
 
