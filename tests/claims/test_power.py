@@ -191,7 +191,7 @@ def test_a_function_of_seeds_is_forecast_from_its_resamples() -> None:
 def test_few_seeds_give_a_rough_forecast_and_none_gives_none() -> None:
     one = study(higher("acc", arm="a", than="b", by=0.5))
     found = of(one, rows(one, a=[0.0, 2.0], b=[0.0, 0.0]), seen=False)
-    # two values 2 apart have the deviation sqrt(2), and are drawn as though it were known
+    # two values 2 apart: the deviation sqrt(2), over the root of 20
     assert 0.5 < found.high - 0.5 < 2.5
     (none,) = power.forecast(one, rows(one, a=[1.0], b=[0.0]), "smoke")
     assert "1 seeds" in none.why
