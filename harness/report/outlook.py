@@ -39,7 +39,7 @@ def sentence(found: Forecast, study: Study) -> str:
     seen = f"the effect seen, {scale.words(found.truth)},"
     if found.needed is None:
         open_ = math.isinf(found.low) != math.isinf(found.high)
-        why = "some have no finite score" if open_ else f"{seen} lies at the margin"
+        why = "some have no finite score" if open_ else f"{seen} lies too near the margin"
         return f"{text}; no number of {found.unit} up to {MOST:,} would do, as {why}."
     if found.needed <= found.planned:
         return f"{text}; {seen} is decided by so many in {100 * found.power:.0f} %."

@@ -191,7 +191,7 @@ def test_a_function_of_seeds_is_forecast_from_its_resamples() -> None:
 def test_few_seeds_give_a_rough_forecast_and_none_gives_none() -> None:
     one = study(higher("acc", arm="a", than="b", by=0.5))
     found = of(one, rows(one, a=[0.0, 2.0], b=[0.0, 0.0]), seen=False)
-    # two values 2 apart have the deviation sqrt(2), and are drawn as though it were known
+    # two values 2 apart: the deviation sqrt(2), over the root of 20
     assert 0.5 < found.high - 0.5 < 2.5
     (none,) = power.forecast(one, rows(one, a=[1.0], b=[0.0]), "smoke")
     assert "1 seeds" in none.why
@@ -243,6 +243,15 @@ def test_intervals_of_rows_are_those_of_the_estimates(rows: Any, level: float) -
         wanted = np.array([kind(row).interval(1 - level) for row in rows])
         assert low == pytest.approx(wanted[:, 0], rel=1e-5, abs=1e-5)
         assert high == pytest.approx(wanted[:, 1], rel=1e-5, abs=1e-5)
+
+
+@settings(deadline=None)
+@given(st.tuples(*[arrays(float, (3, n), elements=FINITE) for n in (4, 7)]), st.floats(0.001, 0.3))
+def test_intervals_of_pairs_of_rows_are_welch_s(rows: Any, level: float) -> None:
+    a, b = rows
+    found = sampling.welch_intervals(a, b, level)
+    wanted = np.array([stats.Welch(*one).interval(1 - level) for one in zip(a, b, strict=True)])
+    assert np.transpose(found) == pytest.approx(wanted, rel=1e-5, abs=1e-4)
 
 
 MIXED = st.sampled_from([-np.inf, np.inf]) | FINITE

@@ -49,7 +49,7 @@ def found(claim: str, low: float, high: float, **more: Any) -> Forecast:
         (
             found("level", 0.4, 0.6, truth=0.5, needed=None),
             "20 seeds decide effects under 40 or over 60 % in 80 % of runs; no number of seeds up to "
-            "10,000 would do, as the effect seen, 50 %, lies at the margin.",
+            "10,000 would do, as the effect seen, 50 %, lies too near the margin.",
         ),
         (
             found("difference", -NONE, 0.04, needed=None),

@@ -157,10 +157,24 @@ def of_groups(estimate: Welch) -> Sampling:
             x[drawn(size, x.size, stream)]
             for stream, (x, size) in enumerate(zip(groups, sizes, strict=True))
         )
-        found = np.array([Welch(*one).interval(1 - level) for one in zip(a, b, strict=True)])
-        return found[:, 0], found[:, 1]
+        return welch_intervals(a, b, level)
 
     return Sampling(estimate.effect, few)
+
+
+def welch_intervals(a: Array, b: Array, level: float) -> Ends:
+    """Ends of `Welch`'s intervals at 1 - level of the rows of two groups, (samples, n) each."""
+    n = min(a.shape[1], b.shape[1])
+    shares = [x.var(axis=1, ddof=1) / x.shape[1] for x in (a, b)]
+    square = shares[0] + shares[1]
+    parts = [one**2 / (x.shape[1] - 1) for one, x in zip(shares, (a, b), strict=True)]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        freedom = np.where(square > 0, square**2 / (parts[0] + parts[1]), n - 1)
+    half = t_quantile(1 - level / 2, freedom) * np.sqrt(square)
+    if level / 2 < least_p(n):
+        half = np.where(square > 0, half, np.inf)
+    effect = a.mean(axis=1) - b.mean(axis=1)
+    return effect - half, effect + half
 
 
 def of_draws(estimate: Bootstrap) -> Sampling:
