@@ -80,12 +80,15 @@ def _not_taken(module: nn.Module, data: data_.Data) -> str:
     if isinstance(module, Asked):
         taker, name = module.loss.fn, getattr(module.loss.fn, "__name__", "its loss")
         given = ("the module", *inputs, *targets)
-    takes, gives = inspect.signature(taker), ", ".join(given)
+    try:
+        takes, gives = inspect.signature(taker), ", ".join(given)
+    except ValueError:
+        return ""  # compiled code may not tell
     try:
         bound = takes.bind(*given)
     except TypeError:
         return f"{name} takes {takes} and is given {gives}; allowed: as many, in this order"
-    own = {called("x", one): one for one in takes.parameters}
+    own = {called(letter, one): one for letter in "xy" for one in takes.parameters}
     for parameter, one in bound.arguments.items():
         if isinstance(one, str) and own.get(one, parameter) != parameter:
             return f"{name} takes {takes} and is given {gives}; allowed: the order that it takes"
