@@ -15,12 +15,17 @@ from typing import Any
 
 import torch
 
+from harness.engine.authored import by_author
+from harness.engine.fitting import own_fault
 from harness.engine.flight import Flight
 from harness.engine.outcome import Outcome
 from harness.engine.pack import train_pack
 from harness.engine.process import one_thread
 from harness.engine.training import Training, declared
+from harness.parts.data.rows import shown
 from harness.study import Study, Trial, of_test
+
+INSTALLED = ("site-packages", "<string>")  # the latter is what dataclasses write
 
 
 @one_thread()
@@ -50,7 +55,7 @@ def run_pack(
         if not usable(device):
             raise
         if len(trials) == 1:
-            return [Outcome("failed", error=_text(error))]
+            return [Outcome("failed", error=_text(_plainer(study, trials[0]) or error))]
     if device != "cpu":
         gc.collect()
         torch.cuda.empty_cache()  # what failed has let go of its memory before half of it is tried
@@ -75,10 +80,25 @@ def usable(device: str) -> bool:
     return True
 
 
+def _plainer(study: Study, trial: Trial) -> Exception | None:
+    """What the model of a trial that has failed raises by itself, if it does."""
+    try:
+        declared = study.trial(trial)
+        return own_fault(declared) if isinstance(declared, Training) else None
+    except Exception:  # what it raised before says as much
+        return None
+
+
 def _text(error: Exception) -> str:
-    """The error and the line of the user's code that raised it, on one line."""
+    """The error and the line of the author's code that raised it, on one line."""
     frames = traceback.extract_tb(error.__traceback__)
-    where = f" ({frames[-1].filename.rsplit('/', 1)[-1]}:{frames[-1].lineno})" if frames else ""
+    own = [
+        one
+        for one in frames
+        if by_author(one.filename) and not any(part in one.filename for part in INSTALLED)
+    ]
+    last = (own or frames)[-1:]
+    where = f" ({last[0].filename.rsplit('/', 1)[-1]}:{last[0].lineno})" if last else ""
     return f"{type(error).__name__}: {error}{where}".replace("\n", " ")[:500]
 
 
@@ -93,9 +113,18 @@ def _generated(study: Study, rows: Iterable[Mapping[str, Any]], sealed: bool = F
     Where it is sealed, what the rows say of the test split is withheld: nobody hears of it, and it
     does not decide how the trial has ended.
     """
+    if not isinstance(rows, Iterable):
+        raise ValueError(
+            f"the trial returned {shown(rows)}; allowed: a Training, or rows that it yields"
+        )
     started = time.perf_counter()
     outcome = Outcome("finished")
     for number, said in enumerate(rows):
+        if not isinstance(said, Mapping):
+            raise ValueError(
+                f"the trial's row {number} is {shown(said)}; allowed: a dict of metrics, as in "
+                "yield {'step': 0, 'loss': 0.5}"
+            )
         told = {name for name in said if sealed and of_test(name)}
         outcome.withheld = sorted({*outcome.withheld, *told})
         row = {name: value for name, value in said.items() if name not in told}

@@ -17,6 +17,7 @@ from harness.engine.process import PRECISIONS
 from harness.engine.vouching import UPDATES, Vouched, vouched, vouched_before
 from harness.parts import data as data_
 from harness.parts.data.augment import Augment
+from harness.parts.data.rows import shown
 from harness.parts.objectives import (
     CrossEntropy,
     Loss,
@@ -112,6 +113,7 @@ class Training:
     sealed: bool = False
 
     def __post_init__(self) -> None:
+        self._check_kinds()
         if (self.epochs is None) == (self.steps is None):
             raise ValueError(
                 f"Training has epochs={self.epochs} and steps={self.steps}; allowed: one of them"
@@ -154,6 +156,27 @@ class Training:
                 raise ValueError(
                     f"data set {self.data.name!r} has {given} targets ({', '.join(self.data.parts[1])}) "
                     f"and {type(self.loss).__name__} takes {taken}; allowed: as many, or a Loss"
+                )
+
+    def _check_kinds(self) -> None:
+        """Raise for what is no model, optimizer, data set or objective, as other libraries have them."""
+        builds = callable(self.model) and not isinstance(self.model, nn.Module)
+        data = self.data is None or isinstance(self.data, data_.Data)
+        objective = self.objective is None or isinstance(self.objective, Loss)
+        minimised = objective or all(
+            hasattr(self.objective, name) for name in ("loss", "scores", "numbers")
+        )
+        for holds, name, allowed in (
+            (builds, "model", "what builds a module, as its class, or partial(Mine, 64), does"),
+            (isinstance(self.optimizer, Optimizer), "optimizer",
+             "Optimizer('adam', lr=…), or of a class, Optimizer(torch.optim.Adam, lr=…)"),
+            (data, "data", "Data('digits'), or Data.of(…) at the top level of the study file"),
+            (minimised, "objective", "CrossEntropy() or another of harness.parts.objectives, or "
+             "Loss(fn) of a function fn(module, x, y)"),
+        ):  # fmt: skip
+            if not holds:
+                raise ValueError(
+                    f"Training.{name} is {shown(getattr(self, name))}; allowed: {allowed}"
                 )
 
     @property

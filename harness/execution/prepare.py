@@ -60,8 +60,9 @@ def check_data(plan: Plan, declared: Declarations) -> dict[str, str]:
                     f"trial trains on data set {used.name!r}, which it makes itself; allowed: Data.of at "
                     "the top level of the study file, so that its content is in every key"
                 )
-            if one.kind is not None and one.kind not in fitting:
-                fitting.add(one.kind)
+            if one.kind is None or one.kind not in fitting:
+                if one.kind is not None:
+                    fitting.add(one.kind)
                 if why := misfit(one.training):
                     raise DataError(f"data set {used.name!r}: {why}")
             continue

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from functools import partial
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 from torch import nn
 
 from harness import Data, Optimizer, Training
-from harness.engine.fitting import misfit
+from harness.engine.fitting import misfit, own_fault
 from harness.parts.models import MLP
 from harness.parts.objectives import CrossEntropy, Hinge, SquaredError
 
@@ -48,3 +49,19 @@ def test_a_model_of_its_own_faults_is_left_to_its_training() -> None:
     with pytest.raises(RuntimeError):
         broken.model()(*broken.sample())
     assert misfit(broken) == ""
+
+
+class Two(nn.Linear):
+    def forward(self, x: Any) -> Any:
+        return super().forward(x), x
+
+
+def test_a_model_says_by_itself_what_is_wrong_with_it() -> None:
+    assert own_fault(training(3)) is None
+    assert "shapes cannot be multiplied (8x4 and 9x2)" in str(
+        own_fault(dataclasses.replace(training(3), model=partial(nn.Linear, 9, 2)))
+    )
+    assert (
+        "the model's output is a tuple, and the objective CrossEntropy; allowed: one tens"
+        in str(own_fault(dataclasses.replace(training(3), model=partial(Two, 4, 3))))
+    )

@@ -172,3 +172,62 @@ def test_what_cannot_be_trained_is_refused_before_it_is_tried(
         check_data(Plan(study, source, "smoke"), Declarations(study))
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+TWO = '''
+"""Two inputs, two targets, and a loss of all of them."""
+import numpy as np
+from torch import nn
+from torch.nn import functional as F
+from harness import Budget, Claim, Data, Loss, Metric, Optimizer, Study, Training, claims
+
+RNG = np.random.default_rng(0)
+A, B = RNG.normal(size=(200, 4)), RNG.integers(0, 5, (200, 3))
+MINE = Data.of(({"a": A, "b": B}, {"kind": B.sum(1) % 2, "size": A.sum(1)}), name="two")
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.table, self.words, self.last = nn.Linear(4, 8), nn.Embedding(5, 8), nn.Linear(8, 3)
+
+    def forward(self, a, b):
+        return self.last((self.table(a) + self.words(b).sum(1)).tanh())
+
+def loss(module, a, b, kind, size):
+    said = module(a, b)
+    return F.cross_entropy(said[:, :2], kind) + F.mse_loss(said[:, 2], size)
+
+BOTH = Loss(loss)
+
+def trial(t):
+    return Training(Net, Optimizer(t.arm, lr=0.05), MINE, BOTH, epochs=3, batch_size=20)
+
+LESS = claims.higher("test_loss", arm="sgd", than="adam")
+STUDY = Study(
+    question="Which?", trial=trial, arms={"sgd": {}, "adam": {}},
+    metrics={"test_loss": Metric("nats", better="low")},
+    budgets={"smoke": Budget(draws=0, seeds=5)},
+    claims={"less": Claim("Adam's loss is less.", "notes", LESS)},
+)
+'''
+
+
+def test_several_inputs_and_targets(project: Path) -> None:
+    (project / "my.py").write_text(TWO)
+    plan = harness("plan", "my.py", "--scale", "smoke")
+    assert "10 trials in 2 packs" in plan.stdout and "run alone" not in plan.stdout
+    done = harness(*RUN, "--inline")
+    assert "10 finished, 0 diverged, 0 failed of 10 trials" in done.stdout, done.stderr
+    first = rows(project)
+    done = harness("replay", first["trial"].iloc[0])
+    assert "every row is bitwise the same" in done.stdout, done.stdout + done.stderr
+    edit(project, '"size": A.sum(1)', '"size": A.sum(1) * 2')
+    assert harness(*RUN, "--inline").returncode == 0
+    assert not {*rows(project)["trial"]} & {*first["trial"]}
+    edit(project, "def loss(module, a, b, kind, size)", "def loss(module, a, b, size, kind)")
+    done = harness(*RUN, "--inline")
+    assert done.returncode == 2
+    assert (
+        "data set 'two': loss takes (module, a, b, size, kind) and is given the module, x['a'], x['b'], "
+        "y['kind'], y['size']; allowed: the order that it takes" in done.stderr
+    )

@@ -5,6 +5,7 @@ What cannot be used is refused in one line that names the part and shows the val
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -211,5 +212,7 @@ def shortened(text: str) -> str:
 def shown(value: Any) -> str:
     """A value in few words."""
     shape = getattr(value, "shape", None)
+    kind = type(value).__name__
     text = f"of shape {tuple(shape)}" if shape else " ".join(repr(value).split())
-    return f"{type(value).__name__} {shortened(text)}"
+    text = shortened(re.sub(r" at 0x[0-9a-f]+", "", text))
+    return text if text.startswith((kind, f"<{kind}")) else f"{kind} {text}"
