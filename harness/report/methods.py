@@ -116,9 +116,8 @@ def _decided(results: Results, verdicts: list[Verdict]) -> str:
     return (
         "A claim is supported where the whole interval lies on the claimed side of its margin, refuted "
         "where it lies wholly on the other side, else inconclusive; “no difference” is two one-sided "
-        "tests against a stated band. The claims of the study are corrected together by Holm’s "
-        f"procedure at {100 * LEVEL:g} %, and each interval is drawn at the level that this leaves "
-        f"it.{ways}"
+        f"tests against a stated band. {words.correction(results.study)}, at {100 * LEVEL:g} % in all, "
+        f"and each interval is drawn at the level that this leaves it.{ways}"
     )
 
 

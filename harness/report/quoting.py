@@ -7,8 +7,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from harness.claims import Verdict
+from harness.ledger import chain
 from harness.ledger.results import Results
 from harness.report import words
+
+DIGITS = 16  # of a digest that are quoted
 
 
 def quote(results: Results, verdict: Verdict) -> str:
@@ -37,5 +40,9 @@ def quote(results: Results, verdict: Verdict) -> str:
 
 
 def digest(info: Mapping[str, Any]) -> str:
-    """The digest of what was registered of a run's claims; "" where nothing was."""
-    return str(info.get("claims_hash") or "")
+    """The digest of what was registered of a run's claims: the head of its chain, which stands for
+    all before it, or of the claims alone where they were registered before chains; "" where nothing
+    was."""
+    return chain.head(info.get("registrations") or ())[:DIGITS] or str(
+        info.get("claims_hash") or ""
+    )
