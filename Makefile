@@ -23,17 +23,20 @@ help: ## print these targets
 	@echo
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-14s%s\n", $$1, $$2}'
 
+# What is asked for first is installed at once: pip takes long to find out that most is there.
+install = @$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	{ echo "error: $(PYTHON) is older than Python 3.11; give a newer one: make PYTHON=python3.12 …" >&2; exit 2; }; \
+	echo "setting up $(VENV) (once; a few minutes)"; \
+	test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV) && \
+	$(VENV)/bin/python -m pip install -q --disable-pip-version-check --no-compile -c constraints.txt -e $(1)
+
 $(VENV)/.run: pyproject.toml constraints.txt
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-		{ echo "error: $(PYTHON) is older than Python 3.11; give a newer one: make PYTHON=python3.12 …" >&2; exit 2; }
-	@echo "setting up $(VENV) (once; a few minutes)"
-	@test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
-	@$(VENV)/bin/python -m pip install -q --disable-pip-version-check --no-compile -c constraints.txt -e .
+	$(call install,.)
 	@touch $@
 
-$(VENV)/.dev: $(VENV)/.run
-	@$(VENV)/bin/python -m pip install -q --disable-pip-version-check --no-compile -c constraints.txt -e '.[dev]'
-	@touch $@
+$(VENV)/.dev: pyproject.toml constraints.txt
+	$(call install,'.[dev]')
+	@touch $(VENV)/.run $@
 
 setup: $(VENV)/.run ## create .venv and install the tested versions
 

@@ -27,11 +27,27 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
-from harness import Budget, Claim, Float, Metric, Study
-from harness.claims import Evidence, Verdict, higher, judge, rows_for, stats
+from harness import Budget, Claim, Family, Float, Metric, Study
+from harness.claims import (
+    Check,
+    Evidence,
+    Verdict,
+    above,
+    below,
+    equivalent,
+    every,
+    higher,
+    judge,
+    ratio_below,
+    rows_for,
+    statistic,
+    stats,
+)
 from harness.claims.checks import difference_of
 from harness.claims.importance import fanova
+from harness.claims.power import of_claim
 from harness.claims.verdicts import Direction
+from harness.study.declared import Order
 
 FILE = Path(__file__).resolve().parent / "calibration.json"
 LEVEL = 0.05
@@ -281,7 +297,7 @@ def tests(outcome: str, n: int, studies: int, g: Generator) -> list[Rate]:
 
 
 def looks(outcome: str, seeds: tuple[int, ...], claims: int, studies: int, g: Generator) -> Rate:
-    """Claims about arms that are alike, looked at after each round of seeds; Holm in each look.
+    """Claims about arms that are alike, looked at after each round of seeds; Holm's order in each look.
 
     A study errs if any claim is decided at any look; `stats.spend` gives each look its level.
     """
@@ -292,7 +308,8 @@ def looks(outcome: str, seeds: tuple[int, ...], claims: int, studies: int, g: Ge
         for n, level in zip(seeds, levels, strict=True):
             found = [stats.Mean(x[:n] - y[:n]) for x, y in zip(a, b, strict=True)]
             p = np.array([2 * min(e.p_above(0.0), e.p_below(0.0)) for e in found])
-            if (stats.holm(np.minimum(p, 1.0), level)[0] <= level).any():
+            family = [(Family(1.0), range(claims))]
+            if (stats.stepwise(np.minimum(p, 1.0), family, level)[0] <= level).any():
                 return True
         return False
 
@@ -363,6 +380,63 @@ def family(
         return any(verdict.verdict != "inconclusive" for verdict in found)
 
     return Rate(words, "6 claims, 3 arms alike, 2 tasks", outcome, n, studies, share(studies, errs))
+
+
+FAMILIES: dict[str, tuple[tuple[float, Order], ...]] = {
+    "one family": ((1.0, "holm"),),
+    "two of 80 and 20 %": ((0.8, "holm"), (0.2, "holm")),
+    "a sequence": ((1.0, "sequence"),),
+    "a gate in series": ((1.0, "holm"), (0.0, "holm")),
+    "gates in parallel": ((1.0, "bonferroni"), (0.0, "holm")),
+    "three, of all orders": ((0.5, "bonferroni"), (0.3, "sequence"), (0.2, "holm")),
+}
+DEPENDENCE = {"apart": 0.0, "half shared": 0.5, "all shared": 0.95}
+TRUE = 2  # of three claims the last is plainly true, and in the others there is nothing
+
+
+def families(outcome: str, n: int, studies: int, g: Generator, rounds: bool) -> list[Rate]:
+    """Studies of six claims in families, of which four say that arms differ that are alike, and which
+    share some of their noise: any wrong verdict, at one look or at three."""
+    seeds = (n // 2, n - n // 4, n) if rounds else (n,)
+    levels = stats.spend(np.array(seeds), LEVEL)
+    draw = OUTCOMES[outcome]
+    truth = np.array([3.0 * DEVIATION.get(outcome, 1.0) * (i % 3 == TRUE) for i in range(6)])
+    everyone = np.ones(6, bool)
+
+    def tested(shared: float) -> tuple[Array, Array]:
+        """(looks, claims) p values, and whether a decision would be wrong."""
+        common, own = draw(g, n) - draw(g, n), draw(g, (6, n)) - draw(g, (6, n))
+        values = math.sqrt(shared) * common + math.sqrt(1 - shared) * own + truth[:, None]
+        found = [[stats.Mean(row[:some]) for row in values] for some in seeds]
+        p = [[min(1.0, 2 * min(e.p_above(0.0), e.p_below(0.0))) for e in look] for look in found]
+        below = [[e.effect <= 0 for e in look] for look in found]
+        return np.array(p), (truth == 0.0) | np.array(below)
+
+    def errs(declared: stats.Families, p: Array, wrong: Array) -> bool:
+        open_ = everyone
+        for here, wrong_, level in zip(p, wrong, levels, strict=True):
+            adjusted, _ = stats.stepwise(here, declared, float(level), open_, open_)
+            decided = open_ & (adjusted <= level)
+            if (decided & wrong_).any():
+                return True
+            open_ = open_ & ~decided
+        return False
+
+    looks_ = f"looks at {', '.join(map(str, seeds))} seeds" if rounds else "one look"
+    rates = []
+    for how, shared in DEPENDENCE.items():
+        some = [tested(shared) for _ in range(studies)]
+        for words, shares in FAMILIES.items():
+            size = 6 // len(shares)
+            declared = [
+                (Family(part, order), range(k * size, (k + 1) * size))
+                for k, (part, order) in enumerate(shares)
+            ]
+            rate = float(np.mean([errs(declared, *one) for one in some]))
+            rates.append(
+                Rate(f"families: {words}", f"{looks_}, noise {how}", outcome, n, studies, rate)
+            )
+    return rates
 
 
 def ties(n: int, studies: int, g: Generator) -> list[Rate]:
@@ -454,6 +528,120 @@ def power(outcome: str, n: int, studies: int, g: Generator) -> list[Rate]:
     return rates
 
 
+@dataclass(frozen=True)
+class Foretold:
+    """The power that was forecast beside the one that studies of the same truth had.
+
+    Args:
+        pilot: Seeds that the forecast was made from.
+        pilots: How many pilots were forecast from.
+        forecast: The mean of the forecasts.
+        scatter: Their standard deviation.
+        rate: The share of studies that decided the claim on its right side.
+    """
+
+    name: str
+    pilot: int
+    n: int
+    studies: int
+    pilots: int
+    forecast: float
+    scatter: float
+    rate: float
+
+    @property
+    def close(self) -> bool:
+        """Within five points, allowing for simulation error."""
+        slack = math.hypot(
+            error(self.rate, self.studies), 3 * self.scatter / math.sqrt(self.pilots)
+        )
+        return abs(self.forecast - self.rate) <= 0.05 + slack
+
+
+CLAIMS: dict[str, tuple[Callable[[], Check], Callable[[Generator, int], dict[str, Array]], float]] = {
+    # the check, the scores of its arms, and the level it is judged at
+    "a level": (
+        lambda: above("score", 0.0, arm="a"), lambda g, n: {"a": 0.5 + g.normal(size=n)}, 0.05,
+    ),
+    "a skewed level": (
+        lambda: below("score", 2.0, arm="a"), lambda g, n: {"a": g.exponential(size=n)}, 0.05,
+    ),
+    "a difference": (
+        lambda: higher("score", arm="a", than="b"),
+        lambda g, n: {"a": 1.0 + g.normal(size=n), "b": g.normal(size=n)}, 0.05 / 6,
+    ),
+    "a difference, t of 3 df": (
+        lambda: higher("score", arm="a", than="b"),
+        lambda g, n: {"a": 1.5 + g.standard_t(3, size=n), "b": g.standard_t(3, size=n)}, 0.05,
+    ),
+    "a band": (
+        lambda: equivalent("score", arm="a", to="b", within=1.0),
+        lambda g, n: {"a": 0.2 + g.normal(size=n), "b": g.normal(size=n)}, 0.05,
+    ),
+    "a ratio": (
+        lambda: ratio_below("score", 0.8, arm="a", than="b"),
+        lambda g, n: {"a": 0.5 * np.exp(g.normal(size=n) / 2), "b": np.exp(g.normal(size=n) / 2)},
+        0.05,
+    ),
+    "three levels at once": (
+        lambda: every(*(above("score", 0.0, arm=arm) for arm in "abc")),
+        lambda g, n: {arm: 0.7 + g.normal(size=n) for arm in "abc"}, 0.05,
+    ),
+    "a function of all seeds": (
+        lambda: statistic(
+            lambda table: float(np.mean(table["a"].to_numpy() - table["b"].to_numpy())), 0.0,
+            metric="score", unit="points", words="the gap", example=lambda *_: pd.DataFrame(),
+        ),
+        lambda g, n: {"a": 1.0 + g.normal(size=n), "b": g.normal(size=n)}, 0.05,
+    ),
+}  # fmt: skip
+PILOTS = (10, 100)
+
+
+def foretold(name: str, n: int, studies: int, g: Generator) -> list[Foretold]:
+    """How near forecasts of power come to what studies of n seeds then decide."""
+    check, scores, level = CLAIMS[name]
+    study = Study(
+        question="Which?", trial=lambda t: None, arms={arm: {} for arm in "abc"},
+        metrics={"score": Metric("points", better="high")}, budgets={"smoke": Budget(0, n)},
+        sources={"[1]": "Simulation"}, claims=(Claim("It holds.", "[1]", check(), id="it"),),
+    )  # fmt: skip
+
+    def drawn(seeds: int) -> Callable[[], pd.DataFrame]:
+        first = scores(g, seeds)
+        frame = pd.concat([rows_for(study, "score", arm, column) for arm, column in first.items()])
+        return lambda: frame.assign(score=np.concatenate([*scores(g, seeds).values()]))
+
+    frame = drawn(n)
+    decided = share(studies, lambda: judge(study, frame(), level)[0].verdict == "supported")
+    rows = []
+    for pilot in PILOTS:
+        frame, pilots = drawn(pilot), max(10, studies // 10)
+        found = [of_claim(study, study.claims[0], frame(), n, level).power for _ in range(pilots)]
+        mean, scatter = float(np.mean(found)), float(np.std(found))
+        rows.append(Foretold(name, pilot, n, studies, pilots, mean, scatter, decided))
+    return rows
+
+
+def show_foretold(found: list[Foretold], console: Console) -> None:
+    """Print forecasts beside what came; only those of pilots of many seeds are held to it."""
+    console.print(
+        f"Power as forecast from so many seeds (and how forecasts scatter), and as it was, in %; "
+        f"! more than five points apart, from {PILOTS[-1]} seeds.",
+        highlight=False,
+    )
+    table = Table("claim", "n", *(f"from {pilot}" for pilot in PILOTS), "as it was")
+    for name, n in dict.fromkeys((one.name, one.n) for one in found):
+        cells = {one.pilot: one for one in found if (one.name, one.n) == (name, n)}
+        missed = "" if cells[PILOTS[-1]].close else " !"
+        table.add_row(
+            name, str(n),
+            *(f"{100 * cells[p].forecast:.1f} ± {100 * cells[p].scatter:.0f}" for p in PILOTS),
+            f"{100 * cells[PILOTS[-1]].rate:.1f}{missed}",
+        )  # fmt: skip
+    console.print(table)
+
+
 def show(rows: list[Row], rates: list[Rate], console: Console) -> None:
     """Print what was measured, with marks where it falls short."""
     console.print(
@@ -537,10 +725,17 @@ def tasks(studies: int, sizes: tuple[int, ...]) -> list[Task]:
         for i in range(len(LOOKS)):
             for claims in (1, 6):
                 found.append(("looks", i, outcome, claims, max(1, studies // 4)))
+        for rounds in (0, 1):
+            found.append(("families", rounds, outcome, 20, max(1, studies // 8)))
+    found += [
+        ("foretold", i, "normal", n, max(5, studies // 4))
+        for i in range(len(CLAIMS))
+        for n in (8, 20)
+    ]
     return found
 
 
-def do(task: Task) -> list[Row] | list[Rate]:
+def do(task: Task) -> list[Row] | list[Rate] | list[Foretold]:
     """One task, on its own stream, so that it does not depend on which others ran, or where."""
     what, i, outcome, n, studies = task
     g = np.random.default_rng([SEED, *repr(task[:4]).encode()])
@@ -550,6 +745,10 @@ def do(task: Task) -> list[Row] | list[Rate]:
         return importances(n, studies, g)
     if what == "tests":
         return tests(outcome, n, studies, g)
+    if what == "families":
+        return families(outcome, n, studies, g, bool(i))
+    if what == "foretold":
+        return foretold([*CLAIMS][i], n, studies, g)
     if what == "family":
         return [family(outcome, n, studies, g)]
     if what == "rounds":
@@ -565,14 +764,17 @@ def do(task: Task) -> list[Row] | list[Rate]:
     return power(outcome, n, studies, g)
 
 
-def run(studies: int, sizes: tuple[int, ...], processes: int = 1) -> tuple[list[Row], list[Rate]]:
+def run(
+    studies: int, sizes: tuple[int, ...], processes: int = 1
+) -> tuple[list[Row], list[Rate], list[Foretold]]:
     """Everything, spread over processes."""
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(processes, mp_context=context) as pool:
         found = [x for some in pool.map(do, tasks(studies, sizes), chunksize=4) for x in some]
     rates = [x for x in found if isinstance(x, Rate)]
     rates.sort(key=lambda rate: (rate.name, rate.study, rate.n))
-    return [x for x in found if isinstance(x, Row)], rates
+    told = [x for x in found if isinstance(x, Foretold)]
+    return [x for x in found if isinstance(x, Row)], rates, told
 
 
 def main() -> None:
@@ -587,19 +789,22 @@ def main() -> None:
     console, started = Console(), time.monotonic()
     if not console.is_terminal:
         console.width = 160
-    rows, rates = run(given.studies, tuple(given.sizes), given.processes)
+    rows, rates, told = run(given.studies, tuple(given.sizes), given.processes)
     show(rows, rates, console)
+    show_foretold(told, console)
     from_ten = [row for row in rows if row.n >= ENOUGH]
     console.print(
         f"{sum(row.within for row in from_ten)} of {len(from_ten)} rows of at least {ENOUGH} seeds are "
         f"within two points; {sum(not rate.honest for rate in rates)} tests err more often than "
-        f"stated; {time.monotonic() - started:.0f} s; written to benchmarks/{FILE.name}",
+        f"stated; {sum(not one.close for one in told if one.pilot == PILOTS[-1])} forecasts of power are "
+        f"off by more than five points; {time.monotonic() - started:.0f} s; written to benchmarks/{FILE.name}",
         highlight=False,
     )
     content = {
         "studies": given.studies,
         "intervals": [asdict(row) for row in rows],
         "rates": [asdict(rate) | {"honest": rate.honest} for rate in rates],
+        "foretold": [asdict(one) | {"close": one.close} for one in told],
     }
     FILE.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 

@@ -42,7 +42,8 @@ METRICS = ("train_loss", "valid_loss", "valid_accuracy", "test_loss", "test_accu
 STUDY = '''
 """Bench: one MLP, drawn rates."""
 
-from harness import Budget, Float, Metric, Study, Training, Trial
+from harness import Budget, Claim, Float, Metric, Study, Training, Trial
+from harness.claims import share_above
 from benchmarks.works import mlp_at
 
 
@@ -58,6 +59,9 @@ STUDY = Study(
     select=("valid_loss",),
     sampler="random",
     metrics={name: Metric("nats", better="low") for name in %r},
+    claims={  # the test split is scored where a claim reads it, and the others score it, too
+        "read": Claim("The rate matters.", "none", share_above("test_loss", 0.5, of="lr", arm="adam")),
+    },
     budgets={
         "smoke": Budget(draws=2, seeds=0),
         "default": Budget(draws=%d, seeds=0),

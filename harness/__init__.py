@@ -17,7 +17,9 @@ EXPORTS = {
     "By": "harness.study",
     "Choice": "harness.study",
     "Claim": "harness.study",
+    "Family": "harness.study",
     "Float": "harness.study",
+    "Gate": "harness.study",
     "Int": "harness.study",
     "Metric": "harness.study",
     "Published": "harness.study",
@@ -51,7 +53,9 @@ if TYPE_CHECKING:
         By,
         Choice,
         Claim,
+        Family,
         Float,
+        Gate,
         Int,
         Metric,
         Published,
@@ -62,9 +66,9 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
-    "Arm", "Budget", "By", "Choice", "Claim", "Data", "Float", "Int", "Judged", "Loss", "Metric", "Optimizer", "Published",
-    "Rule", "Stop", "Study", "Training", "Trial", "at_hand",
-    "classification", "regression", "results", "run", "train",
+    "Arm", "Budget", "By", "Choice", "Claim", "Data", "Family", "Float", "Gate", "Int", "Judged", "Loss",
+    "Metric", "Optimizer", "Published", "Rule", "Stop", "Study", "Training", "Trial", "at_hand", "classification",
+    "regression", "results", "run", "train",
 ]  # fmt: skip
 
 

@@ -7,16 +7,19 @@ import io
 import os
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 import hypothesis
 import pytest
 import torch
+from filelock import FileLock
 
 from harness.parts import data
 
@@ -112,8 +115,51 @@ def ctrl_c() -> Iterator[None]:
     signal.signal(signal.SIGINT, before)
 
 
+@pytest.fixture(scope="session")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of this run of the tests, the same in every process of pytest-xdist."""
+    own = tmp_path_factory.getbasetemp()
+    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+
+
+@pytest.fixture(scope="session")
+def tables(shared: Path) -> Iterator[None]:
+    """An empty SQLite file gets MLflow's tables from the first that MLflow has made in this run.
+
+    Its migrations, of which no test is, take two seconds a file.
+    """
+    from mlflow.store.db import utils
+
+    first, really = shared / "tables.db", utils._initialize_tables
+
+    def make(engine: Any) -> None:
+        if engine.dialect.name != "sqlite" or not utils._is_empty_database(engine):
+            really(engine)
+            return
+        with FileLock(first.with_suffix(".lock")):
+            if not first.exists():
+                really(engine)
+                part = first.with_suffix(".part")
+                _copy(Path(engine.url.database), part)
+                part.rename(first)
+                return
+        _copy(first, Path(engine.url.database))
+
+    with mock.patch.object(utils, "_initialize_tables", make):
+        yield
+
+
+def _copy(database: Path, to: Path) -> None:
+    """Copy a SQLite database; the other file may be one, too."""
+    with (
+        contextlib.closing(sqlite3.connect(database)) as one,
+        contextlib.closing(sqlite3.connect(to)) as other,
+    ):
+        one.backup(other)
+
+
 @pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def project(tables: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A project folder with one tiny study, no ledger yet, and no tracking server."""
     for folder in ("studies", "reports"):
         (tmp_path / folder).mkdir()

@@ -19,9 +19,9 @@ import torch._lazy.ts_backend
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves, tree_map
 
 from harness.engine.graph import Repeated
+from harness.engine.trees import leaves, mapped
 
 aten = torch.ops.aten
 NAME = "lazy"  # a kind of device that torch was built with here, as it was not with CUDA
@@ -60,7 +60,7 @@ class OnDevice(Tensor):
 
 def call(func: Any, args: Any, kwargs: Any) -> Any:
     """Run an operation by the device's rules."""
-    given = [x for x in tree_leaves((args, kwargs)) if isinstance(x, Tensor)]
+    given = [x for x in leaves((args, kwargs)) if isinstance(x, Tensor)]
     here = [x for x in given if isinstance(x, OnDevice)]
     target = kwargs.get("device")
     moves = func in (aten._to_copy.default, aten.copy_.default)
@@ -79,7 +79,7 @@ def call(func: Any, args: Any, kwargs: Any) -> Any:
     Graph.waits += crosses or func in READS
     lands = on_gpu(target) if target is not None else True
     plain = dict(kwargs, device="cpu") if target is not None else kwargs
-    inner = tree_map(lambda x: x.inner if isinstance(x, OnDevice) else x, (args, plain))
+    inner = mapped((args, plain), lambda x: x.inner if isinstance(x, OnDevice) else x)
     writes = func._schema.is_mutable or func is aten.native_batch_norm.default  # which hides it
     if Graph.capturing is not None and writes:
         Graph.capturing.remember(inner)
@@ -97,7 +97,7 @@ def call(func: Any, args: Any, kwargs: Any) -> Any:
             return x
         return written[id(x)] if id(x) in written else OnDevice(x)
 
-    return tree_map(wrapped, out)
+    return mapped(out, wrapped)
 
 
 class Factories(TorchDispatchMode):
@@ -150,7 +150,7 @@ class Graph:
 
     def remember(self, arguments: Any) -> None:
         """What memory holds that is about to be written."""
-        for x in tree_leaves(arguments):
+        for x in leaves(arguments):
             if isinstance(x, Tensor):
                 memory = x.untyped_storage()
                 self.before.setdefault(memory.data_ptr(), (memory, memory.clone()))
@@ -165,7 +165,7 @@ class Graph:
         with torch.no_grad():
             for func, (args, kwargs), out in self.calls:
                 found = func(*args, **kwargs)
-                for old, new in zip(tree_leaves(out), tree_leaves(found), strict=True):
+                for old, new in zip(leaves(out), leaves(found), strict=True):
                     if isinstance(old, Tensor) and old.data_ptr() != new.data_ptr():
                         old.copy_(new)
 

@@ -6,7 +6,6 @@ processes: its rows lie in the folder that these share. Tests of one study follo
 
 from __future__ import annotations
 
-import os
 from functools import cache
 from pathlib import Path
 
@@ -41,13 +40,6 @@ def loaded(name: str) -> Study:
 @pytest.fixture(scope="module", params=STUDIES)
 def name(request: pytest.FixtureRequest) -> str:
     return str(request.param)
-
-
-@pytest.fixture(scope="session")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of this run of the tests, the same in every process of pytest-xdist."""
-    own = tmp_path_factory.getbasetemp()
-    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import os
 import warnings
@@ -12,12 +13,12 @@ from typing import Any
 import pandas as pd
 from rich.console import Console
 
-from harness import execution
+from harness import claims, execution
 from harness.app import running
 from harness.claims import Verdict
 from harness.ledger.results import Results
 from harness.plan.reached import reached
-from harness.study import BadInput, Source, Study, catalog, cells
+from harness.study import BadInput, Claim, Source, Study, catalog, cells
 
 Named = Study | str | os.PathLike[str]
 
@@ -31,15 +32,42 @@ class Judged:
     Args:
         measured: What the run measured.
         folder: Where its report lies, or is to be written.
+        added: How many comparisons were made after the run: see `explore`.
     """
 
     measured: Results = field(repr=False)
     folder: Path
+    added: int = 0
 
     @functools.cached_property
     def verdicts(self) -> list[Verdict]:
         """One for each claim, in the study's order."""
         return running.judged(self.measured)
+
+    @functools.cached_property
+    def explored(self) -> list[Verdict]:
+        """An estimate for each exploratory claim, and each comparison that was made by `explore`: they
+        have an interval at 95 % and no verdict."""
+        return claims.explore(self.study, self.measured.timed)
+
+    def explore(self, statement: str, check: Any) -> Judged:
+        """The same run with one more comparison, that nobody registered before it.
+
+        It stands with `explored`, in a section of its own in the report, and changes no verdict.
+
+        Args:
+            statement: What is looked into.
+            check: Of `harness.claims`, as in higher(...).
+
+        Raises:
+            BadInput: the check reads what the study does not have.
+        """
+        claim = Claim(
+            statement, "looked into after the run", check, id=f"explored-{self.added + 1}",
+            exploratory=True,
+        )  # fmt: skip
+        study = dataclasses.replace(self.study, claims=(*self.study.claims, claim))
+        return Judged(dataclasses.replace(self.measured, study=study), self.folder, self.added + 1)
 
     @property
     def study(self) -> Study:
@@ -97,9 +125,9 @@ class Judged:
 
     @property
     def report(self) -> Path:
-        """The HTML report, which is written where it is not there."""
+        """The HTML report, which is written where it is not there, or has to show what was added."""
         page = self.folder / "report.html"
-        if not page.is_file():
+        if self.added or not page.is_file():
             running.conclude(self.measured, self.folder)
         return page
 
@@ -117,7 +145,7 @@ class Judged:
 def run(
     study: Named, scale: str = "default", *, name: str | None = None, inline: bool = False,
     fresh: bool = False, limit: float | None = None, trial_limit: float | None = None,
-    pack_size: int | None = None, quiet: bool = False,
+    pack_size: int | None = None, quiet: bool = False, amend: str = "",
 ) -> Judged:  # fmt: skip
     """Run a study: train what the ledger lacks, judge the claims, write the report.
 
@@ -134,6 +162,7 @@ def run(
         trial_limit: Seconds after which a trial is cut (on Ray).
         pack_size: Most trials trained as one program; by default by a forecast.
         quiet: Show no progress.
+        amend: Why claims or budget were changed after trials had run.
 
     Raises:
         BadInput: study, data, tracking store or an argument cannot be used.
@@ -145,7 +174,7 @@ def run(
     console = Console(quiet=quiet, highlight=False)
     order = running.Order(
         scale, catalog.root(), inline=inline, fresh=fresh, pack_size=pack_size, limit=limit,
-        trial_limit=trial_limit, console=console,
+        trial_limit=trial_limit, amend=amend, console=console,
     )  # fmt: skip
     with execution.left_as_found():
         try:

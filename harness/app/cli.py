@@ -119,8 +119,23 @@ def show(name: Name, as_json: Json = False) -> None:
 
 
 @app.command()
-def plan(name: Name, scale: Scale = "default", as_json: Json = False) -> None:
+def plan(
+    name: Name,
+    scale: Scale = "default",
+    power: Annotated[
+        bool,
+        typer.Option("--power", help="Say what the planned seeds can decide of each claim."),
+    ] = False,
+    as_json: Json = False,
+) -> None:
     """Say what a run would train, and roughly how long it would take. Trains nothing."""
+    if power:
+        from harness.app import powering
+
+        study, source = _load(name, scale)
+        told = powering.told(study, source, scale, catalog.root())
+        printing.document(told) if as_json else printing.power(told)
+        return
     sketch = listing.planned(name, scale) | {"in_flight": listing.in_flight(name, scale)}
     if as_json:
         printing.document(sketch)
@@ -168,6 +183,12 @@ def run(
             help="Cut a trial that trains for longer than this.",
         ),
     ] = None,
+    amend: Annotated[
+        str,
+        typer.Option(
+            "--amend", metavar="WHY", help="Why claims or budget were changed after trials had run."
+        ),
+    ] = "",
 ) -> None:
     """Run a study: train what the ledger lacks, judge the claims, write the report.
 
@@ -178,7 +199,7 @@ def run(
 
     order = running.Order(
         scale, catalog.root(), inline=inline, fresh=fresh, pack_size=pack_size, limit=limit,
-        trial_limit=trial_limit, rows=rows, console=out,
+        trial_limit=trial_limit, rows=rows, amend=amend, console=out,
     )  # fmt: skip
     out.print(f"[bold]{study.name}[/], {scale} scale: {escape(study.question)}")
     try:
@@ -188,6 +209,36 @@ def run(
         raise typer.Exit(INTERRUPTED) from None
     if rows is not None:
         out.print(f"rows: {rows}\nLoad them with: harness import {rows}", markup=False)
+
+
+@app.command()
+def register(
+    name: Name,
+    scale: Scale = "default",
+    amend: Annotated[
+        str,
+        typer.Option(
+            "--amend", metavar="WHY", help="Why claims or budget were changed after trials had run."
+        ),
+    ] = "",
+    anchor: Annotated[
+        bool, typer.Option("--anchor", help="Also make an annotated git tag; nothing is pushed.")
+    ] = False,
+) -> None:
+    """Write down a study's claims and what would be trained, before any run; trains nothing."""
+    study, source = _load(name, scale)
+    from harness.execution import registered
+
+    root = catalog.root()
+    digest = registered.register(study, source, scale, root, out, amend)
+    out.print(f"registered: {digest}", markup=False, soft_wrap=True)
+    if anchor:
+        made = registered.tag(root, study.name, scale, digest)
+        out.print(f"tag: {made}, to be pushed or shown by whoever wants it seen", markup=False)
+    else:
+        line = registered.trailer(study.name, scale, digest)
+        out.print(f"To anchor it in git: --anchor, or as the last line of a commit's message\n{line}",
+                  markup=False, soft_wrap=True)  # fmt: skip
 
 
 @app.command()
@@ -204,21 +255,47 @@ def report(
         bool,
         typer.Option("--published", help="Of the run that came with the project, from its rows."),
     ] = False,
+    latex: Annotated[
+        bool,
+        typer.Option(
+            "--latex", help="Also write a folder for a paper: tables, figures, methods, sources."
+        ),
+    ] = False,
+    quote: Annotated[
+        str | None,
+        typer.Option(
+            "--quote", metavar="CLAIM", help="Only print the line by which a verdict is quoted."
+        ),
+    ] = None,
 ) -> None:
     """Rebuild a study's report from the ledger alone, or from published rows; trains nothing."""
     study, source = _load(name, None if published else scale)
     from harness import execution
     from harness.app import running
 
+    ids = [claim.id for claim in study.claims]
+    if quote is not None and quote not in ids:
+        raise BadInput(f"claim {quote!r}; allowed: {', '.join(ids) or 'none, there are no claims'}")
     root = catalog.root()
     if published:
         found = execution.read_published(study, source)
-        folder = running.report_folder(root, study.name, "published")
     else:
-        folder = running.report_folder(root, study.name, scale)
         execution.read_first(study, scale, root)
         found = execution.recall(study, source, scale, root)
-    running.conclude(found, folder, told=printing.concluded)
+    if quote is not None:
+        from harness.report import quote as line
+
+        verdict = running.judged(found)[ids.index(quote)]
+        out.print(line(found, verdict), markup=False, soft_wrap=True)
+        return
+    folder = running.report_folder(root, study.name, "published" if published else scale)
+    concluded = running.conclude(found, folder, told=printing.concluded)
+    if latex:
+        from harness.report import latex as paper
+
+        beside = folder.with_name(f"{folder.name}-latex")
+        made = paper.write(found, concluded.verdicts, beside, catalog.about(source))
+        out.print(f"{'latex:':13}{made['main.tex']}", soft_wrap=True, markup=False)
     if publish:
         from harness.report import front
 
@@ -354,6 +431,28 @@ def doctor(
         return
     found = examine(catalog.root())
     printing.document([vars(one) for one in found]) if as_json else printing.findings(found)
+    if any(one.state == "broken" for one in found):
+        raise typer.Exit(1)
+
+
+@app.command()
+def verify(
+    name: Name,
+    scale: Scale = "default",
+    published: Annotated[
+        bool, typer.Option("--published", help="The run that came with the project.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Recompute what a report states: registrations, trials, verdicts and files, a line each."""
+    study, source = _load(name, None if published else scale)
+    from harness.execution import verified
+
+    if published:
+        found = verified.verify_published(study, source)
+    else:
+        found = verified.verify(study, source, scale, catalog.root())
+    printing.document([vars(one) for one in found]) if as_json else printing.verified(found)
     if any(one.state == "broken" for one in found):
         raise typer.Exit(1)
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import pandas as pd
 
-from harness.claims import LEVEL, judge
+from harness.claims import LEVEL, judge, stats
 from harness.claims.verdicts import MIN_SEEDS
 from harness.engine.attempt import run_pack
 from harness.engine.process import one_thread
@@ -21,7 +21,7 @@ from harness.ledger.results import Results
 from harness.plan.declared import Declarations
 from harness.plan.packing import Packer
 from harness.plan.plan import Plan
-from harness.study import FINAL_SEEDS, Source, Study
+from harness.study import FINAL_SEEDS, Source, Study, Trial, of_test
 
 SCALE = "smoke"
 PLANTED = 16  # seeds of the rows that are made up for a claim
@@ -106,7 +106,13 @@ def ended(study: Study, source: Source, frame: pd.DataFrame) -> str:
     whole = set(arms) == set(study.arms)
     whole &= all({cell[f] for cell in cells} == set(levels) for f, levels in study.vary.items())
     if silent and whole:
-        return f"no trial reports {', '.join(silent)}, which Study.metrics declares"
+        sealed = study.sealed("tune") and any(map(of_test, silent))
+        why = (
+            "; the test split is sealed before the confirm phase, where no claim reads it"
+            if sealed
+            else ""
+        )
+        return f"no trial reports {', '.join(silent)}, which Study.metrics declares{why}"
     return ""
 
 
@@ -133,17 +139,26 @@ def counted(study: Study, source: Source, frame: pd.DataFrame) -> str:
 
 
 def repeated(study: Study, source: Source, frame: pd.DataFrame) -> str:
-    """That a seed gives the same rows twice."""
+    """That a seed gives the same rows twice: in one trial at least of each arm and of each level."""
     ends = frame[frame["phase"] == ("confirm" if study.budget(SCALE).seeds else "tune")]
-    for key in ends.drop_duplicates(["arm", *study.vary])["trial"]:
-        before = frame[frame["trial"] == key]
-        trial = rows.trial_of(study, SCALE, before)
-        again = rows.frame_of(study, "again", [trial], run_pack(study, [trial]))
-        if any(differing(before, again, study)):
-            return (
-                f"arm {trial.arm!r}, seed {trial.seed}: other rows the second time. What is drawn must "
-                "come from t.seed, as in np.random.default_rng(t.seed), and nothing from a clock"
-            )
+    trials: list[Trial] = []
+    before: dict[str, pd.DataFrame] = {}
+    seen: set[tuple[str, str]] = set()
+    for place in ends.drop_duplicates(["arm", *study.vary]).to_dict("records"):
+        here = {(name, str(place[name])) for name in ("arm", *study.vary)}
+        if not here <= seen:
+            seen |= here
+            own = before[place["trial"]] = frame[frame["trial"] == place["trial"]]
+            trials.append(rows.trial_of(study, SCALE, own))
+    for pack in Packer(Declarations(study)).pack(trials):
+        for trial, outcome in zip(pack.trials, run_pack(study, pack.trials), strict=True):
+            again = rows.frame_of(study, "again", [trial], [outcome])
+            if any(differing(before[trial.key], again, study)):
+                return (
+                    f"arm {trial.arm!r}, seed {trial.seed}: other rows the second time. What is drawn "
+                    "must come from t.seed, as in np.random.default_rng(t.seed), and nothing from a "
+                    "clock"
+                )
     return ""
 
 
@@ -165,11 +180,12 @@ def falsifiable(study: Study, source: Source, frame: pd.DataFrame) -> str:
     closed = [v.id for v in judge(study, empty) if v.verdict != "inconclusive"]
     if closed:
         return f"claim {closed[0]!r} is decided without a single row"
-    for claim in study.claims:
+    levels = stats.first_levels(study.grouped(), LEVEL)
+    for claim, level in zip(study.tested, levels, strict=True):
         for hold, expected in ((True, "supported"), (False, "refuted")):
             made = claim.check.planted(study, PLANTED, hold)
             one = replace(study, claims=(claim,))
-            (verdict,) = judge(one, made, LEVEL / len(study.claims))
+            (verdict,) = judge(one, made, float(level))
             if verdict.verdict != expected:
                 return (
                     f"claim {claim.id!r} is {verdict.verdict} on rows that should leave it "

@@ -31,7 +31,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from harness.study import By, Source, Study, catalog, few
+from harness.study import By, Source, Study, catalog, few, range_of
 
 PACKAGE = Path(__file__).resolve().parent.parent
 
@@ -73,9 +73,11 @@ def planned(name: str, scale: str) -> dict[str, Any]:
     def tell() -> dict[str, Any]:
         study = catalog.load(source)
         study.budget(scale)
+        from harness.claims import gates
         from harness.plan.forecast import dry_run
 
-        return dry_run(study, source, scale, cores)
+        told = [gate.told() for gate in gates(study, scale)]
+        return dry_run(study, source, scale, cores) | {"gates": told}
 
     if any(Path("/dev").glob("nvidia[0-9]*")):  # whether a process may use it, no file tells
         return tell()
@@ -125,12 +127,14 @@ def describe(study: Study, source: Source) -> dict[str, Any]:
     claims = [
         {
             "id": c.id,
+            "family": c.family,
             "statement": c.statement,
             "source": study.cite(c.source),
             "quantity": c.check.quantity(study),
             "direction": c.check.direction,
             "margin": c.check.margin,
             "unit": c.check.unit(study),
+            "exploratory": c.exploratory,
         }
         for c in study.claims
     ]
@@ -152,6 +156,7 @@ def describe(study: Study, source: Source) -> dict[str, Any]:
         "vary": {k: list(v) for k, v in study.vary.items()},
         "fixed": dict(study.fixed),
         "reads": list(study.reads),
+        "unsealed": study.unsealed,
         "metrics": {n: {"unit": m.unit, "better": m.better} for n, m in study.metrics.items()},
         "budgets": {
             s: {
@@ -164,6 +169,7 @@ def describe(study: Study, source: Source) -> dict[str, Any]:
             }
             for s, b in study.budgets.items()
         },
+        "families": {name: dataclasses.asdict(one) for name, one in study.families.items()},
         "claims": claims,
     }
     return {"about": about, "printed": _printed(study, about)}
@@ -175,7 +181,7 @@ def _printed(study: Study, about: dict[str, Any]) -> dict[str, Any]:
     for arm, one in study.arms.items():
         held = [f"{k}={v} (held)" for k, v in one.held.items()]
         own = [f"{k}={v}" for k, v in one.settings.items()]
-        tuned = [f"{k} {_range(d)}" for k, d in study.space(arm).items()]
+        tuned = [f"{k} {range_of(d)}" for k, d in study.space(arm).items()]
         arms.append([study.label(arm), ", ".join(own + held), ", ".join(tuned)])
     budgets = []
     for scale, b in study.budgets.items():
@@ -196,15 +202,6 @@ def _printed(study: Study, about: dict[str, Any]) -> dict[str, Any]:
 def _plain(value: Any) -> Any:
     """A number of a budget for JSON: what goes by a factor as the factor's levels."""
     return {value.factor: dict(value.values)} if isinstance(value, By) else value
-
-
-def _range(distribution: Any) -> str:
-    """What is drawn, in words: "0.0001 to 10 (log)"."""
-    choices = getattr(distribution, "choices", None)
-    if choices is not None:
-        return "of " + "/".join(map(str, choices))
-    log = " (log)" if distribution.log else ""
-    return f"{distribution.low:g} to {distribution.high:g}{log}"
 
 
 # --- what it depends on --------------------------------------------------------------------------

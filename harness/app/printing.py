@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from harness.app.doctor import Finding, Licence
     from harness.app.running import Concluded
     from harness.claims import Verdict
+    from harness.execution.verified import Check
     from harness.report.compare import Comparison
 
 PIPED_WIDTH = None if sys.stdout.isatty() else 120  # tables in logs need room
@@ -60,6 +61,11 @@ def study(about: dict[str, Any], printed: dict[str, Any]) -> None:
         out.print(
             f"reads: the rows of {', '.join(about['reads'])}, at the same scale", markup=False
         )
+    for phase, claims in about["unsealed"].items():
+        out.print(
+            f"test:  scored in the {phase} phase, too, which claims read: {', '.join(claims)}",
+            markup=False,
+        )
     out.print(f"fixed: {printed['fixed']}\n", markup=False)
     metrics = Table("metric", "unit", "better", title="Metrics", title_justify="left")
     for metric, m in about["metrics"].items():
@@ -68,8 +74,15 @@ def study(about: dict[str, Any], printed: dict[str, Any]) -> None:
     listed = Table("claim", "margin", "source", title="Claims, with margins set before any trial",
                    title_justify="left", show_lines=True)  # fmt: skip
     for claim, margin in zip(about["claims"], printed["margins"], strict=True):
-        listed.add_row(escape(claim["statement"]), escape(margin), escape(claim["source"]))
+        mark = "[dim]exploratory:[/] " if claim["exploratory"] else ""
+        family = f" [dim]({escape(claim['family'])})[/]" if about["families"] else ""
+        listed.add_row(
+            mark + escape(claim["statement"]) + family, escape(margin), escape(claim["source"])
+        )
     out.print(listed)
+    for name, one in about["families"].items():
+        told = f"{100 * one['share']:.0f} % of the allowed error, order {one['order']}"
+        out.print(f"family {name}: {told}", markup=False)
     budgets = Table(
         "scale", "draws", "finalists", "seeds", "trials", "settings", title="Budgets",
         title_justify="left",
@@ -104,8 +117,14 @@ def plan(sketch: dict[str, Any]) -> None:
         out.print(
             f"{count:,} trials are left out, as {needed} is not at hand: put it into HARNESS_DATA"
         )
+    for told in sketch["gates"]:
+        out.print(told, markup=False, soft_wrap=True)
     for why, count in sketch["alone"].items():
         out.print(f"{count} trials run alone: {escape(why)}")
+    if scored := sketch["test_scored"]:
+        times = " and ".join(f"{n:,} times in the {phase} phase" for phase, n in scored.items())
+        only = " only" if [*scored] == ["confirm"] else ""
+        out.print(f"the test split is scored up to {times}{only}")
     if sketch["untried"]:
         out.print(
             f"{sketch['untried']} kinds of trial have not been tried beside plain PyTorch on this "
@@ -115,6 +134,32 @@ def plan(sketch: dict[str, Any]) -> None:
         f"{sketch['trials']:,} trials in {sketch['packs']} packs, about "
         f"{_time(sketch['seconds'])} on {sketch['cores']} cores without a GPU (an estimate)"
     )
+
+
+def power(told: dict[str, Any]) -> None:
+    """What a scale's seeds can decide, from `powering.told`."""
+    out.print(f"[bold]{told['study']}[/] at the {told['scale']} scale")
+    if not told["claims"]:
+        out.print(told["from"], markup=False)
+        return
+    heads = {
+        "claim": "claim", "family": "family", "level": "level", "planned": "planned",
+        "margin": "margin", "decides": "decides effects", "effect": told["effect"],
+        "power": "power", "needed": "takes",
+    }  # fmt: skip
+    if not told["families"]:
+        del heads["family"]
+    table = Table(*heads.values())
+    for one in told["claims"]:
+        words = {"claim": one["claim"], **one["words"]}
+        table.add_row(*(escape(words[name]) for name in heads))
+    out.print(table)
+    out.print(told["from"], markup=False)
+    out.print(
+        f"A claim's level is that which it has when its turn comes and no other is decided{told['looks']}; "
+        f"effects and seeds are those that {100 * told['often']:.0f} % of runs decide.",
+        markup=False,
+    )  # fmt: skip
 
 
 def _time(seconds: float) -> str:
@@ -194,6 +239,13 @@ def checked(one: Checked) -> None:
         out.print(f"[red]✕[/] {escape(one.name)}\n  {escape(one.wrong)}", soft_wrap=True)
     else:
         out.print(f"[green]✓[/] {escape(one.name)}")
+
+
+def verified(found: list[Check]) -> None:
+    """What came of recomputing a report, a line each."""
+    marks = {"holds": "[green]✓[/]", "broken": "[red]✕[/]", "untold": "[yellow]?[/]"}
+    for one in found:
+        out.print(f"{marks[one.state]} {one.name + ':':16}{escape(one.detail)}", soft_wrap=True)
 
 
 def findings(found: list[Finding]) -> None:

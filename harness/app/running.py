@@ -36,6 +36,7 @@ class Order:
         limit: Seconds after which training ends.
         trial_limit: Seconds after which a trial is cut.
         rows: A parquet file to write rows to, in place of the ledger.
+        amend: Why claims or budget were changed after trials had run.
         console: Where progress is shown.
     """
 
@@ -47,6 +48,7 @@ class Order:
     limit: float | None = None
     trial_limit: float | None = None
     rows: Path | None = None
+    amend: str = ""
     console: Console = field(default_factory=Console)
 
     def __post_init__(self) -> None:
@@ -116,7 +118,7 @@ def run(study: Study, source: Source, order: Order, name: str, told: Told) -> Co
             return _whole(study, source, order, ending, name, told, order.fresh)
         execution.execute_to_file(
             study, source, order.scale, order.rows, order.console, ending, order.pack_size,
-            order.fresh,
+            order.fresh, order.amend,
         )  # fmt: skip
         return None
 
@@ -132,7 +134,7 @@ def _whole(
         results, recorder = execution.execute(
             study, source, scale, root, order.console, ending, use_ray=not order.inline,
             fresh=fresh, pack_size=order.pack_size, trial_limit=order.trial_limit,
-            meanwhile=_prepare_report,
+            amend=order.amend, meanwhile=_prepare_report,
         )  # fmt: skip
         try:
             concluded = conclude(results, folder, recorder, told)
@@ -175,10 +177,9 @@ def report_folder(root: Path, study: str, scale: str) -> Path:
 
 def judged(results: Results) -> list[Verdict]:
     """The verdicts on a run's claims."""
-    from harness.claims import judge
+    from harness import claims
 
-    looks = results.study.budget(results.scale).looks
-    return judge(results.study, results.timed, looks=looks)
+    return claims.judged(results.study, results.scale, results.timed)
 
 
 def conclude(

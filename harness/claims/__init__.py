@@ -1,7 +1,7 @@
 """Checks that turn a claim and a frame of rows into a verdict.
 
 A check is a frozen value: which metric, of which arm, where, against what margin. `judge` applies
-all checks of a study to its frame, corrects over them (Holm) and returns one `Verdict` a claim.
+all checks of a study to its frame, corrects over them by their families and returns one `Verdict` a claim.
 
 Every check reads *confirm* rows unless it says otherwise, takes one number a seed (the replication
 unit), gives a diverged trial its metric's worst score, and leaves out failed trials, saying so.
@@ -13,7 +13,9 @@ unit), gives a diverged trial its metric's worst score, and leaves out failed tr
     draws         checks of the search itself: its best draws, correlations, shares of variance
     marginals     checks of what the search predicts along one hyperparameter
     times         a check of how long trials of the search took
+    gates         what must be so before the first trial for a claim to be judged
     judge         from a study and its frame to verdicts
+    amended       what claims that were changed late would have said before
     registration  what was claimed, and when, relative to the rows
 
 May import `ledger` and what lies before it.
@@ -21,7 +23,8 @@ May import `ledger` and what lies before it.
 
 from harness.claims.checks import Check, Difference, Level, Ratio
 from harness.claims.compound import Everywhere, Statistic, shown
-from harness.claims.judge import judge, reads, undecided
+from harness.claims.gates import gated, gates
+from harness.claims.judge import explore, judge, judged, reads, undecided
 from harness.claims.places import place
 from harness.claims.reading import final_values, rows_for, values
 from harness.claims.sentences import (
@@ -78,10 +81,14 @@ __all__ = [
     "equivalent",
     "every",
     "everywhere",
+    "explore",
     "falls",
     "final_values",
+    "gated",
+    "gates",
     "higher",
     "judge",
+    "judged",
     "lower",
     "place",
     "rank_correlation_above",

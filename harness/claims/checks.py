@@ -42,6 +42,10 @@ class Check:
         """The arms and cells that are read; further seeds of others say nothing here."""
         return [(self.arm, dict(self.where))]
 
+    def reads(self, study: Study) -> set[tuple[str, str]]:
+        """Phases and metrics that are read."""
+        return {(self.phase, self.metric)}
+
     def unit(self, study: Study) -> str:
         return study.metrics[self.metric].unit
 

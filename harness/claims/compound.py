@@ -40,6 +40,9 @@ class Everywhere(Check):
     def places(self, study: Study) -> list[Place]:
         return [place for check in self.checks for place in check.places(study)]
 
+    def reads(self, study: Study) -> set[tuple[str, str]]:
+        return {one for check in self.checks for one in check.reads(study)}
+
     def unit(self, study: Study) -> str:
         return self.checks[0].unit(study)
 

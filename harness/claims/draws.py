@@ -229,6 +229,9 @@ class RankCorrelation(Check):
 
     replication = "trial"
 
+    def reads(self, study: Study) -> set[tuple[str, str]]:
+        return {*super().reads(study), (self.phase, self.column)}
+
     def validate(self, study: Study) -> None:
         super().validate(study)
         allowed = [*study.metrics, *study.nuisance_names()]

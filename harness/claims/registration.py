@@ -15,7 +15,7 @@ from types import CodeType
 from typing import Any
 
 from harness.claims.verdicts import LEVEL
-from harness.study import Claim, Source, Study, fingerprint
+from harness.study import PRIMARY, Claim, Source, Study, fingerprint
 
 Entry = Mapping[str, Any]
 
@@ -27,17 +27,31 @@ def entry(study: Study, source: Source, scale: str, at: str, trials: int) -> dic
         at: The moment, ISO, UTC; "" for claims that are only being looked at.
         trials: Trials of the study at this scale that the ledger held then.
     """
+    budget = study.budget(scale)
     claims = {
         claim.id: {"statement": claim.statement, "digest": _digest(_content(claim, source))}
-        for claim in study.claims
+        for claim in study.tested
     }
-    content = {
-        "scale": scale,
-        "level": LEVEL,
-        "budget": repr(study.budget(scale)),
-        "claims": claims,
-    }
-    return {"at": at, "trials": trials, "hash": _digest(content), **content}
+    content: dict[str, Any] = {
+        "scale": scale, "level": LEVEL, "budget": repr(budget), "claims": claims
+    }  # fmt: skip
+    if study.families:
+        content["families"] = _declared(study)
+    if study.gates:
+        content["gates"] = describe(study.gates, source)
+    # what the hashes stand for, so that a stranger can read it and a later version can judge by it
+    told = {
+        claim.id: {
+            **claims[claim.id], "source": claim.source, "check": describe(claim.check, source),
+            **_marks(claim, source),
+        }
+        for claim in study.tested
+    }  # fmt: skip
+    excluded = {"needs": dict(study.needs), "include": describe(study.include, source)}
+    return {
+        "at": at, "trials": trials, "hash": _digest(content), **content, "claims": told,
+        "seeds": budget.seeds, "looks": list(budget.looks), "exclusions": excluded,
+    }  # fmt: skip
 
 
 def summary(entries: Sequence[Entry], now: Entry) -> dict[str, Any]:
@@ -49,32 +63,69 @@ def summary(entries: Sequence[Entry], now: Entry) -> dict[str, Any]:
 
     Returns:
         `claims_hash`; `registered_at`, when exactly these claims were first written down, or "";
-        and `claims_changed`: a dictionary for each claim that was added, changed or removed after
-        trials existed (and for the budget), with id, what, at and trials.
+        `claims_changed`: a dictionary for each claim that was added, changed or removed after
+        trials existed (and for the budget, and the families), with id, what, at and trials, and where
+        that was registered in a chain the reason that was given, or ""; and `amended`, empty unless
+        claims or the budget were changed: what `claims.amended` judges the first of them by.
     """
     same = [one["at"] for one in entries if one["hash"] == now["hash"]]
     found = [_since(entries, now, id_) for id_ in now["claims"]]
     found += [_removed(entries, id_) for id_ in _gone(entries, now)]
-    found.append(_budget(entries, now))
+    found += [_budget(entries, now), _families(entries, now)]
+    changed = [one for one in found if one]
+    late = any(one["what"] in ("changed", "budget") for one in changed)
     return {
         "claims_hash": now["hash"],
         "registered_at": same[0] if same else "",
-        "claims_changed": [one for one in found if one],
+        "claims_changed": changed,
+        "amended": _amended(entries, now, changed) if late else {},
     }
 
 
-def _since(entries: Sequence[Entry], now: Entry, id_: str) -> dict[str, Any] | None:
-    """When a claim got the content it has, if trials existed by then."""
+def _amended(
+    entries: Sequence[Entry], now: Entry, changed: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+    """The budget as first registered and as it is, the looks of then, and for each claim that was
+    changed its check then and now as plain data; None where an entry does not have it."""
+    first = entries[0] if entries else now
+    claims = {}
+    for id_ in (one["id"] for one in changed if one["what"] == "changed"):
+        then = next(one for one in entries if id_ in one["claims"])
+        claims[id_] = [one["claims"][id_].get("check") for one in (then, now)]
+    return {
+        "budget": [first["budget"], now["budget"]],
+        "looks": first.get("looks", now.get("looks", [])),
+        "claims": json.loads(json.dumps(claims, default=repr)),
+    }
+
+
+def _reason(entry: Entry) -> dict[str, str]:
+    return {"reason": str(entry["reason"])} if "reason" in entry else {}
+
+
+def since(entries: Sequence[Entry], now: Entry, id_: str) -> Entry:
+    """The registration with which a claim got the content that it has: `now` where none has it."""
+    return [*entries, now][_start(entries, now, id_)]
+
+
+def _start(entries: Sequence[Entry], now: Entry, id_: str) -> int:
+    """The place of that registration; one past the last for `now`."""
     digest = now["claims"][id_]["digest"]
     start = len(entries)
     while start and entries[start - 1]["claims"].get(id_, {}).get("digest") == digest:
         start -= 1
-    first = entries[start] if start < len(entries) else now
+    return start
+
+
+def _since(entries: Sequence[Entry], now: Entry, id_: str) -> dict[str, Any] | None:
+    """When a claim got the content it has, if trials existed by then."""
+    first = since(entries, now, id_)
     if not first["trials"]:
         return None
-    known = any(id_ in one["claims"] for one in entries[:start])
+    known = any(id_ in one["claims"] for one in entries[: _start(entries, now, id_)])
     what = "changed" if known else "added"
-    return {"id": id_, "what": what, "at": first["at"], "trials": first["trials"]}
+    told = {"id": id_, "what": what, "at": first["at"], "trials": first["trials"]}
+    return told | _reason(first)
 
 
 def _gone(entries: Sequence[Entry], now: Entry) -> list[str]:
@@ -102,11 +153,53 @@ def _budget(entries: Sequence[Entry], now: Entry) -> dict[str, Any] | None:
         "at": first["at"],
         "trials": first["trials"],
         "statement": f"{earlier[-1]['budget']} became {now['budget']}",
+        **_reason(first),
     }
 
 
+def _families(entries: Sequence[Entry], now: Entry) -> dict[str, Any] | None:
+    """Families of claims that were declared otherwise after trials existed."""
+
+    def told(one: Entry) -> str:
+        return "; ".join(one.get("families", ())) or "one family"
+
+    first = next((one for one in entries if told(one) == told(now)), now)
+    earlier = [one for one in entries if told(one) != told(now)]
+    if not earlier or not first["trials"]:
+        return None
+    return {
+        "id": "",
+        "what": "families",
+        "at": first["at"],
+        "trials": first["trials"],
+        "statement": f"{told(earlier[-1])} became {told(now)}",
+    }
+
+
+def _declared(study: Study) -> list[str]:
+    """The families in order; of those that are a sequence, the claims in order too."""
+    found = []
+    for name, (family, members) in zip(study.families, study.grouped(), strict=True):
+        ids = ", ".join(study.tested[i].id for i in members)
+        found.append(f"{name} {family}" + (f" of {ids}" if family.order == "sequence" else ""))
+    return found
+
+
 def _content(claim: Claim, source: Source) -> Any:
-    return [claim.statement, claim.source, describe(claim.check, source)]
+    content = [claim.statement, claim.source, describe(claim.check, source)]
+    marks = _marks(claim, source)
+    return [*content, marks] if marks else content
+
+
+def _marks(claim: Claim, source: Source) -> dict[str, Any]:
+    """What else decides how a claim is judged, where it is not as by default: so the digests of
+    claims that have none of it stay what they were."""
+    marks = {
+        "family": claim.family if claim.family != PRIMARY else "",
+        "control": claim.control,
+        "gates": describe(claim.gates, source),
+    }
+    return {name: value for name, value in marks.items() if value}
 
 
 def describe(value: Any, source: Source | str) -> Any:

@@ -31,8 +31,9 @@ class Verdict:
     """What the trials say about a claim.
 
     Args:
+        verdict: One of three, or that there is none: see `judge.explore`.
         effect: The estimate; it lies in [`low`, `high`], the interval at the study-wide level.
-        p: Two-sided against `margin`, Holm-corrected over the claims looked at together.
+        p: Two-sided against `margin`, corrected over the claims looked at together.
         n: Replication units behind the estimate.
         reason: Why a verdict is inconclusive, or what was left out.
         quantity: What the effect is, in words.
@@ -47,14 +48,17 @@ class Verdict:
         improvement: Of a difference or a ratio of two arms, the chance that one trial of the first
             scores better than one of the second (higher, where neither side is better), with its
             interval at the same level as `low` and `high`.
+        gate: Why the claim was not judged, where it failed a gate (`claims.gates`); it is inconclusive
+            then, and nothing was estimated.
         middle: Of a mean that values far out may sway (`stats.heavy_tailed`), that of the middle
             half of the values.
+        level: At which its interval is drawn: of 0.01 it holds the truth in 99 % of studies.
     """
 
     id: str
     statement: str
     source: str
-    verdict: Outcome
+    verdict: Outcome | Literal["exploratory"]
     effect: float
     low: float
     high: float
@@ -76,6 +80,8 @@ class Verdict:
     seeds_allowed: int = 0
     improvement: Beside | None = None
     middle: float | None = None
+    level: float = LEVEL
+    gate: str = ""
 
 
 @dataclass(frozen=True)

@@ -21,9 +21,9 @@ from harness.engine.flight import Flight
 from harness.engine.outcome import Outcome
 from harness.engine.pack import train_pack
 from harness.engine.process import one_thread
-from harness.engine.training import Training
+from harness.engine.training import Training, declared
 from harness.parts.data.rows import shown
-from harness.study import Study, Trial
+from harness.study import Study, Trial, of_test
 
 INSTALLED = ("site-packages", "<string>")  # the latter is what dataclasses write
 
@@ -45,12 +45,12 @@ def run_pack(
         Landed: the run is to end; the pack has been saved.
     """
     try:
-        declared = [study.trial(trial) for trial in trials]
-        if all(isinstance(one, Training) for one in declared):
-            outcomes = train_pack(declared, [trial.seed for trial in trials], device, flight)
+        wanted = [declared(study, trial) for trial in trials]
+        if all(isinstance(one, Training) for one in wanted):
+            outcomes = train_pack(wanted, [trial.seed for trial in trials], device, flight)
             return [_declared_only(study, outcome) for outcome in outcomes]
         if len(trials) == 1:
-            return [_generated(study, declared[0])]
+            return [_generated(study, wanted[0], study.sealed(trials[0].phase))]
     except Exception as error:
         if not usable(device):
             raise
@@ -83,8 +83,8 @@ def usable(device: str) -> bool:
 def _plainer(study: Study, trial: Trial) -> Exception | None:
     """What the model of a trial that has failed raises by itself, if it does."""
     try:
-        declared = study.trial(trial)
-        return own_fault(declared) if isinstance(declared, Training) else None
+        wanted = declared(study, trial)
+        return own_fault(wanted) if isinstance(wanted, Training) else None
     except Exception:  # what it raised before says as much
         return None
 
@@ -107,21 +107,28 @@ def _declared_only(study: Study, outcome: Outcome) -> Outcome:
     return outcome
 
 
-def _generated(study: Study, rows: Iterable[Mapping[str, Any]]) -> Outcome:
-    """The outcome of a trial that is a generator of rows: ``{"step": 3, "loss": 0.1}``."""
+def _generated(study: Study, rows: Iterable[Mapping[str, Any]], sealed: bool = False) -> Outcome:
+    """The outcome of a trial that is a generator of rows: ``{"step": 3, "loss": 0.1}``.
+
+    Where it is sealed, what the rows say of the test split is withheld: nobody hears of it, and it
+    does not decide how the trial has ended.
+    """
     if not isinstance(rows, Iterable):
         raise ValueError(
             f"the trial returned {shown(rows)}; allowed: a Training, or rows that it yields"
         )
     started = time.perf_counter()
     outcome = Outcome("finished")
-    for number, row in enumerate(rows):
-        if not isinstance(row, Mapping):
+    for number, said in enumerate(rows):
+        if not isinstance(said, Mapping):
             raise ValueError(
-                f"the trial's row {number} is {shown(row)}; allowed: a dict of metrics, as in "
+                f"the trial's row {number} is {shown(said)}; allowed: a dict of metrics, as in "
                 "yield {'step': 0, 'loss': 0.5}"
             )
-        unknown = set(row) - {"step"} - set(study.metrics)
+        told = {name for name in said if sealed and of_test(name)}
+        outcome.withheld = sorted({*outcome.withheld, *told})
+        row = {name: value for name, value in said.items() if name not in told}
+        unknown = set(said) - {"step"} - set(study.metrics)
         if unknown:
             raise ValueError(
                 f"a row reports {', '.join(sorted(unknown))}; declared: {', '.join(study.metrics)}"

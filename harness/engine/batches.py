@@ -24,7 +24,7 @@ class Batches:
         device: Where the data are read.
 
     Attributes:
-        splits: The data set, or None without data.
+        splits: The data set, without the test split where that is sealed; None without data.
         steps: Of the coming update's sequences, where they are cut short.
     """
 
@@ -32,7 +32,8 @@ class Batches:
         self, trainings: Sequence[Training], seeds: Sequence[int], each: Lanes, device: str
     ) -> None:
         self.one, self.each = trainings[0], each
-        self.splits = None if self.one.data is None else data_.load(self.one.data, device)
+        data, sealed = self.one.data, self.one.sealed
+        self.splits = None if data is None else data_.load(data, device, sealed)
         self.buckets = self._by_length()
         self.steps: int | None = None
         each.batch_keys = keyed.keys(list(seeds), "batches", device)

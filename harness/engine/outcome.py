@@ -14,3 +14,4 @@ class Outcome:
     metrics: dict[str, list[float]] = field(default_factory=dict)
     error: str = ""
     seconds: float = 0.0  # its share of the pack's time
+    withheld: list[str] = field(default_factory=list)  # metrics of a sealed test split that it told

@@ -22,9 +22,9 @@ from harness.engine.program import Computation
 from harness.engine.stepper import Stepper
 from harness.engine.stopping import Stopping
 from harness.engine.training import Training
-from harness.parts.data import Splits
-from harness.parts.probes import Moment
-from harness.parts.probes.moment import EVAL_ROWS
+from harness.parts.data import Sealed, Splits
+from harness.parts.probes import Moment, Probe
+from harness.parts.probes.moment import EVAL_ROWS, SealedMetrics
 
 LOSSES = ("train_loss", "valid_loss", "test_loss")
 
@@ -64,7 +64,7 @@ class Record:
         most = EVAL_ROWS[self.device.split(":")[0] if self.program.fused else "alone"]
         return {
             split: scored_batches(getattr(self.splits, split)[0], most)
-            for split in ("valid", "test")
+            for split in (("valid",) if self.one.sealed else ("valid", "test"))
         }
 
     def take(self, step: int) -> None:
@@ -78,6 +78,10 @@ class Record:
         ending = each.end == step
         if each.kept is not None and bool(ending.any()):
             metrics |= self._scores()  # of what they have gone back to
+        recorded = [*each.recorded.items()]
+        if self.one.sealed:
+            metrics = SealedMetrics(metrics)
+            recorded = [(at, SealedMetrics(row)) for at, row in recorded]
         moment = Moment(
             step=step,
             params=self.params.views,
@@ -86,7 +90,7 @@ class Record:
             loss=loss,
             losses=self.losses.all[: step + 1],
             metrics=metrics,
-            recorded=list(each.recorded.items()),
+            recorded=recorded,
             first_rate=each.first_rate,
             rate=self.stepper.mean_rate,
             program=self.program,
@@ -96,11 +100,19 @@ class Record:
         )
         for probe in self.one.probes:
             if not probe.at_end:
-                metrics |= probe.read(moment)
+                metrics |= self._read(probe, moment)
             elif bool(ending.any()):
-                found = probe.read(moment)
+                found = self._read(probe, moment)
                 metrics |= {n: torch.where(ending, v, torch.nan) for n, v in found.items()}
         each.recorded[step] = {name: value.detach().clone() for name, value in metrics.items()}
+
+    @staticmethod
+    def _read(probe: Probe, moment: Moment) -> dict[str, Tensor]:
+        """What a probe measures: nothing, where it asks for the test split and that is sealed."""
+        try:
+            return probe.read(moment)
+        except Sealed:
+            return {}
 
     def _recent_loss(self, step: int) -> Tensor:
         """Mean training loss of the batches since the last row (before the first: of that batch)."""

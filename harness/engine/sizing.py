@@ -66,8 +66,7 @@ def seconds(training: Training, device: str = "cpu") -> tuple[float, float]:
         arithmetic = 6 * numbers_of(structure(model)) / here.flops
         return here.pack + updates * here.update, updates * (arithmetic + 2e-6)
     work = work_of(model, sample)
-    every = training.every or training.epoch
-    records = len(every) if isinstance(every, tuple) else updates // every + 1
+    records = training.records
     scored = records * training.scored()
     passes = 3 * updates
     examples, runs = passes * (training.batch_size or 1) + scored, passes + records

@@ -30,6 +30,7 @@ from harness.parts.objectives import (
 )
 from harness.parts.optimizers import Optimizer
 from harness.parts.probes import Probe
+from harness.study import Study, Trial
 
 VOUCHED_ON = 16  # examples of an update, at most, on which a program is held to its module
 T = TypeVar("T")
@@ -90,6 +91,8 @@ class Training:
         precision: "float32", "tf32" (CUDA's matrix products) or "bf16" (the model, by autocast).
         buckets: How many buckets padded sequences are put in by length: an update reads one, the same
             in all trials, and is no longer than that bucket's longest (`harness.buckets`).
+        sealed: Whether the test split is left alone: it is not scored, and probes cannot see it. All
+            else is as it would be. A study's trials are sealed before the confirm phase (`declared`).
     """
 
     model: Callable[[], nn.Module]
@@ -107,6 +110,7 @@ class Training:
     pad_to: Callable[[], nn.Module] | None = None
     precision: str = "float32"
     buckets: int = 1
+    sealed: bool = False
 
     def __post_init__(self) -> None:
         self._check_kinds()
@@ -206,7 +210,7 @@ class Training:
             structure(self.pad_to or self.model), self.optimizer.rule, self._kind_of_data(),
             having(self.loss, zeros), self.updates, self.batch_size, self.every,
             self.probes, self.precision, self.stop and dataclasses.replace(self.stop, patience=0),
-            self.augment is not None, self.buckets,
+            self.augment is not None, self.buckets, self.sealed,
         )  # fmt: skip
 
     def _kind_of_data(self) -> data_.Data | None:
@@ -254,15 +258,36 @@ class Training:
         longest = Buckets(steps, self.batch_size or 1, self.buckets).steps(0)
         return tuple(cut(part, round(sum(longest) / len(longest))) for part in given)
 
+    @property
+    def records(self) -> int:
+        """Rows of a trial that is not stopped early."""
+        every = self.every or self.epoch
+        if isinstance(every, tuple):
+            return len({step for step in every if 0 <= step < self.updates}) + 1
+        return math.ceil(self.updates / every) + 1
+
     def scored(self) -> int:
         """Examples on which a record is measured."""
         if self.data is None:
             return 0
-        splits = data_.load(self.data)
-        return len(splits.valid[0]) + len(splits.test[0])
+        splits = data_.load(self.data, sealed=self.sealed)
+        return len(splits.valid[0]) + (0 if self.sealed else len(splits.test[0]))
 
     def _sample(self, n: int) -> tuple[Tensor, ...]:
         if self.data is None:
             return ()
         inputs, _ = parted(self.loss, data_.load(self.data).train)
         return tuple(part[:n] for part in inputs)
+
+
+def declared(study: Study, trial: Trial) -> Any:
+    """What a study declares for a trial: a Training, sealed where the trial's phase is, or whatever
+    else its trial function gives.
+
+    Raises:
+        Exception: whatever that function raises.
+    """
+    one = study.trial(trial)
+    if isinstance(one, Training) and study.sealed(trial.phase):
+        return dataclasses.replace(one, sealed=True)
+    return one

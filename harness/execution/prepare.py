@@ -9,9 +9,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.claims import registration
+from rich.console import Console
+
+from harness.claims import gates, registration
 from harness.engine.fitting import misfit
-from harness.ledger import provenance
+from harness.ledger import chain, provenance
 from harness.parts import data
 from harness.plan.declared import Declarations, Kind
 from harness.plan.forecast import dry_run
@@ -20,6 +22,9 @@ from harness.study import BadInput, DataError, Source, Study
 
 if TYPE_CHECKING:
     from harness.ledger import Ledger, Past
+
+
+UNCHANGED = "nothing differs from what was registered last: no reason was written down"
 
 
 def check_data(plan: Plan, declared: Declarations) -> dict[str, str]:
@@ -85,6 +90,12 @@ def _digest(splits: data.Splits) -> str:
     return found.hexdigest()[:12]
 
 
+def say_gates(study: Study, scale: str, console: Console) -> None:
+    """Which claims will be judged, before anything is trained: a line a gate."""
+    for gate in gates(study, scale):
+        console.print(gate.told(), markup=False, soft_wrap=True)
+
+
 def work_of(plan: Plan, source: Source, declared: Declarations) -> float:
     """Estimated seconds of training, on one core."""
     sketch = dry_run(plan.study, source, plan.scale, 1, plan.codes, declared)
@@ -136,3 +147,21 @@ def registration_of(
     if all(each and each[-1]["hash"] == entry["hash"] for each in known):
         return entry
     return entry | {"trials": past.trials(scale)}
+
+
+def linked(
+    entry: Mapping[str, Any], entries: Sequence[Mapping[str, Any]], plan: Plan,
+    info: Mapping[str, Any], reason: str = "",
+) -> tuple[dict[str, Any], str]:  # fmt: skip
+    """A registration as the next of its chain, and the keys that it has a digest of.
+
+    Args:
+        entry: What is claimed now.
+        entries: Every registration of the study at this scale, the oldest first.
+        plan: What is to be trained.
+        info: Of the run: its commit and plan.
+        reason: Why it was changed, as the user says.
+    """
+    promise, known = plan.promised()
+    about = {**info, "planned": promise, "left_out": dict(plan.left_out)}
+    return chain.link(entry, entries, about, reason), known

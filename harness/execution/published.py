@@ -16,7 +16,8 @@ from harness.ledger.results import Results
 from harness.study import BadInput, Source, Study, catalog
 
 LARGEST = 1_000_000  # bytes of a file
-PLACES = ("tracking_uri", "experiment_id", "run_id")  # what says nothing away from its ledger
+# What says nothing away from its ledger, or is in a file of its own.
+PLACES = ("tracking_uri", "experiment_id", "run_id", "promised")
 
 
 def write_published(results: Results, home: Path) -> Path:
@@ -34,7 +35,7 @@ def write_published(results: Results, home: Path) -> Path:
     keys = results.frame["trial"]
     frame = results.frame.assign(
         pack=keys.map(trials["pack"]), seconds=keys.map(trials["seconds"]).astype(float),
-        error=keys.map(trials["error"]),
+        error=keys.map(trials["error"]), began=keys.map(trials["began"]).astype(float),
     )  # fmt: skip
     info = {k: v for k, v in results.info.items() if k not in PLACES}
     every = 1
@@ -83,12 +84,7 @@ def read_published(study: Study, source: Source) -> Results:
     Raises:
         BadInput: there is none, or it is damaged or of another study.
     """
-    path = _file(study.name)
-    if path is None:
-        there = sorted(one.stem for one in catalog.PUBLISHED.glob("*.parquet"))
-        raise BadInput(
-            f"no published run of {study.name!r}; allowed: {', '.join(there) or 'none is there'}"
-        )
+    path = published_file(study.name)
     frame, _, scale = read_rows(path)
     # a copy lies in one piece, where column after column was given its type
     frame = fitting(study, frame, f"the published run {path.name}").copy()
@@ -99,9 +95,19 @@ def read_published(study: Study, source: Source) -> Results:
     return results_of(study, scale, frame, {}, info | registration.summary(registered, entry))
 
 
-def _file(study: str) -> Path | None:
-    """The file of a study: the project's, or the one that came with the package."""
+def published_file(study: str) -> Path:
+    """The rows of a study's published run: the project's, or those that came with the package.
+
+    Raises:
+        BadInput: there are none.
+    """
     here = catalog.project()
     folders = [here / "reports" / "published"] if here else []
     paths = [folder / f"{study}.parquet" for folder in (*folders, catalog.PUBLISHED)]
-    return next((path for path in paths if path.is_file()), None)
+    found = next((path for path in paths if path.is_file()), None)
+    if found is None:
+        there = sorted(one.stem for one in catalog.PUBLISHED.glob("*.parquet"))
+        raise BadInput(
+            f"no published run of {study!r}; allowed: {', '.join(there) or 'none is there'}"
+        )
+    return found

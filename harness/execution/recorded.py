@@ -12,6 +12,7 @@ import pandas as pd
 from harness.claims import registration
 from harness.execution.prepare import open_ledger, registration_of
 from harness.ledger import rows
+from harness.ledger.names import SCHEDULED
 from harness.ledger.results import Results
 from harness.study import SCALES, BadInput, Source, Study
 
@@ -29,17 +30,19 @@ def recall(
 
     past = Past(ledger, study)
     parents = past.at(scale)
-    if not parents:
+    begun = [one for one in parents if one.info.status != SCHEDULED]
+    if not begun:
         raise BadInput(
             f"the ledger {ledger.uri} has no run of {study.name} at the {scale} scale; "
             f"first: harness run {study.name} --scale {scale}"
         )
-    run = next((one for one in parents if one.info.run_id == run_id), parents[0])
+    run = next((one for one in begun if one.info.run_id == run_id), begun[0])
     info = ledger.info_of(run.info.run_id)
     registered = ledger.registrations(parents)
     entry = registration_of(study, source, scale, "", past, registered)
     info |= registration.summary(registered, entry)
     info["registrations"] = registered
+    info["promised"] = ledger.promised(run.info.run_id)
     ids = ledger.children(run.info.experiment_id, run.info.run_id)
     return results_of(study, scale, past.of(run.info.run_id), ids, info)
 
@@ -60,6 +63,7 @@ def find_run(words: str, root: Path) -> tuple[str, str, str]:
     if (back and not re.fullmatch("[0-9]{1,6}", back)) or (scale and scale not in SCALES):
         raise BadInput(f"run {words!r}; allowed: NAME, NAME@SCALE, NAME~1, or a run's id")
     found = ledger.parents(name, scale or "default") if name in ledger.studies() else []
+    found = [run for run in found if run.info.status != SCHEDULED]
     if not found and not back and not scale:
         found = [
             run

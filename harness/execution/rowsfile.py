@@ -20,18 +20,21 @@ from harness.execution.ending import Ending
 from harness.execution.lock import sole
 from harness.execution.nodes import here
 from harness.execution.prepare import (
+    UNCHANGED,
     check_data,
     info_of,
+    linked,
     now,
     open_ledger,
     registration_of,
+    say_gates,
     work_of,
 )  # fmt: skip
 from harness.execution.progress import Meter
 from harness.execution.recorded import results_of
 from harness.execution.saves import Saves, beside
 from harness.execution.session import Session, inline, packer_for
-from harness.ledger import rows
+from harness.ledger import chain, rows
 from harness.ledger.results import STATUSES, Results
 from harness.plan.declared import Declarations
 from harness.plan.plan import Plan
@@ -59,9 +62,11 @@ class RowsFile:
         self.all = False  # rows of others are kept, too: the plan may come to them
         self.saved = time.monotonic()
 
-    def add(self, pack: str, trials: list[Trial], outcomes: list[Outcome]) -> None:
+    def add(
+        self, pack: str, trials: list[Trial], outcomes: list[Outcome], began: float = 0.0
+    ) -> None:
         self.keys.update(trial.key for trial in trials)
-        self.frames.append(rows.frame_of(self.study, pack, trials, outcomes))
+        self.frames.append(rows.frame_of(self.study, pack, trials, outcomes, began))
         spent = sum(outcome.seconds for outcome in outcomes)
         if spent > SAVE_EVERY or time.monotonic() - self.saved > SAVE_EVERY:
             self.wait()
@@ -89,7 +94,7 @@ class RowsFile:
 
 def execute_to_file(
     study: Study, source: Source, scale: str, path: Path, console: Console,
-    ending: Ending, pack_size: int | None = None, fresh: bool = False,
+    ending: Ending, pack_size: int | None = None, fresh: bool = False, amend: str = "",
 ) -> Results:  # fmt: skip
     """Train every trial in this process and keep the rows in a file; needs no Ray, no MLflow.
 
@@ -114,12 +119,12 @@ def execute_to_file(
             "--rows, in a folder that can be written"
         )
     with sole(path.with_name(f".{path.name}.lock"), f"--rows {str(path)!r}"):
-        return _train_to_file(study, source, scale, path, console, ending, pack_size, fresh)
+        return _train_to_file(study, source, scale, path, console, ending, pack_size, fresh, amend)
 
 
 def _train_to_file(
     study: Study, source: Source, scale: str, path: Path, console: Console, ending: Ending,
-    pack_size: int | None, fresh: bool,
+    pack_size: int | None, fresh: bool, amend: str,
 ) -> Results:  # fmt: skip
     plan = Plan(study, source, scale)
     machines = here()
@@ -127,6 +132,7 @@ def _train_to_file(
     info = info_of(catalog.root(), plan, "", check_data(plan, declared))
     for needed, count in plan.left_out.items():
         console.print(f"{count:,} trials are left out, as {needed} is not at hand")
+    say_gates(study, scale, console)
     earlier = None
     if path.is_file() and not fresh:
         earlier, _, then = read_rows(path)
@@ -137,12 +143,18 @@ def _train_to_file(
             )
         earlier = fitting(study, earlier, f"--rows {str(path)!r}")
         info["started_at"] = earlier.attrs["info"]["started_at"]
-        info["registrations"] = earlier.attrs["info"].get("registrations", [])
+        for name in ("registrations", "promised"):
+            if name in earlier.attrs["info"]:
+                info[name] = earlier.attrs["info"][name]
     trials = 0 if earlier is None else earlier["trial"].nunique()
     entry = registration.entry(study, source, scale, now(), trials)
-    info.setdefault("registrations", [])
-    if not info["registrations"] or info["registrations"][-1]["hash"] != entry["hash"]:
-        info["registrations"].append(entry)
+    entries = info.setdefault("registrations", [])
+    entry, planned = linked(entry, entries, plan, info, amend)
+    if not entries or chain.follows(entry, entries[-1]):
+        info["registrations"] = [*entries, entry]
+        info["promised"] = info.get("promised", {}) | {entry["planned"]["keys"]: planned}
+    elif amend:
+        console.print(UNCHANGED)
     before = earlier.attrs["info"].get("seconds", 0.0) if earlier is not None else 0.0
 
     def known(keys: set[str]) -> pd.DataFrame:
@@ -259,8 +271,10 @@ def import_rows(
     past = Past(ledger, study)
     recorder = Recorder(ledger, study, source, scale, info, fresh=True)
     registered = ledger.registrations(past.at(scale))
+    promised = info.pop("promised", {})
     for earlier in info.pop("registrations", []):
-        registered += recorder.register(earlier)
+        planned = promised.get(earlier.get("planned", {}).get("keys"), "")
+        registered += recorder.register(earlier, planned)
     registered.sort(key=lambda one: str(one["at"]))
     entry = registration_of(study, source, scale, now(), past, registered)
     recorded = rows.Recorded(study, frame)
@@ -278,4 +292,5 @@ def import_rows(
     entry["trials"] += frame["trial"].nunique()  # claims edited since then came after these rows
     info |= registration.summary(registered, entry)
     recorder.consolidate(info)
+    info |= {"registrations": registered, "promised": promised}
     return results_of(study, scale, recorder.frame(), recorder.run_ids, info), recorder

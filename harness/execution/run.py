@@ -18,11 +18,14 @@ from harness.execution import nodes, origins
 from harness.execution.cluster import start_ray, stop_ray
 from harness.execution.ending import Ending, Stopped
 from harness.execution.prepare import (
+    UNCHANGED,
     check_data,
     info_of,
+    linked,
     now,
     open_ledger,
     registration_of,
+    say_gates,
     work_of,
 )  # fmt: skip
 from harness.execution.progress import Meter
@@ -52,6 +55,7 @@ def execute(
     fresh: bool = False,
     pack_size: int | None = None,
     trial_limit: float | None = None,
+    amend: str = "",
     meanwhile: Callable[[], object] = lambda: None,
 ) -> tuple[Results, Any]:
     """Run a study into the ledger.
@@ -59,6 +63,7 @@ def execute(
     Args:
         ending: Entered by the caller; ends the run early.
         trial_limit: Seconds that a trial may train, on Ray.
+        amend: Why claims or budget are not those that were registered last.
         meanwhile: Called in a thread of its own while Ray's workers train.
 
     Returns:
@@ -82,6 +87,7 @@ def execute(
         found = check_data(plan, declared)
         for needed, count in plan.left_out.items():
             console.print(f"{count:,} trials are left out, as {needed} is not at hand")
+        say_gates(study, scale, console)
     except BaseException:
         if joined:
             stop_ray()
@@ -110,7 +116,11 @@ def execute(
         registered = ledger.registrations(past.at(scale))
         before = ledger.registered(recorder.run_id)
         entry = registration_of(study, source, scale, now(), past, before, registered)
-        registered += recorder.register(entry)
+        entry, planned = linked(entry, registered, plan, info, amend)
+        written = recorder.register(entry, planned)
+        registered += written
+        if amend and not written:
+            console.print(UNCHANGED)
         earlier = ledger.info_of(recorder.run_id) if recorder.continued else {}
     except BaseException:
         if early:
@@ -191,6 +201,7 @@ def execute(
         recorder.remember(info)
     else:
         recorder.consolidate(info)
+    info |= {"registrations": registered, "promised": ledger.promised(recorder.run_id)}
     return results_of(study, scale, recorder.frame(), recorder.run_ids, info), recorder
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bisect
 import contextlib
+import time
 from collections import deque
 from collections.abc import Callable, Container
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from typing import Any, Protocol
 
 import pandas as pd
 
-from harness.claims import reads, undecided
+from harness.claims import gated, reads, undecided
 from harness.engine.attempt import run_pack
 from harness.engine.flight import Flight, Landed
 from harness.engine.outcome import Outcome
@@ -31,7 +32,9 @@ TRIES = 2  # worker processes that a trial alone may end before it is held to be
 class Keeper(Protocol):
     """Where a session's outcomes go: `ledger.Recorder`, or a file."""
 
-    def add(self, pack: str, trials: list[Trial], outcomes: list[Outcome]) -> None: ...
+    def add(
+        self, pack: str, trials: list[Trial], outcomes: list[Outcome], began: float
+    ) -> None: ...  # fmt: skip
     def take(
         self, name: str, frame: pd.DataFrame, trials: list[Trial], outcomes: list[Outcome],
         stored: bool,
@@ -63,8 +66,10 @@ class Session:
 
     def __post_init__(self) -> None:
         self.ending = False  # whether no more packs go out
+        self.withheld = False  # whether it has been said that something was
         self._packs: deque[Pack] = deque()
         self._running: dict[str, Pack] = {}
+        self._began: dict[str, float] = {}  # when each pack that is out went out
         self._refill()
 
     def _refill(self) -> None:
@@ -112,7 +117,8 @@ class Session:
         """The trials of the next look, where all is done and a claim is still open."""
         if not self.plan.done or len(self.plan.looks) < 2:
             return []
-        open_ = undecided(self.study, self.keeper.frame(), self.plan.looks)
+        unjudged = gated(self.study, self.scale)
+        open_ = undecided(self.study, self.keeper.frame(), self.plan.looks, unjudged)
         more = self.plan.extend(lambda arm, cell: reads(self.study, open_, arm, cell))
         trials = self.plan.ready() if more else []
         if trials:
@@ -135,6 +141,7 @@ class Session:
             return None
         pack = self._packs.popleft()
         self._running[pack.name] = pack
+        self._began[pack.name] = round(time.time(), 3)
         return pack
 
     def finish(self, name: str, outcomes: list[Outcome]) -> None:
@@ -142,11 +149,24 @@ class Session:
         pack = self._running.pop(name, None)
         if pack is None:  # told twice
             return
-        self.keeper.add(name, pack.trials, outcomes)
+        self.keeper.add(name, pack.trials, outcomes, self._began.get(name, 0.0))
+        self._say_withheld(pack.trials, outcomes)
         if self.saves:
             self.saves.recorded(pack.label)
         self._tell(pack.trials, outcomes, pack.cost)
         self._refill()
+
+    def _say_withheld(self, trials: list[Trial], outcomes: list[Outcome]) -> None:
+        """Once a run: trials have told of the test split where it is sealed."""
+        for trial, outcome in zip(trials, outcomes, strict=True):
+            if outcome.withheld and not self.withheld:
+                self.withheld = True
+                self.meter.console.print(
+                    f"{', '.join(outcome.withheld)} of trials in the {trial.phase} phase is dropped: the "
+                    "test split is sealed there, as no claim reads it; allowed: to measure it where "
+                    't.phase == "confirm"',
+                    markup=False,
+                )
 
     def allowance(self, pack: Pack) -> float | None:
         """Seconds that a pack may train, or None.

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from harness.execution.prepare import open_ledger
 from harness.execution.recorded import recall
+from harness.ledger.names import SCHEDULED
 from harness.ledger.results import Results
 from harness.parts import data
 from harness.plan.plan import Plan
@@ -57,7 +58,8 @@ def _whole(found: Results, source: Source) -> bool:
 
 
 def _latest(study: Study, source: Source, scale: str, root: Path) -> Results | None:
-    if not open_ledger(root).parents(study.name, scale):
+    runs = open_ledger(root).parents(study.name, scale)
+    if not any(run.info.status != SCHEDULED for run in runs):
         return None
     return recall(study, source, scale, root)
 

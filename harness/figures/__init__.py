@@ -36,7 +36,7 @@ from harness.figures.base import Custom as custom
 from harness.figures.base import Figure_
 from harness.figures.depth import Layers as layers
 from harness.figures.dots import Intervals as intervals
-from harness.figures.export import standalone, svg
+from harness.figures.export import pdf, standalone, svg
 from harness.figures.factors import Across as across
 from harness.figures.factors import Heat as heat
 from harness.figures.networks import Genotypes as genotypes
@@ -67,5 +67,5 @@ from harness.figures.values import final
 __all__ = [
     "COLOURS", "INK", "PAPER", "Figure_", "across", "blank", "boxes", "curves", "custom", "dashes",
     "final", "font_folder", "genotypes", "heat", "intervals", "layers", "marginals", "palette",
-    "panels", "prepare", "profile", "ranks", "scatter", "sensitivity", "shares", "space", "standalone", "style", "svg", "trajectories", "words",
+    "panels", "pdf", "prepare", "profile", "ranks", "scatter", "sensitivity", "shares", "space", "standalone", "style", "svg", "trajectories", "words",
 ]  # fmt: skip

@@ -12,7 +12,7 @@ import pandas as pd
 from harness.figures.axes import words
 from harness.figures.theme import blank, palette, style
 from harness.ledger.results import at
-from harness.study import PHASES, InvalidStudy, Study
+from harness.study import PHASES, InvalidStudy, Study, of_test
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -143,7 +143,20 @@ class Measured(Figure_):
                 rows = rows[at(rows[factor], level)]
             if self.arms is not None:
                 rows = rows[rows["arm"].isin(self.arms)]
+            if lacking := self._sealed(study, rows):
+                return blank(lacking)
             return self._draw(study, rows) if len(rows) else blank()
+
+    def _sealed(self, study: Study, rows: pd.DataFrame) -> str:
+        """What is not there to be drawn, as the test split is sealed in this figure's phase."""
+        rows = rows[rows["phase"] == self.phase]
+        if not len(rows) or not study.sealed(self.phase):
+            return ""
+        sealed = [m for m in self.reads(study) if of_test(m) and rows[m].isna().all()]
+        if not sealed:
+            return ""
+        what = " and ".join(study.metrics[m].label or m.replace("_", " ") for m in sealed)
+        return f"{what}: the test split is sealed in the {self.phase} phase"
 
     def _draw(self, study: Study, rows: pd.DataFrame) -> Figure:
         raise NotImplementedError

@@ -1,4 +1,4 @@
-"""A drawn figure as SVG text.
+"""A drawn figure as SVG text, and as PDF.
 
 How matplotlib writes SVG is not promised, and here alone it is rewritten. A text that is not as
 known stands in the page as an image of its own: right, though with one ink for light and dark."""
@@ -39,6 +39,16 @@ def svg(figure: Figure, name: str = "figure", caption: str = "") -> str:
         )
     label = html.escape(caption or name)
     return _rewritten(buffer.getvalue(), name, label) or _image(figure, buffer.getvalue(), label)
+
+
+def pdf(figure: Figure) -> bytes:
+    """The figure as a page of its own size, with its fonts, the same bytes each time."""
+    from matplotlib.backends.backend_pdf import FigureCanvasPdf
+
+    buffer = io.BytesIO()
+    with style():
+        FigureCanvasPdf(figure).print_pdf(buffer, metadata={"CreationDate": None})
+    return buffer.getvalue()
 
 
 def _rewritten(text: str, name: str, label: str) -> str:

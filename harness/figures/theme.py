@@ -72,7 +72,7 @@ def _style() -> dict[str, Any]:
         "xtick.major.size": 2.5, "ytick.major.size": 2.5, "xtick.major.width": 0.6,
         "ytick.major.width": 0.6, "xtick.minor.size": 0, "ytick.minor.size": 0,
         "xtick.major.pad": 2.5, "ytick.major.pad": 2.5, "axes.labelpad": 2.5,
-        "svg.fonttype": "none", "svg.hashsalt": "harness", "path.simplify_threshold": 0.2,
+        "svg.fonttype": "none", "pdf.fonttype": 42, "svg.hashsalt": "harness", "path.simplify_threshold": 0.2,
         "axes.unicode_minus": True, "text.parse_math": False, "lines.solid_joinstyle": "round",
     }  # fmt: skip
     return {**sns.axes_style("ticks"), **sns.plotting_context("paper"), **own}

@@ -21,11 +21,11 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from harness import durable
 from harness.engine.outcome import Outcome
-from harness.ledger import rows
+from harness.ledger import chain, rows
 from harness.ledger.children import Child, insert, send
 from harness.ledger.client import Metric, MlflowException, RunTag
 from harness.ledger.folded import Folded
-from harness.ledger.names import CLAIMS, INFO, KEYS, PACKS, REGISTERED, ROWS
+from harness.ledger.names import CLAIMS, INFO, KEYS, PACKS, PROMISED, REGISTERED, ROWS
 from harness.ledger.past import Held, packs_of
 from harness.ledger.permanent import one_line, permanent
 from harness.ledger.store import Ledger
@@ -113,13 +113,16 @@ class Recorder:
         self._changed = threading.Condition()
         threading.Thread(target=self._drain, name="ledger", daemon=True).start()
 
-    def add(self, pack: str, trials: Sequence[Trial], outcomes: Sequence[Outcome]) -> None:
-        """Keep a pack's outcomes.
+    def add(
+        self, pack: str, trials: Sequence[Trial], outcomes: Sequence[Outcome], began: float = 0.0
+    ) -> None:
+        """Keep a pack's outcomes, and when it went out to be trained.
 
         Raises:
             Refused: the store refuses records; this pack's rows are in the spool all the same.
         """
-        self._keep(pack, rows.frame_of(self.study, pack, trials, outcomes), trials, outcomes)
+        frame = rows.frame_of(self.study, pack, trials, outcomes, began)
+        self._keep(pack, frame, trials, outcomes)
 
     def take(
         self, name: str, frame: pd.DataFrame, trials: Sequence[Trial], outcomes: Sequence[Outcome],
@@ -225,17 +228,24 @@ class Recorder:
             f"{len(entries)} wait in {self.spool}{lost}"
         )
 
-    def register(self, entry: Mapping[str, Any]) -> list[dict[str, Any]]:
+    def register(self, entry: Mapping[str, Any], planned: str = "") -> list[dict[str, Any]]:
         """Write down what is claimed, unless this run's last registration says the same.
+
+        Args:
+            entry: Of `claims.registration`, linked or not.
+            planned: The keys that its `planned` has a digest of.
 
         Returns:
             What was written down: this entry, or nothing.
         """
         entries = self.ledger.registered(self.run_id)
-        if entries and entries[-1]["hash"] == entry["hash"]:
+        if entries and not chain.follows(entry, entries[-1]):
             return []
         entries.append(dict(entry))
-        told = json.dumps([[one["at"], one["trials"], one["hash"]] for one in entries])
+        told = json.dumps([chain.brief(one) for one in entries])
+        if planned:
+            held = self.ledger.promised(self.run_id) | {entry["planned"]["keys"]: planned}
+            self.ledger.write(self.run_id, PROMISED, json.dumps(held))
         tags = {"harness.claims": entry["hash"], REGISTERED: told}
         # the file last: it is what counts, and a run that is killed before writes both anew
         self.ledger.client.log_batch(self.run_id, tags=[RunTag(k, v) for k, v in tags.items()])

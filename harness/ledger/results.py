@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from harness.study import Study
+from harness.study import PHASES, Study, of_test
 
 STATUSES = ("finished", "diverged", "failed")
 
@@ -66,6 +66,14 @@ class Results:
         status = self.trials["status"].value_counts()
         counts = {name: int(status.get(name, 0)) for name in STATUSES}
         return {"planned": int(self.info.get("planned", len(self.trials))), **counts}
+
+    @property
+    def test_scored(self) -> dict[str, int]:
+        """How often the test split was scored in each phase: rows of trials that have a metric of it.
+        Phases in which it was not are absent."""
+        names = [name for name in self.study.metrics if of_test(name)]
+        phases = self.frame.loc[self.frame[names].notna().any(axis=1), "phase"].value_counts()
+        return {phase: int(phases[phase]) for phase in PHASES if phase in phases}
 
     def winners(self) -> pd.DataFrame:
         """The tuned nuisance of each arm and cell, as the confirm trials used it.

@@ -1,8 +1,8 @@
 """From outcomes to the tidy frame, and back.
 
 One row is one measurement of one trial at one step. The columns are the contract's
-(`Study.columns`), with three more while rows are on their way: pack, seconds and error, which
-belong to a trial and go into the trials table.
+(`Study.columns`), with four more while rows are on their way: pack, seconds, error and when the
+trial began, which belong to a trial and go into the trials table.
 """
 
 from __future__ import annotations
@@ -21,18 +21,20 @@ from harness import durable
 from harness.engine.outcome import Outcome
 from harness.study import Int, Study, Trial, held_as, is_level, make_trial
 
-PER_TRIAL = ("pack", "seconds", "error")
+PER_TRIAL = ("pack", "seconds", "error", "began")
 
 
 def frame_of(
-    study: Study, pack: str, trials: Iterable[Trial], outcomes: Iterable[Outcome]
-) -> pd.DataFrame:
+    study: Study, pack: str, trials: Iterable[Trial], outcomes: Iterable[Outcome],
+    began: float = 0.0,
+) -> pd.DataFrame:  # fmt: skip
     """Rows of one pack: `Study.columns` and `PER_TRIAL`. A failed trial is one row at step 0.
 
     Args:
         study: Names the columns.
         pack: Its name in this process; with a digest of its trials, rows have it as `pack`.
         trials, outcomes: Of the pack, in the same order.
+        began: When the pack went out to be trained, seconds since 1970; 0 where nobody has told.
     """
     pairs = list(zip(trials, outcomes, strict=True))
     pack = f"{pack}-{digest(trial.key for trial, _ in pairs)}"
@@ -45,7 +47,8 @@ def frame_of(
             for drawn in ({**t.cell, **t.nuisance},)
             for name in settings
         }
-        | {"status": o.status, "pack": pack, "seconds": o.seconds, "error": o.error, "step": 0}
+        | {"status": o.status, "pack": pack, "seconds": o.seconds, "error": o.error}
+        | {"began": began, "step": 0}
         for t, o in pairs
     ]
     # types are told from a line a trial, of which there are far fewer than rows
@@ -71,7 +74,7 @@ def typed(study: Study, frame: pd.DataFrame) -> pd.DataFrame:
     frame = frame.reindex(columns=[*study.columns(), *PER_TRIAL])
     text = dict.fromkeys(("study", "phase", "arm", "trial", "status", "pack", "error"), str)
     whole = {"seed": "int64", "step": "int64"}
-    real = dict.fromkeys((*study.metrics, "seconds"), "float64")
+    real = dict.fromkeys((*study.metrics, "seconds", "began"), "float64")
     for name, levels in study.vary.items():
         kinds = {type(level) for level in levels}
         if kinds == {str}:
@@ -84,6 +87,7 @@ def typed(study: Study, frame: pd.DataFrame) -> pd.DataFrame:
             frame[name] = frame[name].map(functools.partial(_held, levels))
             text[name] = str
     frame["error"] = frame["error"].fillna("")
+    frame["began"] = frame["began"].fillna(0.0)  # rows of earlier versions do not tell
     for name in study.nuisance_names():
         frame[name] = (
             pd.to_numeric(frame[name]) if _numeric(frame[name]) else frame[name].astype(object)
@@ -242,7 +246,7 @@ def _drawn(distribution: Any, value: Any) -> Any:
 def trials_of(study: Study, frame: pd.DataFrame, run_ids: dict[str, str]) -> pd.DataFrame:
     """One line a trial: what it was, how it ended, and the last value of each metric."""
     settings = ["trial", "phase", "arm", *study.vary, *study.nuisance_names(), "seed"]
-    columns = [*settings, "status", "error", "seconds", "pack", "run_id", *study.metrics]
+    columns = [*settings, "status", "error", "seconds", "began", "pack", "run_id", *study.metrics]
     if frame.empty:
         return pd.DataFrame(columns=columns)
     ordered = frame.sort_values("step", kind="stable")

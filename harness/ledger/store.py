@@ -25,7 +25,7 @@ from typing import Any
 import sqlalchemy
 
 from harness import durable
-from harness.ledger import provenance, rows, views
+from harness.ledger import chain, provenance, rows, views
 from harness.ledger.client import (
     IN_USE,
     Dataset,
@@ -47,6 +47,7 @@ from harness.ledger.names import (
     INFO,
     KEYS,
     PACKS,
+    PROMISED,
     PROVENANCE,
     REGISTERED,
     ROWS,
@@ -343,11 +344,11 @@ class Ledger:
             except ValueError:  # there is none, or it was too long for the store
                 found += self.registered(run.info.run_id)
                 continue
-            for at, trials, which in told:
-                if which not in known:
-                    known |= {one["hash"]: one for one in self.registered(run.info.run_id)}
-                if which in known:
-                    found.append(known[which] | {"at": at, "trials": trials})
+            for one in told:
+                if chain.whole(one, known) is None:
+                    known |= {chain.claimed(e): e for e in self.registered(run.info.run_id)}
+                if entry := chain.whole(one, known):
+                    found.append(entry)
         return sorted(found, key=lambda one: str(one["at"]))
 
     def registered(self, run_id: str) -> list[dict[str, Any]]:
@@ -356,6 +357,13 @@ class Ledger:
             return list(json.loads(self.text_of(run_id, CLAIMS) or "[]"))
         except ValueError:
             return []
+
+    def promised(self, run_id: str) -> dict[str, str]:
+        """The keys of trials that were known before a run's first, by their digest."""
+        try:
+            return dict(json.loads(self.text_of(run_id, PROMISED) or "{}"))
+        except (ValueError, TypeError):
+            return {}
 
     def open_run(
         self, study: Study, source: Source, scale: str, info: Mapping[str, Any], fresh: bool
@@ -424,6 +432,16 @@ class Ledger:
             elif run.info.status in ("FINISHED", "FAILED"):
                 found[key] = run.info.run_id
         return found
+
+    def finals(self, experiment: str, parent: str) -> dict[str, tuple[str, dict[str, float]]]:
+        """How the trial of each child run ended and what it measured last, by the trial's key."""
+        runs = self._search([experiment], f"tags.`mlflow.parentRunId` = '{parent}'")
+        return {
+            run.data.tags.get("harness.trial", ""): (
+                run.data.tags.get("harness.status", ""), dict(run.data.metrics)
+            )
+            for run in runs
+        }  # fmt: skip
 
     def holding(self, trial: str) -> list[Run]:
         """Parent runs that have a child for a trial, the newest first."""

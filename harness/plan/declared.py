@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from harness.engine import sizing
-from harness.engine.training import Training
+from harness.engine.training import Training, declared
 from harness.study import Study, Trial
 
 UNKNOWN = (0.0, 1.0)  # seconds of a trial of which no forecast can be made
@@ -112,8 +112,8 @@ class Declarations:
         if trial.key not in self._kept:
             training, error = None, None
             try:
-                declared = self.study.trial(trial)
-                training = declared if isinstance(declared, Training) else None
+                one = declared(self.study, trial)
+                training = one if isinstance(one, Training) else None
             except Exception as raised:
                 error = raised
             self._kept[trial.key] = Declared(trial, training, error, self._kinds, self.device)

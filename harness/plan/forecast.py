@@ -33,6 +33,7 @@ def dry_run(
     plan, packer = Plan(study, source, scale, codes), Sketch(declared or Declarations(study), cores)
     phases: dict[str, dict[str, int]] = {}
     alone: dict[str, int] = {}
+    scored: dict[str, int] = {}
     seconds = 0.0
     while trials := plan.ready():
         for pack in packer.pack(trials):
@@ -44,6 +45,9 @@ def dry_run(
                 alone[pack.lone] = alone.get(pack.lone, 0) + 1
             seconds += pack.cost
         for trial in trials:
+            training = packer.look_up(trial).training
+            if training and training.data and not training.sealed:
+                scored[trial.phase] = scored.get(trial.phase, 0) + training.records
             plan.tell(trial.key, Outcome("finished"))
     return {
         "study": study.name,
@@ -56,6 +60,7 @@ def dry_run(
         "left_out": plan.left_out,
         "phases": phases,
         "alone": alone,
+        "test_scored": scored,
         "untried": packer.untried,
         "cores": cores,
         "work": round(seconds, 1),

@@ -26,7 +26,8 @@ def key(
     """
     reported = sorted(study.metrics)  # rows keep what is declared, and nothing else
     about = [study.name, trial.phase, trial.arm, trial.settings, trial.seed, code, reported, origin]
-    return digest([*about, *contents])
+    unsealed = ["unsealed"] if trial.phase in study.unsealed else []
+    return digest([*about, *contents, *unsealed])
 
 
 def code(study: Study, source: Source, words: frozenset[str]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from harness.engine import sizing
@@ -69,7 +69,7 @@ class Packer:
         groups: dict[Any, list[Trial]] = {}
         about: dict[Any, tuple[Declared, str]] = {}
         for trial in trials:
-            one = self._look_up(trial)
+            one = self.look_up(trial)
             lone = self._lone(one)
             label = (one.kind, trial.key) if lone else one.kind
             groups.setdefault(label, []).append(trial)
@@ -95,7 +95,7 @@ class Packer:
 
     def again(self, trials: list[Trial], source: str) -> Pack:
         """Those trials of a pack in flight that are wanted, to go on from its file."""
-        one = self._look_up(trials[0])
+        one = self.look_up(trials[0])
         return self._named(trials, *one.cost, self._lone(one), source)
 
     def halve(self, pack: Pack) -> list[Pack]:
@@ -114,7 +114,8 @@ class Packer:
         held = keys.digest(sorted(trial.key for trial in trials))[:12]
         return Pack(f"p{self.count:05d}-{held}", trials, base, each, lone, source)
 
-    def _look_up(self, trial: Trial) -> Declared:
+    def look_up(self, trial: Trial) -> Declared:
+        """What a trial trains, or one that is taken to be like it."""
         return self.declared.of(trial)
 
     def _lone(self, one: Declared) -> str:
@@ -164,12 +165,13 @@ class Sketch(Packer):
 
     @property
     def untried(self) -> int:
-        return len(self._taken)
+        # whether trials are scored on the test split does not matter to whether they fuse
+        return len({replace(kind.example, sealed=False).signature() for kind in self._taken})
 
-    def _look_up(self, trial: Trial) -> Declared:
-        alike = repr((trial.arm, trial.settings))
+    def look_up(self, trial: Trial) -> Declared:
+        alike = repr((trial.arm, trial.settings, self.declared.study.sealed(trial.phase)))
         if alike not in self._alike:
-            self._alike[alike] = super()._look_up(trial)
+            self._alike[alike] = super().look_up(trial)
         return self._alike[alike]
 
     def _lone(self, one: Declared) -> str:

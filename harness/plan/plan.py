@@ -7,7 +7,9 @@ executor and the dry run.
 
 from __future__ import annotations
 
+import base64
 import dataclasses
+import hashlib
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -149,12 +151,34 @@ class Plan:
                 self.study.sampler,
                 self.study.select,
                 space,
+                *sorted(self.study.unsealed),
             ],
             [[c.arm, dict(c.cell), c.code, self._settings(c)] for c in self._whole],
             self.origin,
             *self._contents,
         ]
         return keys.digest(content)
+
+    def promised(self) -> tuple[dict[str, Any], str]:
+        """What can be told of the trials before the first has ended.
+
+        Returns:
+            For a registration: how many there are, a digest of how many of each phase there are in
+            which arm and cell, and how many keys are known already, with a digest of their sorted
+            list; and that list, eight bytes a key, as base64.
+        """
+        places = [
+            [c.arm, dict(c.cell), c.search.draws, c.finalists, c.seeds] for c in self._conditions
+        ]
+        known = sorted(trial.key for trial in self.coming())
+        text = base64.b64encode(bytes.fromhex("".join(known))).decode()
+        promise = {
+            "trials": self.planned,
+            "places": keys.digest(places),
+            "known": len(known),
+            "keys": hashlib.sha256(text.encode()).hexdigest(),
+        }
+        return promise, text
 
     def _settings(self, cell: _Condition) -> dict[str, Any]:
         return self.study.settings(self.scale, cell.arm, cell.cell)

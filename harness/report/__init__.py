@@ -6,13 +6,18 @@ disagree, and building twice from the same values gives the same bytes.
 
 Within the package, imports point down this list:
 
+    latex       the same for a paper, out of `methods` and `tex`
     files       every file of a report, in one step; `documents` and `board` beside it
+    manifest    the chain of registrations, and a digest of each file
     notebook    the verdicts alone, as a notebook and a shell show them
     page        the HTML page, out of the parts below
     descent     paths over contour maps, for the player
     islands     every trial as compact JSON, for the table and the explorer
+    methods     what was done, and departures, in sentences
     tables      arms, tuned settings, provenance: what the page prints as rows
     bars        an interval drawn against its margin
+    tex         any text as LaTeX
+    quoting     the line by which a verdict is quoted
     words       sentences about verdicts
     numbers     numbers, times and settings in words
 
@@ -25,9 +30,10 @@ from harness.report.files import write
 from harness.report.notebook import board_html, board_text
 from harness.report.page import html
 from harness.report.printing import pdf
+from harness.report.quoting import quote
 from harness.report.words import answer, in_words, sentence, weakest
 
 __all__ = [
-    "answer", "board_html", "board_text", "html", "in_words", "note", "pdf", "sentence", "verdicts_json", "weakest",
+    "answer", "board_html", "board_text", "html", "in_words", "note", "pdf", "quote", "sentence", "verdicts_json", "weakest",
     "write", "write_index",
 ]  # fmt: skip

@@ -24,6 +24,7 @@ def write_index(reports_root: Path) -> Path:
         .render(
             entries=entries,
             claims=claims,
+            explored=[one for entry in entries for one in entry.get("explored", ())],
             tally=words.tally(claim["verdict"] for claim in claims),
             sources=sorted({source for claim in claims for source in claim["cites"]}),
             css=asset("style.css"),
@@ -74,11 +75,24 @@ def _entry(path: Path, root: Path) -> dict[str, Any]:
                 "n": int(claim.get("n") or 0),
                 "words": [str(text) for text in claim.get("words") or ("", "", "")],
                 "late": bool(claim.get("changed_late")),
+                "first": str((claim.get("amended") or {}).get("words") or ""),
             }
             for number, claim in enumerate(found["claims"], 1)
+        ]
+        entry["explored"] = [
+            {
+                "study": entry["study"],
+                "scale": entry["scale"],
+                "link": f"{entry['link']}#exploratory" if entry["link"] else "",
+                "statement": str(one["statement"]),
+                "n": int(one.get("n") or 0),
+                "words": [str(text) for text in one.get("words") or ("", "", "")],
+            }
+            for one in found.get("exploratory") or ()
         ]
         entry["tally"] = words.tally(claim["verdict"] for claim in entry["claims"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as problem:
         entry["error"] = f"{type(problem).__name__}: {problem}"
         entry.pop("claims", None)
+        entry.pop("explored", None)
     return entry

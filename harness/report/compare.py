@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from harness.claims import Verdict, judge
+from harness.claims import Verdict, judged
 from harness.ledger.results import Results
 
 # Provenance that says nothing about what was measured.
@@ -70,9 +70,7 @@ def _finite(value: Any) -> Any:
 
 def compare(a: Results, b: Results) -> Comparison:
     """Set two runs of one study side by side."""
-    verdicts = [
-        judge(one.study, one.timed, looks=one.study.budget(one.scale).looks) for one in (a, b)
-    ]
+    verdicts = [judged(one.study, one.scale, one.timed) for one in (a, b)]
     trials, rows = _shared(a.frame, b.frame, list(a.study.metrics))
     return Comparison(list(zip(*verdicts, strict=True)), _differs(a, b), trials, rows)
 

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
-from harness.claims import Beside, Verdict
+from harness.claims import Beside, Verdict, explore
 from harness.ledger.results import Results
 from harness.report import numbers, words
+from harness.report.quoting import quote
+from harness.study import Study
 
 
 def verdicts_json(results: Results, verdicts: list[Verdict]) -> dict[str, Any]:
     """The study's outcome as strict JSON values; NaN and infinities are null."""
     info, study = results.info, results.study
     machine = f"{words.device(info)}, {(info.get('provenance') or {}).get('cores', '?')} cores"
-    changed = {change["id"] for change in words.changes(results)}
+    late = {change["id"]: change for change in info.get("claims_changed") or ()}
+    then, firsts = words.as_first(results)
     return {
         "study": study.name,
         "scale": results.scale,
@@ -32,6 +36,8 @@ def verdicts_json(results: Results, verdicts: list[Verdict]) -> dict[str, Any]:
         "machine": machine,
         "figures": [figure.name for figure in study.figures],
         "trials": results.counts,
+        "test_scored": results.test_scored,
+        "exploratory": [_explored(one, study) for one in explore(study, results.timed)],
         "claims": [
             {
                 "id": v.id,
@@ -46,6 +52,7 @@ def verdicts_json(results: Results, verdicts: list[Verdict]) -> dict[str, Any]:
                 "margin": _finite(v.margin),
                 "unit": v.unit,
                 "n": v.n,
+                "level": v.level,
                 "replication": v.replication,
                 "timed": v.timed,
                 "test": v.test,
@@ -53,16 +60,44 @@ def verdicts_json(results: Results, verdicts: list[Verdict]) -> dict[str, Any]:
                 "quantity": v.quantity,
                 "weakest": words.weakest(v, study) or None,
                 "reason": v.reason,
+                "gate": v.gate,
                 "improvement": _beside(v.improvement),
                 "middle": v.middle,
                 "published": known._asdict() if (known := words.published(v)) else None,
                 "figure": v.figure,
-                "changed_late": v.id in changed,
+                "changed_late": v.id in late,
+                "amended": _amended(late.get(v.id), firsts.get(v.id), then),
                 "words": words.in_words(v, study),
+                "quote": quote(results, v),
             }
             for v in verdicts
         ],
     }
+
+
+def _explored(found: Verdict, study: Study) -> dict[str, Any]:
+    """An estimate of what nobody has registered."""
+    return {
+        "id": found.id, "statement": found.statement, "source": found.source,
+        "effect": _finite(found.effect), "low": _finite(found.low), "high": _finite(found.high),
+        "unit": found.unit, "n": found.n, "test": found.test, "quantity": found.quantity,
+        "reason": found.reason, "words": words.in_words(found, study),
+    }  # fmt: skip
+
+
+def _amended(
+    change: Mapping[str, Any] | None, found: Verdict | str | None, then: Study
+) -> dict[str, Any] | None:
+    """How a claim was changed after trials existed, and what it would have said before; or None."""
+    if change is None and found is None:
+        return None
+    told = {name: (change or {}).get(name) for name in ("what", "at", "trials", "reason")}
+    first = None
+    if isinstance(found, Verdict):
+        first = {"verdict": found.verdict, "margin": _finite(found.margin), "n": found.n} | {
+            name: _finite(getattr(found, name)) for name in ("effect", "low", "high", "p")
+        }
+    return {**told, "first": first, "words": words.first(found, then)}
 
 
 def _beside(found: Beside | None) -> dict[str, float | None] | None:
@@ -98,6 +133,7 @@ def note(results: Results, verdicts: list[Verdict]) -> str:
         f"Trials: {counts['finished']} finished, {counts['diverged']} diverged, "
         f"{counts['failed']} failed, of {counts['planned']} planned.",
         "",
+        *([cell(tested), ""] if (tested := words.tested(results)) else []),
         f"Reproduce at commit `{cell(words.commit(info))}`:",
         "",
         f"    make study NAME={study.name} SCALE={results.scale}",

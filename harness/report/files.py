@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 from harness import figures
 from harness.claims import Verdict
 from harness.ledger.results import Results
-from harness.report import documents, page, printing, words
+from harness.report import documents, manifest, page, printing, words
 
 
 def write(results: Results, verdicts: list[Verdict], folder: Path) -> dict[str, Path]:
-    """Write report.html, report.pdf, verdicts.json, rows.parquet, trials.csv and figures/*.svg.
+    """Write report.html, report.pdf, verdicts.json, rows.parquet, trials.csv, figures/*.svg, and
+    chain.json, which has a digest of each.
 
-    All are made in a folder beside the target first and moved when the last is done, so an error
-    leaves the former report as it was.
+    None is moved into place before all are made, so an error leaves the former report as it was.
 
     Returns:
         The path of each file, by its name under `folder`.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     study, info = results.study, results.info
     timed = results.timed
     drawn = {
@@ -33,23 +34,43 @@ def write(results: Results, verdicts: list[Verdict], folder: Path) -> dict[str, 
         documents.verdicts_json(results, verdicts), indent=2, ensure_ascii=False, allow_nan=False
     )
     paper = page.html(results, verdicts, drawn, paper=True)
+    frame = io.BytesIO()
+    results.frame.to_parquet(frame, index=False, engine="pyarrow", compression="zstd")
+    made = {
+        "report.html": page.html(results, verdicts, drawn).encode(),
+        "report.pdf": printing.pdf(paper, words.title(study), when),
+        "verdicts.json": (document + "\n").encode(),
+        "rows.parquet": frame.getvalue(),
+        "trials.csv": results.trials.to_csv(index=False).encode(),
+    }
+    for name, text in drawn.items():
+        made[f"figures/{name}.svg"] = figures.standalone(text).encode()
+    made[manifest.NAME] = manifest.text(manifest.manifest(results, made)).encode()
+    return put(folder, made, "figures/*.svg")
+
+
+def put(folder: Path, made: Mapping[str, bytes], drawn: str) -> dict[str, Path]:
+    """Put files into a folder in one step: all are written beside them first, and then moved.
+
+    Args:
+        folder: Where to.
+        made: What each is to hold, by its name under `folder`.
+        drawn: A pattern; what goes by it and is not among them is removed, as the figure that a
+            study no longer has.
+
+    Returns:
+        The path of each, by its name.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".new-") as new:
-        staged = Path(new)
-        (staged / "figures").mkdir()
-        (staged / "report.html").write_text(page.html(results, verdicts, drawn), "utf-8")
-        (staged / "report.pdf").write_bytes(printing.pdf(paper, words.title(study), when))
-        (staged / "verdicts.json").write_text(document + "\n", "utf-8")
-        results.frame.to_parquet(
-            staged / "rows.parquet", index=False, engine="pyarrow", compression="zstd"
-        )
-        results.trials.to_csv(staged / "trials.csv", index=False)
-        for name, text in drawn.items():
-            (staged / "figures" / f"{name}.svg").write_text(figures.standalone(text), "utf-8")
-        (folder / "figures").mkdir(exist_ok=True)
-        names = sorted(p.relative_to(staged).as_posix() for p in staged.rglob("*") if p.is_file())
-        for name in names:
-            os.replace(staged / name, folder / name)
-    for old in (folder / "figures").glob("*.svg"):
-        if old.stem not in drawn:  # of a figure that the study no longer has
+        for name, content in made.items():
+            staged = Path(new, name)
+            staged.parent.mkdir(exist_ok=True)
+            staged.write_bytes(content)
+        for name in sorted(made):
+            (folder / name).parent.mkdir(exist_ok=True)
+            os.replace(Path(new, name), folder / name)
+    for old in folder.glob(drawn):
+        if old.relative_to(folder).as_posix() not in made:
             old.unlink()
-    return {name: folder / name for name in names}
+    return {name: folder / name for name in sorted(made)}

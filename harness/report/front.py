@@ -1,6 +1,6 @@
 """The tracked board: `reports/README.md`, from the verdicts of published runs.
 
-`add` keeps a run's `verdicts.json` and first figure in `reports/published/` and writes the board
+`add` keeps a run's `verdicts.json`, first figure and manifest in `reports/published/` and writes the board
 anew from everything kept there, so that no number in it was typed.
 """
 
@@ -12,7 +12,10 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from harness.report import manifest
+
 BEGIN, END = "<!-- published:begin -->", "<!-- published:end -->"
+CHAINS = "chains"  # the folder of the published runs' manifests
 LARGEST = 400_000  # bytes of a figure that is tracked; contour maps are larger
 MARKS = {"supported": "✓ supported", "refuted": "✕ refuted", "inconclusive": "? inconclusive"}
 
@@ -22,11 +25,18 @@ def add(folder: Path, reports: Path) -> Path:
     verdicts = json.loads((folder / "verdicts.json").read_text(encoding="utf-8"))
     home = reports / "published"
     home.mkdir(parents=True, exist_ok=True)
-    shutil.copy(folder / "verdicts.json", home / f"{verdicts['study']}.json")
+    study = verdicts["study"]
+    shutil.copy(folder / "verdicts.json", home / f"{study}.json")
     drawn = [folder / "figures" / f"{name}.svg" for name in verdicts["figures"]]
     small = [path for path in drawn if path.stat().st_size < LARGEST]
     if small:
-        shutil.copy(small[0], home / f"{verdicts['study']}.svg")
+        shutil.copy(small[0], home / f"{study}.svg")
+    there = [home / f"{study}.{kind}" for kind in ("json", "parquet", "svg")]
+    made = json.loads((folder / manifest.NAME).read_text("utf-8"))
+    digests = {path.name: manifest.of(path.read_bytes()) for path in there if path.is_file()}
+    signed = manifest.signed(made, digests)
+    (home / CHAINS).mkdir(exist_ok=True)
+    (home / CHAINS / f"{study}.json").write_text(manifest.text(signed), "utf-8")
     kept = [json.loads(path.read_text("utf-8")) for path in sorted(home.glob("*.json"))]
     board = reports / "README.md"
     board.write_text(markdown(kept, home), encoding="utf-8")
@@ -121,8 +131,12 @@ def _study(run: dict[str, Any], home: Path) -> list[str]:
     for claim in run["claims"]:
         effect, interval, claimed = map(_cell, claim["words"])
         verdict = MARKS[claim["verdict"]].replace(" ", "&nbsp;")
+        if claim.get("gate"):
+            verdict += "<br>not judged"
         if claim.get("changed_late"):
             verdict += "<br>changed after trials had run"
+        if said := (claim.get("amended") or {}).get("words"):
+            verdict += f"<br><sub>{_cell(said)}</sub>"
         what = f"{_cell(claim['statement'])}<br><sub>{_cell(claim['source'])}</sub>"
         lines.append(f"| {verdict} | {what} | {effect} | {interval} | {claimed} | {claim['n']} |")
     if (home / f"{run['study']}.svg").exists():

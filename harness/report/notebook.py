@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from harness.claims import Verdict
+from harness.claims import Verdict, explore
 from harness.ledger.results import Results
 from harness.report import words
 from harness.report.page import environment
@@ -20,6 +20,10 @@ def board_html(results: Results, verdicts: list[Verdict]) -> str:
         title=words.title(results.study), scale=results.scale,
         partial=bool(results.info.get("partial")), answer=words.answer(results, verdicts),
         rows=[_row(verdict, results) for verdict in verdicts], trials=_trials(results),
+        explored=[
+            {"statement": one.statement, "n": one.n, "words": words.in_words(one, results.study)}
+            for one in explore(results.study, results.timed)
+        ],
     )  # fmt: skip
     return str(said)
 
@@ -36,6 +40,12 @@ def board_text(results: Results, verdicts: list[Verdict]) -> str:
             f"  {MARKS[verdict.verdict]} {verdict.verdict:12} {verdict.statement}",
             f"    {effect}, {interval}; claimed: {claimed}; n={verdict.n}",
         ]
+    explored = explore(results.study, results.timed)
+    if explored:
+        lines.append("exploratory, without a verdict:")
+    for one in explored:
+        effect, interval, _ = words.in_words(one, results.study)
+        lines += [f"    {one.statement}", f"    {effect}, {interval} (95 %); n={one.n}"]
     return "\n".join([*lines, _trials(results)])
 
 

@@ -8,10 +8,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from harness.claims import Verdict
+from harness.claims import Verdict, explore
 from harness.ledger import provenance
 from harness.ledger.results import Results
-from harness.report import bars, descent, islands, numbers, tables, words
+from harness.report import bars, descent, islands, numbers, outlook, tables, words
+from harness.report.quoting import quote
 from harness.study import FINAL_SEEDS
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -81,11 +82,14 @@ def html(
             run=islands.run_address(results, str(info.get("run_id") or "")),
             cards=cards,
             tests=_tests(cards),
+            explored=_explored(results),
             figures=_figures(results, cards, drawn, playing),
             arms=tables.arms(results),
             tuned=tables.tuned(results),
             fixed=tables.fixed(results),
+            tested=words.tested(results),
             budget=study.budget(results.scale),
+            correction=words.correction(study),
             final_seeds=FINAL_SEEDS,
             errors=tables.errors(results),
             errors_shown=ERRORS_SHOWN,
@@ -105,9 +109,12 @@ def _cards(
     study = results.study
     place = {f.name: i for i, f in enumerate(study.figures, 1)}
     changes = words.changes(results)
+    open_ = outlook.after(results, verdicts)
+    then, firsts = words.as_first(results)
     cards = []
     for number, verdict in enumerate(verdicts, 1):
         scale = words.scale_of(verdict, study)
+        could = open_.get(verdict.id)
         cards.append(
             {
                 "number": number,
@@ -127,14 +134,26 @@ def _cards(
                 "middle": words.middle(verdict, study),
                 "replicates": words.replicates(verdict) if verdict.n else "none",
                 "stopping": words.stopping(verdict),
+                "could": outlook.sentence(could, study) if could else "",
                 "published": words.published(verdict),
                 "theirs": _theirs(verdict, scale),
+                "first": words.first(firsts.get(verdict.id), then),
                 "changes": [c for c in changes if c["id"] == verdict.id],
                 "figure": place.get(verdict.figure or ""),
+                "quote": quote(results, verdict),
                 "view": _size(drawn.get(verdict.figure or "", "")),
             }
         )
     return cards
+
+
+def _explored(results: Results) -> list[dict[str, Any]]:
+    """Estimates of what nobody has registered, as a row each."""
+    study = results.study
+    return [
+        {"v": one, "words": words.in_words(one, study), "replicates": words.replicates(one)}
+        for one in explore(study, results.timed)
+    ]
 
 
 def _tests(cards: list[dict[str, Any]]) -> list[tuple[str, list[int]]]:

@@ -7,11 +7,11 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from harness.claims import Check, Difference, Everywhere, Ratio, Verdict, shown
+from harness.claims import Check, Difference, Everywhere, Ratio, Verdict, amended, shown
 from harness.ledger.results import Results
 from harness.report import numbers
 from harness.report.numbers import Scale
-from harness.study import Claim, Study
+from harness.study import Claim, Study, of_test
 
 OUTCOMES = ("supported", "refuted", "inconclusive")
 
@@ -68,15 +68,19 @@ def weakest(verdict: Verdict, study: Study) -> str:
 def scale_of(verdict: Verdict, study: Study) -> Scale:
     """How a verdict's numbers are printed, from what its check measures; of several checks, the one
     whose numbers they are."""
-    check = check_of(verdict, study)
+    return scale_for(check_of(verdict, study), verdict.unit)
+
+
+def scale_for(check: Check | None, unit: str) -> Scale:
+    """How the numbers of a check are printed."""
     difference = isinstance(check, Difference) and not isinstance(check, Ratio)
-    if isinstance(check, Ratio) or verdict.unit.startswith("ratio"):
+    if isinstance(check, Ratio) or unit.startswith("ratio"):
         return Scale("×", log=True)
-    if verdict.unit == "fraction":
+    if unit == "fraction":
         return Scale("points" if difference else "%", 100.0, difference)
-    if verdict.unit == "%" and difference:
+    if unit == "%" and difference:
         return Scale("points", signed=True)
-    return Scale(verdict.unit, signed=difference, steps=verdict.unit == "steps")
+    return Scale(unit, signed=difference, steps=unit == "steps")
 
 
 def places(verdict: Verdict, scale: Scale) -> int | None:
@@ -127,6 +131,8 @@ def sentence(verdict: Verdict, study: Study) -> str:
     """A claim's outcome in words, made from its numbers alone."""
     scale = scale_of(verdict, study)
     if not verdict.n or math.isnan(verdict.effect):
+        if verdict.gate:
+            return f"Not judged: {verdict.gate}."
         return f"Not decided: {verdict.reason or 'nothing was measured'}."
     quantity = verdict.quantity or "The effect"
     claim = claim_of(verdict, study)
@@ -239,8 +245,13 @@ def changes(results: Results) -> list[dict[str, str]]:
         statement = str(change.get("statement") or "")
         since = f"when {trials:,} {'trial' if trials == 1 else 'trials'} had run"
         since += f" ({numbers.moment(at)})" if at else ""
+        if "reason" in change:
+            why = str(change["reason"]).strip().rstrip(".")
+            since += f", with the reason “{why}”" if why else ", without a reason"
         if what == "budget":
             text = f"The budget was changed {since}: {statement}."
+        elif what == "families":
+            text = f"The families of claims were changed {since}: {statement}."
         elif what == "removed":
             text = (
                 f"The claim “{statement.rstrip('.')}” was removed after {trials:,} trials had run."
@@ -250,6 +261,30 @@ def changes(results: Results) -> list[dict[str, str]]:
         here = f"This claim was {what} {since}."  # on its own card
         found.append({"id": id_, "what": what, "text": text, "here": here})
     return found
+
+
+def as_first(results: Results) -> tuple[Study, dict[str, Verdict | str]]:
+    """What claims that were changed late would have said as first registered: see
+    `claims.amended.as_first`."""
+    info = results.info
+    if not info.get("amended"):
+        return results.study, {}
+    return amended.as_first(results.study, results.scale, results.timed, info["amended"])
+
+
+def first(found: Verdict | str | None, then: Study) -> str:
+    """The same in a sentence, of one claim; "" where there is nothing to say."""
+    if found is None:
+        return ""
+    if isinstance(found, str):
+        return f"What it would have said as first registered cannot be told: {found}."
+    if found.gate:
+        return f"As first registered it would not have been judged: {found.gate}."
+    shown, between, claimed = in_words(found, then)
+    return (
+        f"As first registered it would be {found.verdict}: {shown}, interval {between}, over "
+        f"{replicates(found)}, where {claimed} was claimed."
+    )
 
 
 def changed(found: list[dict[str, str]]) -> str:
@@ -264,7 +299,61 @@ def changed(found: list[dict[str, str]]) -> str:
     ]
     if any(c["what"] == "budget" for c in found):
         parts.append("the budget was changed")
+    if any(c["what"] == "families" for c in found):
+        parts.append("their families were changed")
     return f"{_listed(parts)} when trials had already run." if parts else ""
+
+
+def tested(results: Results) -> str:
+    """How often the test split was scored, and when; "" where no metric is of it."""
+    study, found = results.study, results.test_scored
+    if not any(map(of_test, study.metrics)):
+        return ""
+    total = sum(found.values())
+    if not total:
+        return "The test split was not scored."
+    # of published rows some are left out
+    least = "at least " if results.info.get("every", 1) > 1 else ""
+    times = "once" if total == 1 else f"{total:,} times"
+    text = f"The test split was scored {least}{times} (trials × records)"
+    if [*found] == ["confirm"]:
+        return f"{text}, in the confirm phase only."
+    text += ", " + _listed([f"{count:,} in the {phase} phase" for phase, count in found.items()])
+    read = [phase for phase in found if phase in study.unsealed]
+    more = [phase for phase in found if study.sealed(phase)]
+    if read:
+        claims = {id_ for phase in read for id_ in study.unsealed[phase]}
+        some = "a claim reads" if len(claims) == 1 else f"{len(claims)} claims read"
+        text += f"; {some} the {_listed(read)} phase"
+    if more:
+        text += (
+            f"; no claim reads the {_listed(more)} phase, and a run now would not score it there"
+        )
+    return f"{text}."
+
+
+ORDERS = {
+    "holm": "in Holm’s order",
+    "sequence": "one after the other as declared",
+    "bonferroni": "each with an equal part",
+}
+
+
+def correction(study: Study) -> str:
+    """How a study's claims are corrected, in words; families by their claims' numbers."""
+    if not study.families:
+        return "All claims of the study are corrected together with Holm’s procedure"
+    parts = []
+    for name, (family, members) in zip(study.families, study.grouped(), strict=True):
+        which = ", ".join(str(i + 1) for i in members) or "none"
+        parts.append(
+            f"{numbers.plain(name)} ({100 * family.share:.0f} % of the allowed error, {ORDERS[family.order]}; "
+            f"claims {which})"
+        )
+    return (
+        f"Claims are corrected in families declared in advance: {_listed(parts)}. What decided "
+        "claims held passes to open ones, and a decided family’s to the next (Bretz et al. 2009)"
+    )
 
 
 # --- all verdicts -------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -26,8 +26,16 @@ if TYPE_CHECKING:
 SCALES = ("smoke", "default", "paper")
 PHASES = ("tune", "final", "confirm")
 COLUMNS = (
-    "study", "phase", "arm", "seed", "trial", "step", "status", "pack", "seconds", "error", "run_id",
+    "study", "phase", "arm", "seed", "trial", "step", "status", "pack", "seconds", "error", "began",
+    "run_id",
 )  # fmt: skip
+
+
+def of_test(metric: str) -> bool:
+    """Whether a metric is of the test split, by a word of its name: ``test_loss``,
+    ``best_test_loss``."""
+    return "test" in metric.split("_")
+
 
 Setting = str | int | float | bool | None
 Sampler = Literal["qmc", "random", "tpe"]
@@ -217,6 +225,14 @@ def at_level(value: Any, cell: Mapping[str, Any]) -> Any:
     return value.at(cell) if isinstance(value, By) else value
 
 
+def range_of(distribution: BaseDistribution) -> str:
+    """From where a nuisance is drawn, in words: "0.0001 to 10 (log)"."""
+    one: Any = distribution
+    if hasattr(one, "choices"):
+        return "of " + "/".join(map(str, one.choices))
+    return f"{one.low:g} to {one.high:g}{' (log)' if one.log else ''}"
+
+
 FINAL_SEEDS = 3  # further seeds of a draw that is among the best
 
 
@@ -280,6 +296,12 @@ class Budget:
         return f"Budget(draws={self.draws}, seeds={self.seeds}{more})"
 
 
+def want_gates(what: str, value: Any) -> None:
+    """Raise `InvalidStudy` unless the value is a tuple of gates."""
+    good = isinstance(value, tuple) and all(isinstance(one, Gate) for one in value)
+    want(good, what, value, "a tuple of harness.Gate")
+
+
 Trust = Literal["read in the paper", "read off a figure", "quoted by someone else", "from memory"]
 
 
@@ -305,6 +327,56 @@ class Published:
         want(self.value is None or finite, "Published.value", self.value, "a finite number, None")
 
 
+Order = Literal["holm", "sequence", "bonferroni"]
+PRIMARY = "primary"  # the family of a claim that names none
+
+
+@dataclass(frozen=True)
+class Family:
+    """Claims that share a part of the study's error rate.
+
+    A decided claim's part passes to the open claims of its family, and a wholly decided family's to
+    the next family, after the last to the first: nothing is wasted, and a study still calls no more
+    than 5 % of identical arms different (Bretz et al. 2009).
+
+    Args:
+        share: Of the study's error rate. With 0 the family waits until the one before it is wholly
+            decided (serial gatekeeping).
+        order: "holm": the open claims have equal parts. "sequence": the first open claim, as they
+            are declared, has all of it, and those after it wait. "bonferroni": every claim has an
+            equal part for good, and a decided one's passes to the next family (parallel gatekeeping).
+    """
+
+    share: float
+    order: Order = "holm"
+
+    def __post_init__(self) -> None:
+        fine = is_number(self.share) and 0 <= self.share <= 1
+        want(fine, "Family.share", self.share, "a number from 0 to 1")
+        known = isinstance(self.order, str) and self.order in get_args(Order)
+        want(known, "Family.order", self.order, listed(get_args(Order)))
+
+
+@dataclass(frozen=True)
+class Gate:
+    """What a study asks for before its first trial: claims that fail it are not judged.
+
+    Args:
+        name: What it asks for, in a few words.
+        why_not: Of a study and a scale: None where they pass, else why they do not, in words. It
+            is asked before any trial and again whenever the claims are judged, so it must not go by
+            what was measured.
+    """
+
+    name: str
+    why_not: Callable[[Any, str], str | None]
+
+    def __post_init__(self) -> None:
+        want_text("Gate.name", self.name)
+        want(bool(self.name.strip()), "Gate.name", self.name, "some text")
+        want(callable(self.why_not), "Gate.why_not", self.why_not, "a function of study and scale")
+
+
 @dataclass(frozen=True)
 class Claim:
     """A falsifiable sentence, written down before any trial.
@@ -316,6 +388,12 @@ class Claim:
         figure: The name of the study's figure that shows it.
         published: What the literature reports, shown beside ours.
         id: A short stable name: its key in `Study.claims`, else a slug of the statement.
+        family: Which of `Study.families` it is corrected in.
+        control: An arm without which the claim says nothing: it is judged only where that arm runs
+            in every cell that the check reads.
+        gates: What else must be so for it to be judged; `Study.gates` are for all claims.
+        exploratory: It is no test: not registered, not corrected for, and without a verdict. Reports
+            show its estimate in a section apart.
     """
 
     statement: str
@@ -324,6 +402,10 @@ class Claim:
     figure: str | None = None
     published: Published | None = None
     id: str = ""
+    family: str = PRIMARY
+    control: str = ""
+    gates: tuple[Gate, ...] = ()
+    exploratory: bool = False
 
     def __post_init__(self) -> None:
         want_text("Claim.statement", self.statement)
@@ -341,8 +423,14 @@ class Claim:
         want(bool(plain), f"the id of claim {self.statement!r}", self.id,
              "letters, digits, '-', '_' and '.', as in Claim(id='faster')")  # fmt: skip
         want_text("Claim.figure", self.figure, optional=True)
+        want_text("Claim.family", self.family)
         want(self.published is None or isinstance(self.published, Published), "Claim.published",
              self.published, "a Published, None")  # fmt: skip
+        want_text("Claim.control", self.control)
+        want_gates("Claim.gates", self.gates)
+        want(
+            isinstance(self.exploratory, bool), "Claim.exploratory", self.exploratory, "True, False"
+        )
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -12,11 +14,14 @@ from harness.study.declared import (
     COLUMNS,
     DISTRIBUTION,
     FINAL_SEEDS,
+    PRIMARY,
     SCALES,
     Arm,
     Budget,
     By,
     Claim,
+    Family,
+    Gate,
     Metric,
     Sampler,
     Setting,
@@ -25,6 +30,8 @@ from harness.study.declared import (
     at_level,
     frozen,
     held_as,
+    of_test,
+    want_gates,
 )
 from harness.study.errors import InvalidStudy, listed, want, want_mapping, want_setting, want_text
 from harness.study.sources import SOURCES
@@ -59,7 +66,15 @@ class Study:
         sources: What tags in claims stand for, where `harness.study.sources` does not have them or
             this study means another: the source's words, or its tag there.
         claims: A mapping from ids to claims, whose checks are of `harness.claims`; kept as a tuple.
+            The test split is sealed: before the confirm phase a trial is scored on nothing of it, but
+            in a phase of which a claim reads a metric of it (a metric with "test" as a word of its
+            name). What generators of rows say of it there is dropped.
+        families: What part of the study's error rate which claims share, by the name that
+            `Claim.family` has, in the order in which what is left over passes on; by default all
+            claims are one family, in Holm's order.
         figures: See `harness.figures`.
+        gates: What must be so before the first trial for the claims to be judged, beside what is
+            asked of every claim: see `harness.claims.gates`.
     """
 
     question: str
@@ -77,7 +92,9 @@ class Study:
     needs: Mapping[str, str] = field(default_factory=dict)
     sources: Mapping[str, str] = field(default_factory=dict)
     claims: tuple[Claim, ...] = ()
+    families: Mapping[str, Family] = field(default_factory=dict)
     figures: tuple[Any, ...] = ()
+    gates: tuple[Gate, ...] = ()
     name: str = ""
     title: str = ""
 
@@ -100,7 +117,7 @@ class Study:
         shelf = {tag: words for tag, words in SOURCES.items() if tag in cited}
         own = {tag: SOURCES.get(words, words) for tag, words in self.sources.items()}
         object.__setattr__(self, "sources", {**shelf, **own})
-        for name in ("metrics", "budgets", "nuisance", "fixed", "needs", "sources"):
+        for name in ("metrics", "budgets", "nuisance", "fixed", "needs", "sources", "families"):
             object.__setattr__(self, name, frozen(getattr(self, name)))
         for name in ("claims", "figures", "select", "reads"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
@@ -128,6 +145,7 @@ class Study:
             "fixed": (object, ""),
             "needs": (str, "the name of a setting"),
             "sources": (str, "text"),
+            "families": (Family, "a Family"),
         }
         for name, (kind, words) in kinds.items():
             want_mapping(f"Study.{name}", getattr(self, name), kind, words)
@@ -148,6 +166,7 @@ class Study:
         for figure in self.figures:
             want(hasattr(figure, "validate"), "one of Study.figures", figure,
                  "one of harness.figures, as in intervals(...)")  # fmt: skip
+        want_gates("Study.gates", self.gates)
         want(callable(self.trial), "Study.trial", self.trial, "a function of the study file")
         want(self.include is None or callable(self.include), "Study.include", self.include,
              "a function of arm and cell, None")  # fmt: skip
@@ -270,15 +289,23 @@ class Study:
                 raise InvalidStudy(
                     f"select names {name!r}, whose Metric.better is None; allowed: 'high', 'low'"
                 )
-            if name.startswith("test"):
+            if of_test(name):
                 raise InvalidStudy(
                     f"select names {name!r}; nothing is tuned on the test split: allowed: "
-                    f"{listed(m for m in self.metrics if not m.startswith('test'))}"
+                    f"{listed(m for m in self.metrics if not of_test(m))}"
                 )
 
     def _check_claims(self) -> None:
+        shares = {name: family.share for name, family in self.families.items()}
+        if shares and not math.isclose(sum(shares.values()), 1.0):
+            raise InvalidStudy(
+                f"shares of Study.families are {shares}; allowed: those that sum to 1"
+            )
         seen: set[str] = set()
         for claim in self.claims:
+            families = self.families or (PRIMARY,)
+            want(claim.family in families, f"the family of claim {claim.id!r}", claim.family,
+                 f"{listed(families)}, as Study.families declares")  # fmt: skip
             if claim.id in seen:
                 raise InvalidStudy(f"claim id {claim.id!r} is used twice; allowed: one claim an id")
             seen.add(claim.id)
@@ -289,6 +316,9 @@ class Study:
                         f"{listed({**self.sources, **SOURCES})}, or what Study.sources adds"
                     )
             claim.check.validate(self)
+            if claim.control:
+                want(claim.control in self.arms, f"the control of claim {claim.id!r}", claim.control,
+                     listed(self.arms))  # fmt: skip
             figures = [f.name for f in self.figures]
             if claim.figure is not None and claim.figure not in figures:
                 raise InvalidStudy(
@@ -297,6 +327,16 @@ class Study:
 
     # --- what the rest of the harness asks a study -------------------------------------------
 
+    @property
+    def tested(self) -> list[Claim]:
+        """The claims that are put to the test."""
+        return [claim for claim in self.claims if not claim.exploratory]
+
+    @property
+    def explored(self) -> list[Claim]:
+        """The claims that are only looked into."""
+        return [claim for claim in self.claims if claim.exploratory]
+
     def budget(self, scale: str) -> Budget:
         """The budget of a scale, or an error naming the scales there are."""
         if scale not in self.budgets:
@@ -304,6 +344,21 @@ class Study:
                 f"study {self.name or '?'} has no scale {scale!r}; allowed: {listed(self.budgets)}"
             )
         return self.budgets[scale]
+
+    @functools.cached_property
+    def unsealed(self) -> dict[str, list[str]]:
+        """The phases before the confirm phase of which claims read a metric of the test split, and
+        these claims, by id."""
+        found: dict[str, list[str]] = {}
+        for claim in self.claims:
+            phases = {phase for phase, name in claim.check.reads(self) if of_test(name)}
+            for phase in phases - {"confirm"}:
+                found.setdefault(phase, []).append(claim.id)
+        return found
+
+    def sealed(self, phase: str) -> bool:
+        """Whether trials of a phase are scored on nothing of the test split."""
+        return phase != "confirm" and phase not in self.unsealed
 
     def cells(self, scale: str) -> list[tuple[str, dict[str, Setting]]]:
         """Every (arm, cell of `vary`) that a scale runs, in declared order."""
@@ -376,6 +431,14 @@ class Study:
         """The arm's name as figures and tables print it."""
         one: Arm = self.arms[arm]
         return one.label or arm.replace("_", " ")
+
+    def grouped(self) -> list[tuple[Family, list[int]]]:
+        """The families in order, and the places of their claims in `tested`."""
+        families = self.families or {PRIMARY: Family(1.0)}
+        return [
+            (family, [i for i, claim in enumerate(self.tested) if claim.family == name])
+            for name, family in families.items()
+        ]
 
     def cite(self, source: str) -> str:
         """A claim's source with its tags spelt out."""

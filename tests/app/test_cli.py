@@ -32,6 +32,25 @@ def test_listings(project: Path) -> None:
     assert not list(project.glob("mlflow.db*"))
 
 
+def test_a_plan_says_what_its_seeds_can_decide(project: Path) -> None:
+    """From nothing it says so; once the smoke scale has run, from that, of other scales too."""
+    done = harness("plan", "tiny", "--power")
+    assert done.returncode == 0, done.stderr
+    assert "unknown: run the smoke scale first" in done.stdout
+    assert not list(project.glob("mlflow.db*"))
+    assert harness("run", "tiny", "--scale", "smoke", "--inline").returncode == 0
+    here, there = (
+        json.loads(harness("plan", "tiny", "--power", "--scale", scale, "--json").stdout)
+        for scale in ("smoke", "default")
+    )
+    (one,), (other,) = here["claims"], there["claims"]
+    assert "the effects last seen: the ledger's latest run at the smoke scale" in here["from"]
+    assert "effects at this scale are unknown" in there["from"]
+    assert (one["claim"], one["level"], one["unit"]) == ("faster", 0.05, "seeds")
+    assert (other["truth"], other["why"]) == (1.0, "")  # a ratio's, of arms that are alike
+    assert "takes" in harness("plan", "tiny", "--power", "--scale", "smoke").stdout
+
+
 def test_help_names_every_command() -> None:
     printed = harness("--help").stdout
     for command in ("list", "show", "plan", "run", "report", "replay", "import", "ui"):
@@ -50,6 +69,10 @@ BAD = {
     "dots": (("run", "../../etc/passwd"), "allowed: letters"),
     "rows without inline": (("run", "tiny", "--rows", "x.parquet"), "without --inline"),
     "report of nothing": (("report", "tiny"), "has no run of tiny"),
+    "quote of no claim": (
+        ("report", "tiny", "--quote", "slower"),
+        "claim 'slower'; allowed: faster",
+    ),
     "import of nothing": (("import", "none.parquet"), "none.parquet"),
     "unknown option": (("run", "tiny", "--fast"), "No such option"),
     "pack size": (("run", "tiny", "--pack-size", "0"), "greater than or equal to 1"),
@@ -68,6 +91,21 @@ def test_bad_input_is_one_line_and_exit_code_2(project: Path, what: str) -> None
     if what != "report of nothing":  # looking into the ledger creates its file
         after = {p.name for p in project.rglob("*")} - {"tiny", "smoke", "default"}
         assert sorted(after - set(before)) == []
+
+
+def test_a_report_for_a_paper_and_a_line_to_quote(project: Path) -> None:
+    assert harness("run", "tiny", "--scale", "smoke", "--inline").returncode == 0
+    done = harness("report", "tiny", "--scale", "smoke", "--latex")
+    assert done.returncode == 0, done.stderr
+    folder = project / "reports" / "tiny" / "smoke-latex"
+    assert str(folder / "main.tex") in done.stdout
+    assert r"\cite{source1} Heading" in (folder / "verdicts.tex").read_text()
+    assert (folder / "figures" / "steps.pdf").is_file()
+    quoted = harness("report", "tiny", "--scale", "smoke", "--quote", "faster").stdout
+    document = json.loads((project / "reports" / "tiny" / "smoke" / "verdicts.json").read_text())
+    assert quoted == document["claims"][0]["quote"] + "\n"
+    assert harness("run", "tiny", "--scale", "smoke", "--inline").returncode == 0
+    assert "smoke-latex" not in (project / "reports" / "index.html").read_text()
 
 
 def test_a_study_file_that_does_not_import(project: Path) -> None:

@@ -72,9 +72,28 @@ def files(folder: Path) -> set[str]:
     return {str(path.relative_to(folder)) for path in folder.rglob("*")}
 
 
+MADE = {".harness", "mlflow.db", "mlruns", "reports"}
+
+
+@pytest.fixture(scope="module")
+def ran(site: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a study's file, in which it has been run."""
+    here, before = tmp_path_factory.mktemp("ran"), files(site)
+    (here / "tiny.py").write_text(TINY)
+    use(site, here, "run", "tiny.py", "--scale", "smoke", "--inline")
+    assert {path.name for path in here.iterdir()} == {"tiny.py", *MADE}
+    assert files(site) == before
+    return here
+
+
 def test_a_page_to_start_from_and_a_published_run(site: Path, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
     use(site, tmp_path, "new", "mine.py", "--kind", "anything")
-    use(site, tmp_path, "run", "mine.py", "--scale", "smoke", "--inline")
+    words = ("run", "mine.py", "--scale", "smoke", "--inline")
+    use(site, tmp_path, *words, HARNESS_HOME=str(home))
+    assert {path.name for path in home.iterdir()} == MADE
+    assert {path.name for path in tmp_path.iterdir()} == {"mine.py", "home"}
     said = use(site, tmp_path, "report", "optimizers", "--published")
     kept = json.loads((ROOT / "reports" / "published" / "optimizers.json").read_text())
     made = tmp_path / "reports" / "optimizers" / "published" / "verdicts.json"
@@ -83,25 +102,17 @@ def test_a_page_to_start_from_and_a_published_run(site: Path, tmp_path: Path) ->
     assert "4,432 trials" in said and "tracking:" not in said
 
 
-def test_a_study_of_one_s_own_from_an_empty_folder(site: Path, tmp_path: Path) -> None:
-    before = files(site)
+def test_a_study_of_one_s_own_from_an_empty_folder(site: Path, ran: Path) -> None:
     told = "import harness.study.catalog as c; print(c.__file__, c.SHIPPED, sep='\\n')"
-    for place in python(site, tmp_path, told).splitlines():
+    for place in python(site, ran, told).splitlines():
         assert Path(place).is_relative_to(site)
     assert (site / "harness" / "py.typed").is_file()
-    (tmp_path / "a_study.py").write_text(TINY)
-    use(site, tmp_path, "run", "a_study.py", "--scale", "smoke", "--inline")
-    made = {path.name for path in tmp_path.iterdir()}
-    assert made == {"a_study.py", ".harness", "mlflow.db", "mlruns", "reports"}
-    page = tmp_path / "reports" / "a_study" / "smoke" / "report.html"
+    for folder in ("report/templates", "app/pages"):
+        assert files(site / "harness" / folder) == files(ROOT / "harness" / folder)
+    page = ran / "reports" / "tiny" / "smoke" / "report.html"
     page.unlink()
-    assert "verdict" in use(site, tmp_path, "report", "a_study.py", "--scale", "smoke")
+    assert "verdict" in use(site, ran, "report", "tiny.py", "--scale", "smoke")
     assert page.is_file()
-    home = tmp_path / "home"
-    home.mkdir()
-    use(site, tmp_path, "run", "a_study.py", "--scale", "smoke", "--inline", HARNESS_HOME=str(home))
-    assert {path.name for path in home.iterdir()} == {".harness", "mlflow.db", "mlruns", "reports"}
-    assert files(site) == before
 
 
 def test_the_project_s_studies_travel_by_name_with_the_same_keys(
@@ -124,20 +135,18 @@ def test_the_project_s_studies_travel_by_name_with_the_same_keys(
 
 
 def test_the_ui_opens_a_study_as_model_training_in_a_new_browser(
-    site: Path, tmp_path: Path, chromium: str
+    site: Path, ran: Path, tmp_path: Path, chromium: str
 ) -> None:
     from selenium import webdriver
     from selenium.webdriver.chrome.service import Service
 
     from tests.report.test_browser import FLAGS
 
-    (tmp_path / "tiny.py").write_text(TINY)
-    use(site, tmp_path, "run", "tiny.py", "--scale", "smoke", "--inline")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     server = subprocess.Popen(
-        [sys.executable, str(site / "bin" / "harness"), "ui", "--port", str(port)], cwd=tmp_path,
+        [sys.executable, str(site / "bin" / "harness"), "ui", "--port", str(port)], cwd=ran,
         env=environment(site), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     options = webdriver.ChromeOptions()

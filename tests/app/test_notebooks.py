@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,27 +21,57 @@ ROOT = Path(__file__).parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
 
+def surround(patch: pytest.MonkeyPatch, folder: Path) -> None:
+    """What a kernel that starts now is to find."""
+    paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    patch.setenv("PYTHONPATH", os.pathsep.join(paths))
+    patch.setenv("IPYTHONDIR", str(folder / "ipython"))
+    for name in ("MLFLOW_TRACKING_URI", "RAY_ADDRESS"):
+        patch.delenv(name, raising=False)
+
+
 @pytest.fixture
 def here(project: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder that is no clone, with the published runs."""
     (project / "reports" / "published").symlink_to(ROOT / "reports" / "published")
-    paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(paths))
-    monkeypatch.setenv("IPYTHONDIR", str(project / "ipython"))
+    surround(monkeypatch, project)
     return project
 
 
-def executed(cells: list[str], folder: Path) -> nbformat.NotebookNode:
-    made = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
-    return run(made, folder)
+def client_in(folder: Path, notebook: nbformat.NotebookNode) -> NotebookClient:
+    return NotebookClient(
+        notebook, timeout=240, kernel_name="python3", resources={"metadata": {"path": str(folder)}}
+    )
 
 
 def run(notebook: nbformat.NotebookNode, folder: Path) -> nbformat.NotebookNode:
-    client = NotebookClient(
-        notebook, timeout=240, kernel_name="python3", resources={"metadata": {"path": str(folder)}}
-    )
-    client.execute()
+    client_in(folder, notebook).execute()
     return notebook
+
+
+@pytest.fixture(scope="module")
+def kernel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NotebookClient]:
+    """One that several notebooks are run in, each in a folder of its own, for it takes seconds to
+    import what they need; what they use they define anew."""
+    folder = tmp_path_factory.mktemp("kernel")
+    with pytest.MonkeyPatch.context() as patch:
+        surround(patch, folder)
+        client = client_in(folder, nbformat.v4.new_notebook())
+        with client.setup_kernel():
+            yield client
+
+
+def executed(kernel: NotebookClient, cells: list[str], folder: Path) -> nbformat.NotebookNode:
+    kernel.nb = notebook(f"import os; os.chdir({str(folder)!r})")
+    kernel.execute_cell(kernel.nb.cells[0], 0)
+    kernel.nb = notebook(*cells)
+    for number, cell in enumerate(kernel.nb.cells):
+        kernel.execute_cell(cell, number)
+    return kernel.nb
+
+
+def notebook(*cells: str) -> nbformat.NotebookNode:
+    return nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
 
 
 def outputs(cell: Any, kind: str = "text/plain") -> str:
@@ -99,21 +130,21 @@ mine = Study(
 RUN = 'import harness; found = harness.run(mine, "smoke", inline=True); found.claim("b").verdict'
 
 
-def test_only_what_has_changed_is_trained_again(here: Path) -> None:
+def test_only_what_has_changed_is_trained_again(kernel: NotebookClient, here: Path) -> None:
     """A cell that runs again changes nothing; one that says another thing does."""
     changed = TRIAL.replace("2.0", "0.5")
-    done = executed([STUDY, TRIAL, REST, RUN, TRIAL, REST, RUN, changed, REST, RUN], here)
+    done = executed(kernel, [STUDY, TRIAL, REST, RUN, TRIAL, REST, RUN, changed, REST, RUN], here)
     said = [outputs(done.cells[i]) for i in (3, 6, 9)]
     assert ["'supported'" in one for one in said] == [True, True, False]
     assert "'refuted'" in said[2]
     assert "10 from the ledger" in said[1] and "from the ledger" not in said[2]
 
 
-def test_what_cannot_be_put_together_again_is_said(here: Path) -> None:
+def test_what_cannot_be_put_together_again_is_said(kernel: NotebookClient, here: Path) -> None:
     late = 'ARMS = {"a": {}, "b": {}}\ndef more(arms): arms["c"] = {}\n'
     cells = [STUDY, TRIAL, late, "more(ARMS)", REST.replace('{"a": {}, "b": {}}', "ARMS"), RUN]
     with pytest.raises(CellExecutionError, match=r"Study.* is not what its own statements make"):
-        executed(cells, here)
+        executed(kernel, cells, here)
 
 
 def test_a_script_runs_the_study_that_it_makes(here: Path) -> None:
@@ -169,13 +200,13 @@ mine = Study(question="Faster?", trial=trial, arms={"sgd": {}, "momentum": {}},
 TRAIN = 'import harness; harness.run(mine, "smoke", inline=True).info["provenance"]["data"]'
 
 
-def test_data_of_cells(here: Path) -> None:
+def test_data_of_cells(kernel: NotebookClient, here: Path) -> None:
     """The digest follows the numbers; what no statement makes is not trained on."""
     other = DATA.replace("X[:, 2] = 1", "X[:, 2] = 2")
-    done = executed([DATA, TRAIN, DATA, TRAIN, other, TRAIN], here)
+    done = executed(kernel, [DATA, TRAIN, DATA, TRAIN, other, TRAIN], here)
     first, again, changed = (outputs(done.cells[i]) for i in (1, 3, 5))
     digests = [text.rsplit("mine ", 1)[1] for text in (first, again, changed)]
     assert digests[0] == digests[1] != digests[2]
     assert "4 from the ledger" in again and "from the ledger" not in changed
     with pytest.raises(CellExecutionError, match=r"data set 'mine' is not what its own statements"):
-        executed([DATA, "def hide(x): x[:, 1] = 3", "hide(X)", TRAIN], here)
+        executed(kernel, [DATA, "def hide(x): x[:, 1] = 3", "hide(X)", TRAIN], here)

@@ -116,12 +116,31 @@ def test_planted_differences_are_found() -> None:
     assert found["mean difference", "1 s"] == pytest.approx(wanted, abs=error(wanted, 300))
 
 
+@pytest.mark.parametrize("rounds", [False, True])
+def test_a_study_of_families_errs_seldom(rounds: bool) -> None:
+    rates = calibration.families("normal", 20, 100, np.random.default_rng(7), rounds)
+    assert len(rates) == len(calibration.FAMILIES) * len(calibration.DEPENDENCE)
+    assert [rate for rate in rates if not rate.honest] == []
+
+
+@pytest.mark.parametrize("name", ["a difference", "three levels at once"])
+def test_power_comes_as_it_was_forecast(name: str) -> None:
+    rough, near = calibration.foretold(name, 12, 120, np.random.default_rng(8))
+    assert near.close
+    assert near.scatter < rough.scatter  # a pilot of a hundred seeds says more than one of ten
+
+
 def test_the_tables_print(capsys: pytest.CaptureFixture[str]) -> None:
     case = next(case for case in CASES if case.name == "Mean (plain t)")
     rows = [measure(case, outcome, 10, 200, np.random.default_rng(0)) for outcome in case.outcomes]
     rates = calibration.tests("normal", 5, 8, np.random.default_rng(0))
     rates += calibration.power("normal", 5, 8, np.random.default_rng(0))
     calibration.show(rows, rates, Console(width=160))
+    calibration.show_foretold(
+        [calibration.Foretold("a level", n, 8, 10, 10, 0.5, 0.1, 0.9) for n in calibration.PILOTS],
+        Console(width=160),
+    )
     text = capsys.readouterr().out
     assert "Mean (plain t) of one arm, lognormal, 10" in text
+    assert "50.0 ± 10" in text and "90.0" in text
     assert "equivalence" in text and "probability_of_improvement" in text

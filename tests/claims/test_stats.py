@@ -263,25 +263,6 @@ def test_profiles_rise_and_have_no_unit(costs, scale, random) -> None:
 # --- many tests, many looks ---------------------------------------------------------------------
 
 
-def test_holm_by_hand() -> None:
-    # 3 tests: 0.01 x 3, 0.02 x 2, 0.04 x 1, made monotone
-    adjusted, alpha = stats.holm(np.array([0.04, 0.01, 0.02]))
-    assert adjusted == pytest.approx([0.04, 0.03, 0.04])
-    assert alpha == pytest.approx([0.05, 0.05 / 3, 0.025])
-    adjusted, alpha = stats.holm(np.array([0.9, 0.01, 0.03]))
-    assert adjusted == pytest.approx([0.9, 0.03, 0.06])
-    assert alpha == pytest.approx([0.025, 0.05 / 3, 0.025])  # the first that fails sets the rest
-
-
-@given(arrays(float, st.integers(1, 20), elements=st.floats(0, 1)))
-def test_holm_level_and_adjusted_p_agree(p) -> None:
-    adjusted, alpha = stats.holm(p)
-    assert (adjusted >= p).all()
-    assert (adjusted <= np.minimum(1.0, p * p.size) + 1e-12).all()  # Bonferroni's
-    clear = np.abs(p - alpha) > 1e-12
-    assert ((adjusted <= 0.05) == (p <= alpha))[clear].all()
-
-
 def test_spending_by_hand() -> None:
     assert stats.spend(np.array([5, 10, 20]), 0.04) == pytest.approx([0.01, 0.01, 0.02])
     assert stats.spend(np.array([8]), 0.05).tolist() == [0.05]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 import os
 import pickle
@@ -174,7 +175,7 @@ class Kept:
     def __init__(self) -> None:
         self.ended: dict[str, Outcome] = {}
 
-    def add(self, pack, trials, outcomes) -> None:
+    def add(self, pack, trials, outcomes, began) -> None:
         for trial, outcome in zip(trials, outcomes, strict=True):
             assert trial.key not in self.ended
             self.ended[trial.key] = outcome
@@ -294,3 +295,16 @@ def test_an_interrupted_command_exits_130_without_a_traceback(where: str) -> Non
     ran = where == "while it runs"
     assert ("left in order" in done.stdout) == ran
     assert ("the same command continues" in done.stderr) != ran
+
+
+def test_what_is_withheld_of_a_sealed_split_is_said_once(session: Session) -> None:
+    session.meter.console = Console(file=io.StringIO(), width=500)
+    while pack := session.next():
+        found = {"loss": [1.0]}
+        outcomes = [
+            Outcome("finished", [0], found, withheld=["test_loss"] * (t.phase == "tune"))
+            for t in pack.trials
+        ]
+        session.finish(pack.name, outcomes)
+    said = session.meter.console.file.getvalue()
+    assert said.count("test_loss of trials in the tune phase is dropped: the test split is") == 1

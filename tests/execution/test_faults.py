@@ -17,7 +17,7 @@ from tests.conftest import harness
 
 
 @pytest.fixture(scope="module")
-def calm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Life, Calm]]:
+def calm(tables: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Life, Calm]]:
     """The study in peace, trained in this process: its rows are the same as Ray's."""
     with pytest.MonkeyPatch.context() as patch:
         life = Life(tmp_path_factory.mktemp("calm") / "calm", None, random.Random(0))

@@ -375,3 +375,23 @@ def test_a_metric_without_a_worse_side_still_draws_what_diverged() -> None:
     )  # fmt: skip
     spec = across("f", "c", "test_accuracy", "depth", where=PLAIN)
     assert "diverged" in texts(figures.svg(spec.draw(one, deep.frame())))
+
+
+SEARCHED = (
+    boxes("f", "c", "test_accuracy", where=FOUR),
+    scatter("f", "c", "lr", "test_accuracy", where=FOUR, phase="tune"),
+    scatter("f", "c", "test_accuracy", "valid_accuracy", where=FOUR, phase="tune"),
+    marginals("f", "c", "test_accuracy", arm="relu", where=FOUR),
+    figures.sensitivity("f", "c", "test_accuracy", where=FOUR),
+)
+
+
+@pytest.mark.parametrize("spec", SEARCHED, ids=lambda spec: type(spec).__name__)
+def test_a_figure_of_sealed_scores_says_what_it_lacks(spec: Figure_) -> None:
+    whole = deep.frame()
+    sealed = whole.assign(test_accuracy=whole["test_accuracy"].where(whole["phase"] == "confirm"))
+    lacks = "test accuracy: the test split is sealed in the tune phase"
+    assert shown(spec, sealed) == [lacks]
+    assert lacks not in shown(spec, whole)  # rows that were made before
+    confirmed = figures.intervals("f", "c", "test_accuracy", where=FOUR)
+    assert shown(confirmed, sealed) == shown(confirmed, whole)

@@ -36,6 +36,19 @@ def test_digits_splits_are_disjoint_and_complete() -> None:
         assert set(labels.tolist()) == set(range(10))
 
 
+def test_5000_of_mnist_are_balanced_whichever_part_is_used() -> None:
+    splits = load(Data("mnist_5k"))
+    sizes = [len(part[0]) for part in (splits.train, splits.valid, splits.test)]
+    assert sizes == [2500, 1000, 1500]
+    assert train_size(Data("mnist_5k")) == sizes[0]
+    images = np.concatenate([part[0].numpy() for part in (splits.train, splits.valid, splits.test)])
+    assert images.shape[1:] == (28, 28)
+    assert len(np.unique(images, axis=0)) == len(images)
+    for _, labels in (splits.train, splits.valid, splits.test):
+        assert np.bincount(labels).tolist() == [len(labels) // 10] * 10
+    assert np.bincount(load(Data("mnist_5k", train=100)).train[1]).tolist() == [10] * 10
+
+
 def test_a_smaller_training_set_keeps_the_other_splits() -> None:
     some, all_ = load(Data("digits", train=100)), load(Data("digits"))
     assert len(some.train[0]) == 100
@@ -45,7 +58,7 @@ def test_a_smaller_training_set_keeps_the_other_splits() -> None:
 
 
 def test_unknown_data() -> None:
-    with pytest.raises(DataError, match="'cifar'; allowed: digits, mnist, fashion_mnist"):
+    with pytest.raises(DataError, match="'cifar'; allowed: digits, mnist_5k, mnist, fashion_mnist"):
         Data("cifar")
 
 

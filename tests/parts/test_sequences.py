@@ -19,7 +19,7 @@ from torch.nn import functional
 from harness import Data, Optimizer, Training
 from harness.engine.pack import train
 from harness.parts.data import forget, load, train_size
-from harness.parts.data.sequences import CUTS, characters, chorales, temporal_order
+from harness.parts.data.sequences import CUTS, characters, chorales
 from harness.parts.models import Recurrent
 from harness.parts.objectives import Bernoulli
 from harness.study import DataError
@@ -130,25 +130,6 @@ def test_characters_are_predicted_one_ahead() -> None:
     for bad, words in ((text[:-9].replace(b"A", b"B"), "64 different"), (body, "65 characters")):
         with pytest.raises(DataError, match=words):
             characters(bad, 50)
-
-
-@pytest.mark.parametrize("length", [10, 25, 60])
-def test_temporal_order_by_its_definition(length: int) -> None:
-    arrays = temporal_order(length)
-    for x, y in zip(arrays[::2], arrays[1::2], strict=True):
-        assert (x.sum(2) == 1).all()
-        symbols = x.argmax(2)  # (n, T)
-        marked = symbols < 2
-        assert (marked.sum(1) == 2).all()
-        places = np.nonzero(marked)[1].reshape(-1, 2)
-        tenth = length // 10
-        assert set(places[:, 0]) == set(range(tenth, 2 * tenth))
-        assert set(places[:, 1]) == set(range(length // 2, length // 2 + tenth))
-        first, second = np.take_along_axis(symbols, places, 1).T
-        assert (y == first + 2 * second).all()
-        for counts in (np.bincount(y), np.bincount(symbols[~marked])[2:]):
-            assert abs(counts / counts.sum() - 0.25).max() < 0.06  # four standard errors of 1,000
-    assert not np.array_equal(arrays[0][:1000], arrays[2])
 
 
 def test_a_length_is_given_where_there_is_one() -> None:

@@ -363,3 +363,60 @@ def test_only_what_was_told_of_is_looked_at(project: Path, monkeypatch: pytest.M
         plan.tell(trial.key, Outcome("finished", [1], {"loss": [1.0], "steps_to_target": [5.0]}))
         assert {trial.arm for trial in plan.ready()} == ({"a7"} if place == len(first) else set())
     assert len(looked) == len(first)
+
+
+DIGITS = """
+from functools import partial
+
+from harness import Budget, Data, Float, Metric, Optimizer, Study, Training
+from harness.parts.models import MLP
+
+
+def trial(t):
+    return Training(
+        partial(MLP, (64, 8, 10)), Optimizer("adam", lr=t["lr"]), Data("digits", 160), epochs=2, batch_size=32
+    )
+
+
+STUDY = Study(
+    question="Which?", trial=trial, arms={"a": {}}, nuisance={"lr": Float(1e-3, 1e-1)}, select=("valid_loss",),
+    metrics={name: Metric("nats", better="low") for name in ("valid_loss", "test_loss")},
+    budgets={"smoke": Budget(draws=4, seeds=5, finalists=2)},
+)
+"""
+UNSEALED = DIGITS.replace("STUDY =", "from harness import Claim, claims\n\nSTUDY =").replace(
+    "select=",
+    "claims={'read': Claim('It matters.', 'a deck', claims.share_above('test_loss', 0.5, of='lr', arm='a'))},"
+    "select=",
+)
+
+
+def test_a_plan_says_how_often_the_test_split_will_be_scored(project: Path) -> None:
+    """Three rows a trial, of 5 to confirm and 4 draws; no claim reads their further seeds."""
+    told = []
+    for text in (DIGITS, UNSEALED):
+        one = source(project, text)
+        told.append(dry_run(catalog.load(one), one, "smoke", 2))
+    assert [one["test_scored"] for one in told] == [
+        {"confirm": 15}, {"tune": 12, "confirm": 15},
+    ]  # fmt: skip
+    assert told[0]["work"] <= told[1]["work"]
+    assert told[0]["plan"] != told[1]["plan"]
+    assert told[0]["untried"] <= 1  # what is scored makes no other kind
+
+
+def test_unsealing_retrains_what_was_sealed_and_nothing_else(project: Path) -> None:
+    def of(text: str) -> dict[str, list[str]]:
+        one = source(project, text)
+        plan, found = Plan(catalog.load(one), one, "smoke"), dict[str, list[str]]()
+        while trials := plan.ready():
+            for trial in trials:
+                found.setdefault(trial.phase, []).append(trial.key)
+                plan.tell(trial.key, Outcome("finished", [1], {"valid_loss": [1.0]}))
+        return found
+
+    sealed, unsealed = of(DIGITS), of(UNSEALED)
+    assert sealed["confirm"] == unsealed["confirm"]
+    assert sealed["final"] == unsealed["final"]
+    assert not {*sealed["tune"]} & {*unsealed["tune"]}
+    assert of(UNSEALED.replace("It matters", "It matters much")) == unsealed

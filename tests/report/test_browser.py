@@ -149,6 +149,32 @@ def test_without_scripts_trials_and_figures_are_still_there(page: Page, paper: P
     page.set()
 
 
+def test_a_line_to_quote_is_marked_by_a_click_and_copied_by_its_button(
+    page: Page, paper: Path
+) -> None:
+    results, verdicts = synthetic.small()
+    line = report.quote(results, verdicts[1])
+    seen = "return [...document.querySelectorAll('.quote')][1].querySelector(arguments[0])"
+    for scripts in (False, True):
+        page.set("phone", scripts=scripts)
+        page.open(paper)
+        assert page.js(f"{seen}.textContent", "q") == line
+        assert page.js(f"{seen}.hidden", "button") is not scripts
+        assert page.js(f"return getComputedStyle({seen[7:]}).userSelect", "q") == "all"
+    copied = (
+        "window.copied = []; Object.defineProperty(navigator, 'clipboard', {configurable: true, value:"
+        " {writeText: (text) => { window.copied.push(text); return Promise.resolve(); }}});"
+    )
+    page.js(copied)
+    page.js(f"{seen}.click()", "button")
+    assert page.until("window.copied.length && window.copied[0]") == line
+    page.until("[...document.querySelectorAll('.quote button')][1].textContent === 'Copied'")
+    page.js("Object.defineProperty(navigator, 'clipboard', {value: undefined})")
+    page.js(f"{seen}.click()", "button")
+    assert page.js("return getSelection().toString()") == line
+    page.set()
+
+
 def play(page: Page) -> None:
     """Press play: it starts anew, moves, pauses; the slider moves it; the legend hides an arm."""
     assert page.until("document.querySelector('.map canvas').width > 10")
@@ -371,7 +397,7 @@ def test_nobody_is_kept_out(page: Page, board: Path, paper: Path, axe: str, dark
 
 
 @pytest.fixture(scope="module")
-def reported(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def reported(tables: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A project in which the tiny study has run."""
     folder = tmp_path_factory.mktemp("reported")
     for name in ("studies", "reports"):

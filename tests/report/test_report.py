@@ -21,7 +21,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness import report
+from harness import claims, report
 from harness.claims import Verdict, judge
 from harness.ledger.results import Results
 from harness.parts.models import SURFACES
@@ -89,7 +89,7 @@ def test_writes_every_file_of_the_contract(written: tuple[Path, dict[str, Path]]
     folder, files = written
     names = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()}
     figures = {f"figures/{f.name}.svg" for f in synthetic.study().figures}
-    one = {"report.html", "report.pdf", "verdicts.json", "rows.parquet", "trials.csv"}
+    one = {"report.html", "report.pdf", "verdicts.json", "rows.parquet", "trials.csv", "chain.json"}
     assert names == one | figures == set(files)
     frame = synthetic.small()[0].frame
     pd.testing.assert_frame_equal(pd.read_parquet(files["rows.parquet"]), frame)
@@ -623,3 +623,46 @@ def test_publishing_writes_the_board_from_what_is_kept(
         assert claim["words"][0] in board
     assert f"{made.counts['planned']:,} trials" in board
     assert (tmp_path / "reports" / "published" / f"{made.study.name}.svg").exists()
+
+
+def test_it_says_how_often_the_test_split_was_scored() -> None:
+    """Of the made-up trials on digits; those on surfaces have no test split."""
+    whole, _ = synthetic.small()
+    frame = whole.frame
+    tests = frame[frame["test_accuracy"].notna()]
+    tune, confirm = ((tests["phase"] == phase).sum() for phase in ("tune", "confirm"))
+    assert whole.test_scored == {"tune": tune, "confirm": confirm}
+    sealed = dataclasses.replace(whole, frame=frame.drop(tests[tests["phase"] == "tune"].index))
+    none = dataclasses.replace(whole, frame=frame.drop(tests.index))
+    check = claims.rank_correlation_above(
+        "test_accuracy", 0.5, column="lr", arm="adam", task="digits"
+    )
+    one = synthetic.study(claims={"read": Claim("It matters.", "[1]", check)})
+    open_ = dataclasses.replace(whole, study=one)
+    bare = {"test_accuracy": "accuracy"}
+    other = dataclasses.replace(whole.study, metrics={
+        bare.get(name, name): metric for name, metric in whole.study.metrics.items()
+    }, claims=(), figures=())  # fmt: skip
+    n = "(trials × records)"
+    assert words.tested(sealed) == (
+        f"The test split was scored {confirm:,} times {n}, in the confirm phase only."
+    )
+    each = f"{tune:,} in the tune phase and {confirm:,} in the confirm phase"
+    total = f"The test split was scored {tune + confirm:,} times {n}, {each}"
+    assert words.tested(open_) == f"{total}; a claim reads the tune phase."
+    assert words.tested(whole) == (
+        f"{total}; no claim reads the tune phase, and a run now would not score it there."
+    )
+    thinned = dataclasses.replace(sealed, info={**sealed.info, "every": 4})
+    assert f"was scored at least {confirm:,} times" in words.tested(thinned)
+    assert words.tested(none) == "The test split was not scored."
+    renamed = dataclasses.replace(whole, study=other, frame=frame.rename(columns=bare))
+    assert words.tested(renamed) == ""
+
+
+def test_the_page_the_note_and_the_data_say_how_often_it_was_scored() -> None:
+    whole, verdicts = synthetic.small()
+    drawn = {figure.name: "<svg></svg>" for figure in whole.study.figures}
+    assert words.tested(whole) in report.html(whole, verdicts, drawn)
+    assert words.tested(whole) in report.note(whole, verdicts)
+    assert report.verdicts_json(whole, verdicts)["test_scored"] == whole.test_scored

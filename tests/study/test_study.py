@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -11,7 +12,7 @@ from harness import Arm, Budget, By, Claim, Float, Metric, Published, Study, cla
 from harness.claims import above, higher
 from harness.figures import intervals
 from harness.study import BadInput, InvalidStudy
-from harness.study.sources import SOURCES
+from harness.study.sources import SOURCES, WORKS, work_of
 
 
 def make(**changes: Any) -> Study:
@@ -148,6 +149,24 @@ def test_sources_are_those_of_the_shelf_that_claims_cite_and_the_study_s_own() -
         == "K"
     )
     assert replace(study, name="again").sources == study.sources
+
+
+def test_works_are_named_in_short_as_they_are_in_full() -> None:
+    assert len(set(SOURCES.values())) == len(WORKS)
+    for work in WORKS.values():
+        assert work_of(work.words) is work
+        named = re.match(r"([\w-]+)(?: et al\.|, | & | )[^\d]*(\d{4}),", work.words)
+        if named:  # a paper: of its first author, of a year
+            assert work.authors[0].startswith(f"{named[1]}, ")
+            assert work.year == named[2]
+        years = re.findall(r"\b20\d\d\b", work.words)
+        assert [work.year] == (years or [""])
+        assert all(re.fullmatch(r"[^,]+, [^,]+", author) for author in work.authors)
+        assert work.where or work.arxiv
+        assert re.fullmatch(r"(\d{4}\.\d{4,5})?", work.arxiv)
+        assert not work.arxiv or int(work.arxiv[:2]) <= int(work.year[2:])
+    assert work_of("Doe 2024, Notes").title == "Doe 2024, Notes"
+    assert (work_of("Doe 2024, Notes").year, work_of("A deck").year) == ("2024", "")
 
 
 def test_claims_by_id_are_claims_of_that_id() -> None:

@@ -11,7 +11,7 @@ How often each interval is right is measured by ``make calibration``.
 """
 
 from harness.claims.stats.centres import Unbounded, centre
-from harness.claims.stats.corrections import holm, spend
+from harness.claims.stats.corrections import Families, first_levels, spend, stepwise
 from harness.claims.stats.display import Shown, interval_for_display, intervals_for_display
 from harness.claims.stats.estimate import Array, Estimate, Widest, all_same
 from harness.claims.stats.improvement import Improvement, probability_of_improvement
@@ -30,9 +30,9 @@ from harness.claims.stats.resampling import Bootstrap
 from harness.claims.stats.tails import heavy_tailed, interquartile_mean
 
 __all__ = [
-    "Array", "Bootstrap", "Correlation", "Estimate", "GeometricMean", "Improvement", "LevelMean",
-    "Mean", "Median", "Profile", "Ranking", "Shown", "Unbounded", "Welch", "Widest",
-    "all_same", "centre", "friedman", "heavy_tailed", "holm", "interquartile_mean",
+    "Array", "Bootstrap", "Correlation", "Estimate", "Families", "GeometricMean", "Improvement",
+    "LevelMean", "Mean", "Median", "Profile", "Ranking", "Shown", "Unbounded", "Welch", "Widest",
+    "all_same", "centre", "first_levels", "friedman", "heavy_tailed", "interquartile_mean",
     "interval_for_display", "intervals_for_display", "mean_ratio", "median_ratio", "nemenyi",
-    "performance_profile", "probability_of_improvement", "spearman", "spend", "welch",
+    "performance_profile", "probability_of_improvement", "spearman", "spend", "stepwise", "welch",
 ]  # fmt: skip

@@ -34,11 +34,8 @@ class Median:
         if not self.n:
             return float("nan")
         low, high = np.sort(self.values)[[(self.n - 1) // 2, self.n // 2]]
-        return float(low if low == high else (low + high) / 2)  # inf - inf never formed
-
-    def _tail(self, k: int) -> float:
-        """How probable it is that the k-th smallest value lies above the true median."""
-        return float(special.bdtr(k - 1, self.n, 0.5))
+        with np.errstate(invalid="ignore"):  # of minus infinity and infinity there is no middle
+            return float(low if low == high else (low + high) / 2)
 
     def p_above(self, threshold: float) -> float:
         """One-sided p of the data if the median were at most the threshold."""
@@ -46,12 +43,12 @@ class Median:
         if k == n:
             return 1.0
         if k == 0:
-            return self._tail(1)
+            return _tail(1, n)
         below, above = np.sort(self.values)[k - 1 : k + 1]
         finite = np.isfinite(below) and np.isfinite(above)
         share = (threshold - below) / (above - below) if finite else 1.0
         step = share * k / ((n - k) - share * (n - 2 * k))
-        return float((1 - step) * self._tail(k) + step * self._tail(k + 1))
+        return float((1 - step) * _tail(k, n) + step * _tail(k + 1, n))
 
     def p_below(self, threshold: float) -> float:
         """One-sided p of the data if the median were at least the threshold."""
@@ -62,18 +59,28 @@ class Median:
         return self._lower(tail), -Median(-self.values)._lower(tail)
 
     def _lower(self, tail: float) -> float:
-        n, k, slack = self.n, 0, 1e-12
-        while k < (n + 1) // 2 and self._tail(k + 1) <= tail + slack:
-            k += 1
-        if k == 0:
-            return float("-inf")
-        ordered = np.sort(self.values)
-        below, above = ordered[k - 1], ordered[min(k, n - 1)]
-        if below == above or not (np.isfinite(below) and np.isfinite(above)):
-            return float(below)
-        step = max(0.0, (tail - self._tail(k)) / (self._tail(k + 1) - self._tail(k)))
-        share = (n - k) * step / (k + (n - 2 * k) * step)
-        return float(below + share * (above - below))
+        return float(lower_ends(self.values[None], tail)[0])
+
+
+def _tail(k: int, n: int) -> float:
+    """How probable it is that the k-th smallest of n values lies above the true median."""
+    return float(special.bdtr(k - 1, n, 0.5))
+
+
+def lower_ends(rows: Array, tail: float) -> Array:
+    """(samples,) the lower ends of `Median`'s intervals that leave so much below, of (samples, n)."""
+    n, k, slack = rows.shape[1], 0, 1e-12
+    while k < (n + 1) // 2 and _tail(k + 1, n) <= tail + slack:
+        k += 1
+    if k == 0:
+        return np.full(len(rows), -np.inf)
+    ordered = np.sort(rows, axis=1)
+    below, above = ordered[:, k - 1], ordered[:, min(k, n - 1)]
+    step = max(0.0, (tail - _tail(k, n)) / (_tail(k + 1, n) - _tail(k, n)))
+    share = (n - k) * step / (k + (n - 2 * k) * step)
+    between = (below != above) & np.isfinite(below) & np.isfinite(above)
+    with np.errstate(invalid="ignore"):
+        return np.where(between, below + share * (above - below), below)
 
 
 def median_ratio(a: Array, b: Array) -> Median:

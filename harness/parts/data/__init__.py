@@ -6,8 +6,10 @@ sources    what users hand over as data, read as arrays
 rows       what these are held to
 splitting  from there to three splits
 files      finding, downloading and checking their files
-images     digits, MNIST, Fashion-MNIST
-sequences  chorales, characters, temporal order
+images     digits, MNIST in part and whole, Fashion-MNIST
+signals    MNIST-1D
+sequences  chorales, characters
+tasks      temporal order, adding, copy, recall: sequences made here
 augment    training images moved a little, anew at every update
 measured   rows of other studies
 """
@@ -19,6 +21,8 @@ from harness.parts.data.own import Own
 from harness.parts.data.sets import (
     Arrays,
     Data,
+    Sealed,
+    SealedSplits,
     Shared,
     Splits,
     adopt,
@@ -30,6 +34,6 @@ from harness.parts.data.sets import (
 )
 
 __all__ = [
-    "Arrays", "Augment", "Data", "Own", "Shared", "Splits", "adopt", "at_hand", "forget", "hold", "load",
+    "Arrays", "Augment", "Data", "Own", "Sealed", "SealedSplits", "Shared", "Splits", "adopt", "at_hand", "forget", "hold", "load",
     "looked_for", "share", "table", "table_digest", "table_source", "tables", "train_size",
 ]  # fmt: skip

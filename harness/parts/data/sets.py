@@ -14,7 +14,7 @@ import functools
 import math
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -22,7 +22,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from harness.parts.data import files, images, measured, own, sequences
+from harness.parts.data import files, images, measured, own, sequences, signals
 from harness.parts.data.sources import Columns, Reader
 from harness.parts.data.splitting import Recipe
 from harness.study import DataError
@@ -30,8 +30,9 @@ from harness.study import DataError
 
 @dataclass(frozen=True)
 class Data:
-    """A named data set: "digits", "mnist", "fashion_mnist", or sequences: "jsb_chorales",
-    "tinyshakespeare", "temporal_order" (see `harness.parts.data.sequences`); or one's own (`of`).
+    """A named data set: images, "digits", "mnist_5k", "mnist", "fashion_mnist"; signals, "mnist1d",
+    "mnist1d_shuffled"; sequences, "jsb_chorales", "tinyshakespeare", and of any length
+    "temporal_order", "adding", "copy", "recall"; or one's own (`of`). See `harness.parts.data`.
 
     Args:
         name: Which.
@@ -149,8 +150,11 @@ class Data:
         return (("x",), ("y",)) if self.own is None else self.own.parts
 
 
-# Training examples of each data set of images.
-SIZES = {"digits": 1077, "mnist": 50_000, "fashion_mnist": 50_000}
+# Training examples of each data set of images and of signals.
+SIZES = {
+    "digits": 1077, "mnist_5k": 2_500, "mnist": 50_000, "fashion_mnist": 50_000,
+    "mnist1d": signals.MADE[0], "mnist1d_shuffled": signals.MADE[0],
+}  # fmt: skip
 
 
 def _shelf() -> tuple[str, ...]:
@@ -168,19 +172,41 @@ class Splits:
     test: tuple[Tensor, ...]
 
 
-def load(data: Data, device: str = "cpu") -> Splits:
+class Sealed(Exception):
+    """Something of the test split was asked for where that is sealed."""
+
+
+class SealedSplits(Splits):
+    """Splits of a trial that is to know nothing of the test split, which has not been loaded."""
+
+    def __init__(self, train: tuple[Tensor, ...], valid: tuple[Tensor, ...]) -> None:
+        object.__setattr__(self, "train", train)
+        object.__setattr__(self, "valid", valid)
+
+    def __getattr__(self, name: str) -> tuple[Tensor, ...]:
+        if name == "test":
+            raise Sealed("the test split is sealed; allowed: the training and the validation split")
+        raise AttributeError(name)
+
+
+def load(data: Data, device: str = "cpu", sealed: bool = False) -> Splits:
     """The splits of a data set as tensors on a device, kept for the life of the process.
 
     A random subset (`Data.draw`) is the business of whoever draws it: the training split is whole.
 
+    Args:
+        data, device: Which, and where.
+        sealed: Whether to leave the test split where it is: see `SealedSplits`.
+
     Raises:
         DataError: a file is missing or is not the pinned one, or one's own cannot be used.
     """
-    splits = _splits(data.name, data.length, data.own, device)
-    if data.train is None or data.draw is not None:
-        return splits
-    train = tuple(part[: data.train] for part in splits.train)
-    return Splits(train, splits.valid, splits.test)
+    train, valid = (_split(data.name, data.length, data.own, device, n) for n in (0, 1))
+    if data.train is not None and data.draw is None:
+        train = tuple(part[: data.train] for part in train)
+    if sealed:
+        return SealedSplits(train, valid)
+    return Splits(train, valid, _split(data.name, data.length, data.own, device, 2))
 
 
 def at_hand(data: Data | str) -> bool:
@@ -225,28 +251,29 @@ def forget() -> None:
     measured.forget()
     own.forget()
     files.forget()
-    _splits.cache_clear()
+    _split.cache_clear()
 
 
 # --- reading -------------------------------------------------------------------------------------
 
 
 @functools.cache
-def _splits(name: str, length: int | None, mine: own.Own | None, device: str) -> Splits:
+def _split(
+    name: str, length: int | None, mine: own.Own | None, device: str, number: int
+) -> tuple[Tensor, ...]:
+    """Training, validation or test split, by its number: its inputs, then its targets."""
     brightest = {"digits": 16}.get(name, 255) if mine is None else 1
     found = []
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
-        for array in _arrays(name, length) if mine is None else mine.content.arrays:
+        arrays = _arrays(name, length) if mine is None else mine.content.arrays
+        parts = len(arrays) // 3
+        for array in arrays[number * parts : (number + 1) * parts]:
             tensor = torch.from_numpy(array).to(device)
             if tensor.dtype == torch.uint8:  # images and their labels
                 tensor = tensor.long() if tensor.dim() == 1 else tensor.float() / brightest
             found.append(tensor)
-    parts = len(found) // 3
-    train, valid, test = (
-        tuple(found[start : start + parts]) for start in range(0, 3 * parts, parts)
-    )
-    return Splits(train, valid, test)
+    return tuple(found)
 
 
 def _arrays(name: str, length: int | None) -> Arrays:
@@ -256,9 +283,17 @@ def _arrays(name: str, length: int | None) -> Arrays:
     return _ARRAYS[key]
 
 
+BUNDLED: dict[str, Callable[[], Arrays]] = {
+    "digits": images.digits,
+    "mnist_5k": images.mnist_5k,
+    "mnist1d": functools.partial(signals.mnist1d, shuffled=False),
+    "mnist1d_shuffled": functools.partial(signals.mnist1d, shuffled=True),
+}
+
+
 def _read(name: str, length: int | None) -> Arrays:
-    if name == "digits":
-        return images.digits()
+    if name in BUNDLED:
+        return BUNDLED[name]()
     if name in images.IMAGES:
         return images.images(name)
     content = b""

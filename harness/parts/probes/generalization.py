@@ -30,7 +30,7 @@ def _rows(pack: Moment, n: int) -> int:
 class Errors:
     """The share of examples classified wrongly, in percent: metrics ``train_error`` (on the
     trial's own training examples), ``test_error``, and ``error_gap``, the second less the first
-    (Overview, "Overfitting").
+    (Overview, "Overfitting"). Where the test split is sealed, the first alone.
 
     Args:
         most: Training examples that are looked at, the first of the trial's: a whole large split
@@ -42,6 +42,8 @@ class Errors:
 
     def read(self, pack: Moment) -> dict[str, Tensor]:
         train = 100 * (1 - self._accuracy(pack))
+        if pack.sealed:
+            return {"train_error": train}
         test = 100 * (1 - pack.metrics["test_accuracy"])
         return {"train_error": train, "test_error": test, "error_gap": test - train}
 

@@ -11,9 +11,10 @@ import torch
 from torch import Tensor, nn
 from torch.func import grad, jacrev
 
-from harness.parts.data import Splits
+from harness.parts.data import Sealed, SealedSplits, Splits
 from harness.parts.objectives import Objective, parted
 from harness.parts.torch_private import BATCH_NORM
+from harness.study import of_test
 
 # Examples of a split scored at once: few, so that they stay in a core's cache; a GPU wants many.
 EVAL_ROWS = {"cpu": 192, "cuda": 2048, "alone": 2048}
@@ -43,9 +44,32 @@ class Computation(Protocol):
         each trial's own, (K, n, ...)."""
 
 
+class SealedMetrics(dict[str, Tensor]):
+    """What has been measured of trials whose test split is sealed: to ask for a metric of it, even
+    whether there is one, raises `Sealed`."""
+
+    def __getitem__(self, name: str) -> Tensor:
+        return super().__getitem__(self._open(name))
+
+    def __contains__(self, name: object) -> bool:
+        return super().__contains__(self._open(str(name)))
+
+    def get(self, name: str, default: Any = None) -> Any:
+        return super().get(self._open(name), default)
+
+    @staticmethod
+    def _open(name: str) -> str:
+        if of_test(name):
+            raise Sealed(f"{name!r} is sealed; allowed: metrics of the other splits")
+        return name
+
+
 @dataclass(kw_only=True)
 class Moment:
     """What a probe is shown: a pack of K trials at one recorded step.
+
+    Where the test split is sealed (`sealed`), a probe that asks for it, or for a metric of it, is
+    stopped there by `Sealed` and has measured nothing.
 
     Args:
         step: Updates so far.
@@ -76,6 +100,11 @@ class Moment:
     program: Computation
     splits: Splits | None
     subset: Tensor | None
+
+    @property
+    def sealed(self) -> bool:
+        """Whether these trials are to know nothing of the test split."""
+        return isinstance(self.splits, SealedSplits)
 
     @property
     def train(self) -> tuple[Tensor, ...] | None:

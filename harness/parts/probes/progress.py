@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from harness.parts.probes.moment import Moment, Probe
+from harness.study import of_test
 
 
 @dataclass(frozen=True)
@@ -107,7 +108,8 @@ class Best:
 
     Args:
         by: The metric that chooses; never one of the test split.
-        take: The metrics to report; ``best_step`` is reported too.
+        take: The metrics to report, those of the test split where it is not sealed; ``best_step``
+            is reported too.
         better: Which direction of `by` is better.
     """
 
@@ -124,6 +126,8 @@ class Best:
         steps = torch.tensor([float(step) for step, _ in rows], device=score.device)
         found = {"best_step": steps[best[0]]}
         for name in self.take:
+            if pack.sealed and of_test(name):
+                continue
             column = torch.stack([row[name] for _, row in rows])  # (records, K)
             found[f"best_{name}"] = column.gather(0, best)[0]
         return found
