@@ -83,8 +83,8 @@ def usable(device: str) -> bool:
 def _plainer(study: Study, trial: Trial) -> Exception | None:
     """What the model of a trial that has failed raises by itself, if it does."""
     try:
-        declared = study.trial(trial)
-        return own_fault(declared) if isinstance(declared, Training) else None
+        wanted = declared(study, trial)
+        return own_fault(wanted) if isinstance(wanted, Training) else None
     except Exception:  # what it raised before says as much
         return None
 

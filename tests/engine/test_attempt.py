@@ -23,7 +23,7 @@ DIGITS, SGD = Data("digits"), Optimizer("sgd", lr=0.1)
 def said(trial: Callable[[Any], Any]) -> str:
     """The error of one trial."""
     study: Study = make(trial=trial)
-    given: Any = type("Trial", (), {"seed": 0})()
+    given: Any = type("Trial", (), {"seed": 0, "phase": "confirm"})()
     (outcome,) = run_pack(study, [given])
     assert outcome.status == "failed"
     assert "\n" not in outcome.error
