@@ -44,7 +44,14 @@ def test_every_variable_is_read() -> None:
 def test_every_path_named_exists_or_is_written() -> None:
     for path in re.findall(r"`((?:harness|studies|tests)/[\w/.]+)`", README):
         assert (ROOT / path).exists(), path
-    written = {"report.html", "report.pdf", "verdicts.json", "rows.parquet", "trials.csv"}
+    written = {
+        "chain.json",
+        "report.html",
+        "report.pdf",
+        "verdicts.json",
+        "rows.parquet",
+        "trials.csv",
+    }
     assert set(re.findall(r"`reports/<study>/<scale>/([\w.]+)`", README)) == written
 
 
