@@ -16,6 +16,7 @@ One module: all of it rests on how trials are drawn anew and hyperparameters are
 
 from __future__ import annotations
 
+import functools
 import itertools
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -33,6 +34,7 @@ from harness.study import BadInput, is_level
 
 Array = np.ndarray
 Names = tuple[str, ...]
+Leaves = tuple[Array, Array, Array]  # a tree's: values, and lower and upper ends
 
 
 @dataclass(frozen=True)
@@ -174,8 +176,6 @@ def marginals(
             if one not in names or isinstance(space[one], CategoricalDistribution):
                 ordered = [n for n in names if not isinstance(space[n], CategoricalDistribution)]
                 raise BadInput(f"a marginal of {one!r}; allowed: {', '.join(ordered)}")
-    from sklearn.ensemble import RandomForestRegressor
-
     places = (np.arange(points) + 0.5) / points
     regions = []  # of each curve: its axis, and the box that the others are averaged over
     for name, given in wanted:
@@ -183,10 +183,8 @@ def marginals(
         regions.append((names.index(name), box))
 
     def curves(chosen: Array) -> Array:
-        forest = RandomForestRegressor(trees, random_state=int(generator.integers(2**31)))
-        forest.fit(rows[chosen], y[chosen])
-        leaves = [_leaves(tree.tree_, edges) for tree in forest.estimators_]
-        each = [[_along(leaf, *region, places) for region in regions] for leaf in leaves]
+        forest = _forest(rows[chosen], y[chosen], edges, trees, generator)
+        each = [[_along(leaves, *region, places) for region in regions] for leaves in forest]
         curve: Array = np.mean(each, axis=0)  # (trees, curves, points) -> (curves, points)
         return curve.ravel()
 
@@ -201,7 +199,7 @@ def marginals(
     return found
 
 
-def _along(leaves: tuple[Array, Array, Array], axis: int, box: Array, places: Array) -> Array:
+def _along(leaves: Leaves, axis: int, box: Array, places: Array) -> Array:
     """(points,) a tree's mean at each place of one axis, over a box in the others."""
     values, low, high = leaves  # (leaves,), (leaves, names) twice
     inside = np.clip(np.minimum(high, box[:, 1]) - np.maximum(low, box[:, 0]), 0, None)
@@ -339,15 +337,32 @@ def _drawn(values: pd.Series, distribution: BaseDistribution) -> list[Any]:
     return [next((one for one in choices if is_level(v, one)), v) for v in drawn]
 
 
+def _forest(
+    points: Array, y: Array, edges: Array, trees: int, generator: np.random.Generator
+) -> tuple[Leaves, ...]:
+    """The leaves of each tree of a forest whose seed the generator draws."""
+    seed = int(generator.integers(2**31))
+    plain = (np.asarray(one, np.float64).tobytes() for one in (points, y, edges))
+    return _grown(*plain, trees, seed)
+
+
+# The claims and figures on one arm's draws all ask for the same forests, on the same resamples.
+@functools.lru_cache(maxsize=512)
+def _grown(points: bytes, y: bytes, edges: bytes, trees: int, seed: int) -> tuple[Leaves, ...]:
+    from sklearn.ensemble import RandomForestRegressor
+
+    scores, box = np.frombuffer(y), np.frombuffer(edges).reshape(-1, 2)
+    forest = RandomForestRegressor(trees, random_state=seed)
+    forest.fit(np.frombuffer(points).reshape(len(scores), len(box)), scores)
+    return tuple(_leaves(tree.tree_, box) for tree in forest.estimators_)
+
+
 def _forest_shares(
     points: Array, y: Array, edges: Array, pairs: bool, trees: int, generator: np.random.Generator
 ) -> Array:
     """(terms,) shares of variance, the mean over a forest's trees; 0 where nothing varies."""
-    from sklearn.ensemble import RandomForestRegressor
-
-    forest = RandomForestRegressor(trees, random_state=int(generator.integers(2**31)))
-    forest.fit(points, y)
-    found = [tree_shares(tree.tree_, edges, pairs) for tree in forest.estimators_]
+    forest = _forest(points, y, edges, trees, generator)
+    found = [_tree_shares(leaves, len(edges), pairs) for leaves in forest]
     shares = [share for share in found if share is not None]
     count = len(edges) + (len(edges) * (len(edges) - 1) // 2 if pairs else 0)
     return np.mean(shares, axis=0) if shares else np.zeros(count)
@@ -369,14 +384,17 @@ def tree_shares(tree: Any, edges: Array, pairs: bool) -> Array | None:
         (terms,) fractions of the tree's variance: each coordinate's, then each pair's beyond its
         two; None if the tree is constant.
     """
-    values, low, high = _leaves(tree, edges)
+    return _tree_shares(_leaves(tree, edges), len(edges), pairs)
+
+
+def _tree_shares(leaves: Leaves, count: int, pairs: bool) -> Array | None:
+    values, low, high = leaves
     widths = high - low  # (leaves, names), as fractions of the box
     volume = widths.prod(axis=1)
     mean = float(volume @ values)
     variance = float(volume @ (values - mean) ** 2)
     if variance <= 1e-12 * max(mean**2, 1e-300):
         return None
-    count = len(edges)
     cuts = [np.unique(np.concatenate([low[:, i], high[:, i]])) for i in range(count)]
     start = [np.searchsorted(cuts[i], low[:, i]) for i in range(count)]
     stop = [np.searchsorted(cuts[i], high[:, i]) for i in range(count)]
@@ -402,7 +420,7 @@ def tree_shares(tree: Any, edges: Array, pairs: bool) -> Array | None:
     return np.array(alone + together) / variance
 
 
-def _leaves(tree: Any, edges: Array) -> tuple[Array, Array, Array]:
+def _leaves(tree: Any, edges: Array) -> Leaves:
     """A tree's leaves: values (leaves,), and lower and upper ends (leaves, names) in [0, 1]."""
     span = edges[:, 1] - edges[:, 0]
     nodes = np.array([0])
