@@ -171,7 +171,7 @@ class Training:
             (isinstance(self.optimizer, Optimizer), "optimizer",
              "Optimizer('adam', lr=…), or of a class, Optimizer(torch.optim.Adam, lr=…)"),
             (data, "data", "Data('digits'), or Data.of(…) at the top level of the study file"),
-            (minimised, "objective", "CrossEntropy() or another of harness.parts.objectives, or "
+            (minimised, "objective", "CrossEntropy(), SquaredError() or another on the shelf, or "
              "Loss(fn) of a function fn(module, x, y)"),
         ):  # fmt: skip
             if not holds:

@@ -37,7 +37,7 @@ def said(trial: Callable[[Any], Any]) -> str:
     ("optimizer", "adam", "Optimizer('adam', lr=…), or of a"),
     ("data", (np.zeros((9, 64)), np.zeros(9)), "Data('digits'), or Data.of(…) at the top level"),
     ("data", "digits", "Data('digits'), or Data.of(…) at the top level"),
-    ("objective", nn.CrossEntropyLoss(), "CrossEntropy() or another of harness.parts.objectives, or"),
+    ("objective", nn.CrossEntropyLoss(), "CrossEntropy(), SquaredError() or another on the shelf, or"),
     ("objective", nn.functional.cross_entropy, "Loss(fn) of a function fn(module, x, y)"),
 ], ids=lambda value: value[:12] if isinstance(value, str) else type(value).__name__)  # fmt: skip
 def test_what_is_of_another_kind_is_shown_beside_what_is_allowed(

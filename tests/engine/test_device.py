@@ -171,7 +171,7 @@ def test_widths(device: Device) -> None:
 
 
 def test_sequences_in_buckets(device: Device, chorales: Splits, monkeypatch) -> None:  # noqa: F811
-    def there(_: Data, where: str = "cpu") -> Splits:
+    def there(_: Data, where: str = "cpu", sealed: bool = False) -> Splits:
         return Splits(*(tuple(part.to(where) for part in split) for split in
                         (chorales.train, chorales.valid, chorales.test)))  # fmt: skip
 
