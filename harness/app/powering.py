@@ -18,6 +18,9 @@ def told(study: Study, source: Source, scale: str, root: Path) -> dict[str, Any]
     """The forecast of each claim, from the rows there are: the ledger's at this scale, else a
     published run's, else the ledger's at the smoke scale.
 
+    A low power closes no gate by itself, as it rests on what was measured; it is named, with the reason
+    that the claim gives (`Claim.underpowered`).
+
     Returns:
         Under "claims" a `harness.claims.power.Forecast` each, and under "words" of it the cells of a
         table; under "from" what rows it rests on.
@@ -49,7 +52,21 @@ def told(study: Study, source: Source, scale: str, root: Path) -> dict[str, Any]
     for one in power.forecast(study, rows.timed, scale, seen=seen):
         plain = {k: _finite(v) for k, v in asdict(one).items()}
         about["claims"].append(plain | {"words": outlook.row(one, study, seen)})
+    about["gate"] = gate(study, about["claims"])
     return about
+
+
+def gate(study: Study, claims: list[dict[str, Any]]) -> str:
+    """Which claims their seeds will probably not decide, in a line, and why they are tested so."""
+    whys = {claim.id: claim.underpowered for claim in study.tested}
+    known = [one for one in claims if one["power"] is not None]
+    low = [one for one in known if one["power"] < power.POWER]
+    told = f"gate: power of {100 * power.POWER:.0f} %: {len(known) - len(low)} of {len(known)} claims pass"
+    some = [
+        f"{one['claim']} {100 * one['power']:.0f} % ({whys[one['claim']] or 'not said why'})"
+        for one in low
+    ]
+    return "; ".join([told, *some])
 
 
 def _rows(study: Study, source: Source, scale: str, root: Path) -> tuple[Results, str] | None:

@@ -152,6 +152,7 @@ def power(told: dict[str, Any]) -> None:
         words = {"claim": one["claim"], **one["words"]}
         table.add_row(*(escape(words[name]) for name in heads))
     out.print(table)
+    out.print(told["gate"], markup=False)
     out.print(told["from"], markup=False)
     out.print(
         f"A claim's level is that which it has when its turn comes and no other is decided{told['looks']}; "

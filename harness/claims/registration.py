@@ -197,6 +197,7 @@ def _marks(claim: Claim, source: Source) -> dict[str, Any]:
     marks = {
         "family": claim.family if claim.family != PRIMARY else "",
         "control": claim.control,
+        "underpowered": claim.underpowered,
         "gates": describe(claim.gates, source),
     }
     return {name: value for name, value in marks.items() if value}

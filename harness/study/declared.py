@@ -391,6 +391,8 @@ class Claim:
         family: Which of `Study.families` it is corrected in.
         control: An arm without which the claim says nothing: it is judged only where that arm runs
             in every cell that the check reads.
+        underpowered: Why it is tested with fewer seeds than would probably decide it, where `harness
+            plan --power` says that they are.
         gates: What else must be so for it to be judged; `Study.gates` are for all claims.
         exploratory: It is no test: not registered, not corrected for, and without a verdict. Reports
             show its estimate in a section apart.
@@ -404,6 +406,7 @@ class Claim:
     id: str = ""
     family: str = PRIMARY
     control: str = ""
+    underpowered: str = ""
     gates: tuple[Gate, ...] = ()
     exploratory: bool = False
 
@@ -427,6 +430,7 @@ class Claim:
         want(self.published is None or isinstance(self.published, Published), "Claim.published",
              self.published, "a Published, None")  # fmt: skip
         want_text("Claim.control", self.control)
+        want_text("Claim.underpowered", self.underpowered)
         want_gates("Claim.gates", self.gates)
         want(
             isinstance(self.exploratory, bool), "Claim.exploratory", self.exploratory, "True, False"

@@ -48,7 +48,8 @@ def test_a_plan_says_what_its_seeds_can_decide(project: Path) -> None:
     assert "effects at this scale are unknown" in there["from"]
     assert (one["claim"], one["level"], one["unit"]) == ("faster", 0.05, "seeds")
     assert (other["truth"], other["why"]) == (1.0, "")  # a ratio's, of arms that are alike
-    assert "takes" in harness("plan", "tiny", "--power", "--scale", "smoke").stdout
+    printed = harness("plan", "tiny", "--power", "--scale", "smoke").stdout
+    assert "takes" in printed and "gate: power of 80 %: " in printed
 
 
 def test_help_names_every_command() -> None:
