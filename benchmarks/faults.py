@@ -443,9 +443,11 @@ def rows_of(folder: Path) -> pd.DataFrame:
 
 
 def verdicts_of(folder: Path) -> list[dict[str, Any]]:
-    """The verdicts that two runs share: those of times, which no run repeats, are left out."""
+    """The verdicts that two runs share: those of times, which no run repeats, are left out, and the
+    lines to quote, which name the run's own registration."""
     path = folder / "reports" / STUDY / SCALE / "verdicts.json"
-    return [one for one in json.loads(path.read_text())["claims"] if not one["timed"]]
+    claims = json.loads(path.read_text())["claims"]
+    return [one | {"quote": ""} for one in claims if not one["timed"]]
 
 
 def undisturbed(folder: Path) -> Calm:

@@ -29,6 +29,25 @@ hypothesis.settings.register_profile("long", deadline=None)
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ["OMP_NUM_THREADS"] = "1"
 
+# Folders of the tests that start Ray, servers and other processes.
+SLOW = {"app", "execution"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes long begins first in the half of each of two workers, so that neither waits for the
+    other's last test; modules stay whole, for what is set up for them."""
+    modules: dict[Path, list[pytest.Item]] = {}
+    for item in items:
+        modules.setdefault(item.path, []).append(item)
+    slow = [found for path, found in modules.items() if path.parent.name in SLOW]
+    quick = [
+        item for path, found in modules.items() if path.parent.name not in SLOW for item in found
+    ]
+    first, second = ([item for found in slow[half::2] for item in found] for half in (0, 1))
+    cut = max(0, len(items) // 2 - len(first))
+    items[:] = [*first, *quick[:cut], *second, *quick[cut:]]
+
+
 TINY = '''
 """Tiny: two optimizers in the valley."""
 
