@@ -17,7 +17,7 @@ def rows_of(
     frame: pd.DataFrame, arm: str, where: Mapping[str, Any] | None, phase: str
 ) -> pd.DataFrame:
     """The rows of one arm in one cell, or over all cells that `where` leaves open."""
-    mask = (frame["phase"].to_numpy() == phase) & (frame["arm"].to_numpy() == arm)
+    mask = at_(frame["phase"], phase) & at_(frame["arm"], arm)
     for factor, level in (where or {}).items():
         mask &= at_(frame[factor], level)
     found: pd.DataFrame = frame[mask]
