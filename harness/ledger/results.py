@@ -20,7 +20,7 @@ STATUSES = ("finished", "diverged", "failed")
 
 def at(column: pd.Series, level: Any) -> np.ndarray:
     """Where a frame's column of a factor has a level, (rows,) bool."""
-    if isinstance(column.dtype, pd.StringDtype):  # compared as it lies there: far faster than objects
+    if isinstance(column.dtype, pd.StringDtype):  # as it lies there: far faster than objects
         return np.asarray(column == (level if isinstance(level, str) else repr(level)), bool)
     values = column.to_numpy()
     found = values == level
