@@ -14,6 +14,7 @@ unit), gives a diverged trial its metric's worst score, and leaves out failed tr
     marginals     checks of what the search predicts along one hyperparameter
     times         a check of how long trials of the search took
     gates         what must be so before the first trial for a claim to be judged
+    power         what a number of seeds can decide
     judge         from a study and its frame to verdicts
     amended       what claims that were changed late would have said before
     registration  what was claimed, and when, relative to the rows

@@ -354,7 +354,7 @@ def _grown(points: bytes, y: bytes, edges: bytes, trees: int, seed: int) -> tupl
     scores, box = np.frombuffer(y), np.frombuffer(edges).reshape(-1, 2)
     forest = RandomForestRegressor(trees, random_state=seed)
     forest.fit(np.frombuffer(points).reshape(len(scores), len(box)), scores)
-    return tuple(_leaves(tree.tree_, box) for tree in forest.estimators_)
+    return tuple(leaves_of(tree.tree_, box) for tree in forest.estimators_)
 
 
 def _forest_shares(
@@ -362,13 +362,13 @@ def _forest_shares(
 ) -> Array:
     """(terms,) shares of variance, the mean over a forest's trees; 0 where nothing varies."""
     forest = _forest(points, y, edges, trees, generator)
-    found = [_tree_shares(leaves, len(edges), pairs) for leaves in forest]
+    found = [tree_shares(leaves, pairs) for leaves in forest]
     shares = [share for share in found if share is not None]
     count = len(edges) + (len(edges) * (len(edges) - 1) // 2 if pairs else 0)
     return np.mean(shares, axis=0) if shares else np.zeros(count)
 
 
-def tree_shares(tree: Any, edges: Array, pairs: bool) -> Array | None:
+def tree_shares(leaves: Leaves, pairs: bool) -> Array | None:
     """The variance decomposition of one regression tree over a box, exactly.
 
     A tree is constant on boxes, its leaves. Its mean given one coordinate (or two) is a sum over
@@ -376,19 +376,15 @@ def tree_shares(tree: Any, edges: Array, pairs: bool) -> Array | None:
     and upper end: steps up and down, summed up along the axis.
 
     Args:
-        tree: scikit-learn's fitted ``tree_``.
-        edges: (names, 2) the box.
+        leaves: What `leaves_of` gives.
         pairs: Whether to go on to pairs.
 
     Returns:
         (terms,) fractions of the tree's variance: each coordinate's, then each pair's beyond its
         two; None if the tree is constant.
     """
-    return _tree_shares(_leaves(tree, edges), len(edges), pairs)
-
-
-def _tree_shares(leaves: Leaves, count: int, pairs: bool) -> Array | None:
     values, low, high = leaves
+    count = low.shape[1]
     widths = high - low  # (leaves, names), as fractions of the box
     volume = widths.prod(axis=1)
     mean = float(volume @ values)
@@ -420,8 +416,13 @@ def _tree_shares(leaves: Leaves, count: int, pairs: bool) -> Array | None:
     return np.array(alone + together) / variance
 
 
-def _leaves(tree: Any, edges: Array) -> Leaves:
-    """A tree's leaves: values (leaves,), and lower and upper ends (leaves, names) in [0, 1]."""
+def leaves_of(tree: Any, edges: Array) -> Leaves:
+    """A tree's leaves: values (leaves,), and lower and upper ends (leaves, names) in [0, 1].
+
+    Args:
+        tree: scikit-learn's fitted ``tree_``.
+        edges: (names, 2) the box that it is looked at in.
+    """
     span = edges[:, 1] - edges[:, 0]
     nodes = np.array([0])
     low, high = np.zeros((1, len(edges))), np.ones((1, len(edges)))

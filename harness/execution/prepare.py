@@ -21,7 +21,7 @@ from harness.plan.plan import Plan
 from harness.study import BadInput, DataError, Source, Study
 
 if TYPE_CHECKING:
-    from harness.ledger import Ledger, Past
+    from harness.ledger import Ledger, Past, Recorder
 
 
 UNCHANGED = "nothing differs from what was registered last: no reason was written down"
@@ -90,9 +90,11 @@ def _digest(splits: data.Splits) -> str:
     return found.hexdigest()[:12]
 
 
-def say_gates(study: Study, scale: str, console: Console) -> None:
-    """Which claims will be judged, before anything is trained: a line a gate."""
-    for gate in gates(study, scale):
+def announce(plan: Plan, console: Console) -> None:
+    """What is left out, and which claims will be judged, before anything is trained: a line a gate."""
+    for needed, count in plan.left_out.items():
+        console.print(f"{count:,} trials are left out, as {needed} is not at hand")
+    for gate in gates(plan.study, plan.scale):
         console.print(gate.told(), markup=False, soft_wrap=True)
 
 
@@ -165,3 +167,23 @@ def linked(
     promise, known = plan.promised()
     about = {**info, "planned": promise, "left_out": dict(plan.left_out)}
     return chain.link(entry, entries, about, reason), known
+
+
+def written_down(
+    ledger: Ledger, recorder: Recorder, source: Source, plan: Plan, info: Mapping[str, Any],
+    past: Past, amend: str, console: Console,
+) -> tuple[list[Mapping[str, Any]], dict[str, Any]]:  # fmt: skip
+    """Register what is claimed now, unless it is registered already.
+
+    Returns:
+        Every registration of the study at this scale, the oldest first, and that of now.
+    """
+    study, scale = plan.study, plan.scale
+    entries = ledger.registrations(past.at(scale))
+    own = ledger.registered(recorder.run_id)
+    entry = registration_of(study, source, scale, now(), past, own, entries)
+    entry, planned = linked(entry, entries, plan, info, amend)
+    written = recorder.register(entry, planned)
+    if amend and not written:
+        console.print(UNCHANGED)
+    return [*entries, *written], entry

@@ -12,16 +12,7 @@ from typing import Any
 from rich.console import Console
 
 from harness.execution.lock import sole
-from harness.execution.prepare import (
-    UNCHANGED,
-    check_data,
-    info_of,
-    linked,
-    now,
-    open_ledger,
-    registration_of,
-    say_gates,
-)
+from harness.execution.prepare import announce, check_data, info_of, open_ledger, written_down
 from harness.execution.tables import read_first
 from harness.ledger import chain
 from harness.ledger.names import SCHEDULED
@@ -66,7 +57,7 @@ def register(
         read_first(study, scale, root)
         plan = Plan(study, source, scale)
         found = check_data(plan, Declarations(study))
-        say_gates(study, scale, console)
+        announce(plan, console)
         ledger = open_ledger(root)
         info = info_of(root, plan, ledger.uri, found)
         info.pop("started_at")  # which a run has, and this is none
@@ -76,16 +67,10 @@ def register(
         recorder = Recorder(ledger, study, source, scale, info, fresh=False)
         try:
             past = Past(ledger, study)
-            entries = ledger.registrations(past.at(scale))
-            own = ledger.registered(recorder.run_id)
-            entry = registration_of(study, source, scale, now(), past, own, entries)
-            entry, planned = linked(entry, entries, plan, info, amend)
-            written = recorder.register(entry, planned)
+            entries, _ = written_down(ledger, recorder, source, plan, info, past, amend, console)
         finally:
             recorder.end(same[0].info.status if same else SCHEDULED)
-    if amend and not written:
-        console.print(UNCHANGED)
-    return chain.head([*entries, *written])
+    return chain.head(entries)
 
 
 def trailer(study: str, scale: str, digest: str) -> str:

@@ -21,13 +21,13 @@ from harness.execution.lock import sole
 from harness.execution.nodes import here
 from harness.execution.prepare import (
     UNCHANGED,
+    announce,
     check_data,
     info_of,
     linked,
     now,
     open_ledger,
     registration_of,
-    say_gates,
     work_of,
 )  # fmt: skip
 from harness.execution.progress import Meter
@@ -130,9 +130,7 @@ def _train_to_file(
     machines = here()
     declared = Declarations(study, machines.device)
     info = info_of(catalog.root(), plan, "", check_data(plan, declared))
-    for needed, count in plan.left_out.items():
-        console.print(f"{count:,} trials are left out, as {needed} is not at hand")
-    say_gates(study, scale, console)
+    announce(plan, console)
     earlier = None
     if path.is_file() and not fresh:
         earlier, _, then = read_rows(path)

@@ -18,16 +18,14 @@ from harness.execution import nodes, origins
 from harness.execution.cluster import start_ray, stop_ray
 from harness.execution.ending import Ending, Stopped
 from harness.execution.prepare import (
-    UNCHANGED,
+    announce,
     check_data,
     info_of,
-    linked,
     now,
     open_ledger,
-    registration_of,
-    say_gates,
     work_of,
-)  # fmt: skip
+    written_down,
+)
 from harness.execution.progress import Meter
 from harness.execution.recorded import results_of
 from harness.execution.saves import Saves
@@ -85,9 +83,7 @@ def execute(
             machines.check(plan.origin)
         declared = Declarations(study, machines.device)
         found = check_data(plan, declared)
-        for needed, count in plan.left_out.items():
-            console.print(f"{count:,} trials are left out, as {needed} is not at hand")
-        say_gates(study, scale, console)
+        announce(plan, console)
     except BaseException:
         if joined:
             stop_ray()
@@ -113,14 +109,7 @@ def execute(
             ledger, study, source, scale, info, fresh, lambda text: console.print(escape(text))
         )
         past = Past(ledger, study)
-        registered = ledger.registrations(past.at(scale))
-        before = ledger.registered(recorder.run_id)
-        entry = registration_of(study, source, scale, now(), past, before, registered)
-        entry, planned = linked(entry, registered, plan, info, amend)
-        written = recorder.register(entry, planned)
-        registered += written
-        if amend and not written:
-            console.print(UNCHANGED)
+        registered, entry = written_down(ledger, recorder, source, plan, info, past, amend, console)
         earlier = ledger.info_of(recorder.run_id) if recorder.continued else {}
     except BaseException:
         if early:

@@ -2,11 +2,14 @@
 
 Everything is read from the report's own folder, or from the published files; where there is a ledger
 with the run, that is compared with it too.
+
+One module: reading a report back, and a function for each thing that is recomputed of it.
 """
 
 from __future__ import annotations
 
 import base64
+import functools
 import hashlib
 import json
 import math
@@ -72,6 +75,12 @@ class Record:
     made: Mapping[str, Any]
     files: Mapping[str, Path]
     page: str = ""
+
+    @functools.cached_property
+    def verdicts(self) -> list[Verdict]:
+        """What the rows say of each claim."""
+        results = self.results
+        return judged(results.study, results.scale, results.timed)
 
     @property
     def entries(self) -> list[dict[str, Any]]:
@@ -392,13 +401,8 @@ def _promised(record: Record, entry: Mapping[str, Any], places: list[Any]) -> It
         yield f"{len(lost):,} trials are planned and not counted, {min(lost)} among them"
 
 
-def _judged(record: Record) -> list[Verdict]:
-    results = record.results
-    return judged(results.study, results.scale, results.timed)
-
-
 def _verdicts(record: Record) -> Check:
-    document = report.verdicts_json(record.results, _judged(record))
+    document = report.verdicts_json(record.results, record.verdicts)
     found = json.loads(json.dumps(document))
     wrong = []
     stated = {one["id"]: one for one in record.stated["claims"]}
@@ -438,7 +442,7 @@ def _page(record: Record) -> Check:
     """The page says what the rows do: its sentences, and the trials that it carries as data."""
     results = record.results
     wrong = []
-    for verdict in _judged(record):
+    for verdict in record.verdicts:
         if str(escape(words.sentence(verdict, results.study))) not in record.page:
             wrong.append(f"it does not say of claim {verdict.id} what the rows say")
     if len(results.trials) and islands.embed(islands.trials(results)["columns"]) not in record.page:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.claims import Verdict, explore
+from harness.claims.power import Forecast
 from harness.ledger import provenance
 from harness.ledger.results import Results
 from harness.report import bars, descent, islands, numbers, outlook, tables, words
@@ -40,17 +41,19 @@ def asset(*names: str) -> str:
 
 
 def html(
-    results: Results, verdicts: list[Verdict], drawn: Mapping[str, str], *, paper: bool = False
-) -> str:
+    results: Results, verdicts: list[Verdict], drawn: Mapping[str, str],
+    open_: Mapping[str, Forecast], *, paper: bool = False,
+) -> str:  # fmt: skip
     """The report page.
 
     Args:
         results, verdicts: What is reported.
         drawn: Inline SVG of each figure of the study, by name.
+        open_: What would decide each open claim, by its id: see `outlook.after`.
         paper: Leave out what only a screen can show (scripts and the trials they list).
     """
     study, info = results.study, results.info
-    cards = _cards(results, verdicts, drawn)
+    cards = _cards(results, verdicts, drawn, open_)
     playing = {} if paper else descent.players(results)
     title = words.title(study)
     changes = words.changes(results)
@@ -104,12 +107,12 @@ def html(
 
 
 def _cards(
-    results: Results, verdicts: list[Verdict], drawn: Mapping[str, str]
-) -> list[dict[str, Any]]:
+    results: Results, verdicts: list[Verdict], drawn: Mapping[str, str],
+    open_: Mapping[str, Forecast],
+) -> list[dict[str, Any]]:  # fmt: skip
     study = results.study
     place = {f.name: i for i, f in enumerate(study.figures, 1)}
     changes = words.changes(results)
-    open_ = outlook.after(results, verdicts)
     then, firsts = words.as_first(results)
     cards = []
     for number, verdict in enumerate(verdicts, 1):

@@ -14,7 +14,14 @@ from optuna.distributions import IntDistribution as Int
 from sklearn.ensemble import RandomForestRegressor
 from sklearn.tree import DecisionTreeRegressor
 
-from harness.claims.importance import Importance, fanova, marginals, ped_anova, tree_shares
+from harness.claims.importance import (
+    Importance,
+    fanova,
+    leaves_of,
+    marginals,
+    ped_anova,
+    tree_shares,
+)
 from harness.study import BadInput
 
 UNIT = np.array([[0.0, 1.0], [0.0, 1.0]])
@@ -38,16 +45,19 @@ def test_a_tree_of_four_leaves_by_hand() -> None:
     values = np.array([0.0, 0.0, 1.0, 3.0])
     tree = DecisionTreeRegressor(random_state=0).fit(points, values).tree_
     # mean 1, variance (1 + 1 + 0 + 4) / 4 = 1.5; x: 1; y: 0.25; what is left: 0.25
-    found = tree_shares(tree, UNIT, pairs=True)
+    found = tree_shares(leaves_of(tree, UNIT), pairs=True)
     assert found == pytest.approx([1 / 1.5, 0.25 / 1.5, 0.25 / 1.5])
     assert found.sum() == pytest.approx(1.0)
     # on a box twice as wide the upper half of x has three quarters of the measure
-    wide = tree_shares(tree, np.array([[0.0, 2.0], [0.0, 1.0]]), pairs=True)
+    wide = tree_shares(leaves_of(tree, np.array([[0.0, 2.0], [0.0, 1.0]])), pairs=True)
     mean = 0.75 * 2
     assert wide[0] * (0.25 * mean**2 + 0.75 * (1 + 0.5**2 + 0.0 + 0.0)) == pytest.approx(
         0.25 * mean**2 + 0.75 * 0.5**2
     )
-    assert tree_shares(DecisionTreeRegressor().fit(points, np.ones(4)).tree_, UNIT, True) is None
+    assert (
+        tree_shares(leaves_of(DecisionTreeRegressor().fit(points, np.ones(4)).tree_, UNIT), True)
+        is None
+    )
 
 
 def test_the_forests_shares_are_optunas() -> None:
@@ -68,7 +78,9 @@ def test_the_forests_shares_are_optunas() -> None:
         )
     forest = RandomForestRegressor(8, max_depth=64, random_state=3).fit(frame.to_numpy(), y)
     edges = np.array([[0.0, 1.0]] * 3)
-    found = np.mean([tree_shares(e.tree_, edges, False) for e in forest.estimators_], axis=0)
+    found = np.mean(
+        [tree_shares(leaves_of(e.tree_, edges), False) for e in forest.estimators_], axis=0
+    )
     assert found == pytest.approx([wanted[name] for name in "xyz"])
 
 
