@@ -344,7 +344,7 @@ def test_what_others_wrote_is_shown_and_not_run(page: Page, tmp_path: Path) -> N
     results = dataclasses.replace(some, study=study, trials=trials)
     said = [dataclasses.replace(v, statement=bad, reason=bad, source=bad) for v in verdicts]
     path = tmp_path / "report.html"
-    path.write_text(report.html(results, said, {f.name: "<svg></svg>" for f in study.figures}))
+    path.write_text(report.html(results, said, {f.name: "<svg></svg>" for f in study.figures}, {}))
     page.set()
     page.open(path)
     page.until(f"document.body.innerText.includes({json.dumps(bad)})")

@@ -314,7 +314,7 @@ def test_maps_are_lowest_at_the_minimum() -> None:
 
 
 def page_of(results: Results, verdicts: list[Verdict]) -> str:
-    return report.html(results, verdicts, dict.fromkeys(figure_names(results), "<svg/>"))
+    return report.html(results, verdicts, dict.fromkeys(figure_names(results), "<svg/>"), {})
 
 
 def test_claims_changed_late_are_marked_on_board_card_and_provenance() -> None:
@@ -417,11 +417,11 @@ def test_an_empty_run_and_a_study_without_claims_still_make_a_report(tmp_path: P
 def test_a_partial_run_says_so() -> None:
     results, verdicts = synthetic.small()
     part = dataclasses.replace(results, info={**results.info, "partial": True, "planned": 99999})
-    page = Outline(report.html(part, verdicts, dict.fromkeys(figure_names(part), "")))
+    page = Outline(report.html(part, verdicts, dict.fromkeys(figure_names(part), ""), {}))
     assert f"{len(results.trials)} of 99,999 planned trials have ended" in page.text
     assert report.answer(part, verdicts).startswith("So far, from an unfinished run: ")
     assert report.verdicts_json(part, verdicts)["partial"] is True
-    whole = Outline(report.html(results, verdicts, dict.fromkeys(figure_names(results), "")))
+    whole = Outline(report.html(results, verdicts, dict.fromkeys(figure_names(results), ""), {}))
     assert "Partial" not in whole.text
 
 
@@ -437,7 +437,7 @@ def test_errors_of_failed_trials_are_counted() -> None:
     )
     page = report.html(
         dataclasses.replace(results, trials=trials), verdicts,
-        dict.fromkeys(figure_names(results), ""),
+        dict.fromkeys(figure_names(results), ""), {},
     )  # fmt: skip
     assert re.search(
         r'num">2</td><td><code>out of memory.*num">1</td><td><code>bad cell', page, re.S
@@ -663,6 +663,6 @@ def test_it_says_how_often_the_test_split_was_scored() -> None:
 def test_the_page_the_note_and_the_data_say_how_often_it_was_scored() -> None:
     whole, verdicts = synthetic.small()
     drawn = {figure.name: "<svg></svg>" for figure in whole.study.figures}
-    assert words.tested(whole) in report.html(whole, verdicts, drawn)
+    assert words.tested(whole) in report.html(whole, verdicts, drawn, {})
     assert words.tested(whole) in report.note(whole, verdicts)
     assert report.verdicts_json(whole, verdicts)["test_scored"] == whole.test_scored
