@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, get_args
 from harness.study.declared import (
     COLUMNS,
     DISTRIBUTION,
-    FINAL_SEEDS,
     PRIMARY,
     SCALES,
     Arm,
@@ -395,10 +394,18 @@ class Study:
         draws = self.draws(scale, arm, cell)
         return min(self.budget(scale).finalists, draws) if draws > 1 and self.space(arm) else 0
 
+    def count(self, scale: str, arm: str, cell: Mapping[str, Any]) -> dict[str, int]:
+        """Trials of each phase of an arm in a cell, before any claim asks for more seeds."""
+        budget = self.budget(scale)
+        return {
+            "tune": self.draws(scale, arm, cell),
+            "final": self.finalists(scale, arm, cell) * budget.final_seeds,
+            "confirm": budget.seeds,
+        }
+
     def trials(self, scale: str, arm: str, cell: Mapping[str, Any]) -> int:
         """Trials of an arm in a cell, before any claim asks for more seeds."""
-        tune = self.draws(scale, arm, cell) + FINAL_SEEDS * self.finalists(scale, arm, cell)
-        return tune + self.budget(scale).seeds
+        return sum(self.count(scale, arm, cell).values())
 
     def settings(self, scale: str, arm: str, cell: Mapping[str, Any]) -> dict[str, Any]:
         """All settings of a trial but the drawn ones."""

@@ -229,6 +229,12 @@ def test_seeds_until_decided_double_until_the_most() -> None:
     for wrong in (1, -2, 2.5, True):
         with pytest.raises(InvalidStudy, match=f"Budget.finalists is {wrong}; allowed: 0"):
             Budget(8, 5, finalists=wrong)
+    assert repr(Budget(8, 5, finalists=3, final_seeds=9)) == (
+        "Budget(draws=8, seeds=5, finalists=3, final_seeds=9)"
+    )
+    for wrong in (0, -2, 2.5, True):
+        with pytest.raises(InvalidStudy, match=f"Budget.final_seeds is {wrong}; allowed: an"):
+            Budget(8, 5, finalists=3, final_seeds=wrong)
 
 
 def test_a_published_number_says_how_far_it_can_be_trusted() -> None:
