@@ -164,7 +164,7 @@ def describe(study: Study, source: Source) -> dict[str, Any]:
                 "seeds": b.seeds,
                 "most_seeds": b.most_seeds,
                 "finalists": b.finalists,
-                "final_seeds": b.final_seeds,
+                "final_seeds": _plain(b.final_seeds),
                 "settings": {name: _plain(value) for name, value in b.settings.items()},
                 "trials": sum(study.trials(s, arm, cell) for arm, cell in study.cells(s)),
             }

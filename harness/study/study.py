@@ -236,10 +236,11 @@ class Study:
         for scale, budget in self.budgets.items():
             if scale not in SCALES:
                 raise InvalidStudy(f"budget for scale {scale!r}; allowed: {listed(SCALES)}")
-            for name, value in [("draws", budget.draws), *budget.settings.items()]:
+            counts = {"draws": budget.draws, "final_seeds": budget.final_seeds}
+            for name, value in [*counts.items(), *budget.settings.items()]:
                 if isinstance(value, By):
                     self._check_by(f"budgets[{scale!r}]", name, value, budget)
-                if name == "draws":
+                if name in counts:
                     continue
                 if name in self.vary:
                     where = f"budgets[{scale!r}]'s {name}"
@@ -261,7 +262,7 @@ class Study:
     def _check_by(self, home: str, name: str, value: By, budget: Budget) -> None:
         if value.factor not in self.vary or name in self.vary:
             raise InvalidStudy(
-                f"{home} sets {name!r} by {value.factor!r}; allowed: draws and fixed settings, by "
+                f"{home} sets {name!r} by {value.factor!r}; allowed: draws, final_seeds and fixed settings, by "
                 f"{listed(self.vary)}"
             )
         run = budget.settings.get(value.factor, self.vary[value.factor])
@@ -399,7 +400,7 @@ class Study:
         budget = self.budget(scale)
         return {
             "tune": self.draws(scale, arm, cell),
-            "final": self.finalists(scale, arm, cell) * budget.final_seeds,
+            "final": self.finalists(scale, arm, cell) * at_level(budget.final_seeds, cell),
             "confirm": budget.seeds,
         }
 
