@@ -32,6 +32,8 @@ EXPORTS = {
     "Loss": "harness.parts.objectives",
     "Optimizer": "harness.parts.optimizers",
     "Rule": "harness.parts.optimizers",
+    "Player": "harness.engine.stages",
+    "Stage": "harness.engine.stages",
     "Stop": "harness.engine.training",
     "Training": "harness.engine.training",
     "train": "harness.engine.pack",
@@ -43,6 +45,7 @@ EXPORTS = {
 if TYPE_CHECKING:
     from harness.app.calls import Judged, results, run
     from harness.engine.pack import train
+    from harness.engine.stages import Player, Stage
     from harness.engine.training import Stop, Training
     from harness.parts.data import Data, at_hand
     from harness.parts.objectives import Loss
@@ -67,7 +70,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Arm", "Budget", "By", "Choice", "Claim", "Data", "Family", "Float", "Gate", "Int", "Judged", "Loss",
-    "Metric", "Optimizer", "Published", "Rule", "Stop", "Study", "Training", "Trial", "at_hand", "classification",
+    "Metric", "Optimizer", "Player", "Published", "Rule", "Stage", "Stop", "Study", "Training", "Trial", "at_hand", "classification",
     "regression", "results", "run", "train",
 ]  # fmt: skip
 

@@ -395,10 +395,10 @@ def test_padded_numbers_stay_zero() -> None:
     pack = PackInFlight(trainings, [0, 1], "cpu")
     for step in range(6):
         pack.update(step)
-    assert pack.params.views["across"][0, :, 3:].abs().max() == 0
-    assert pack.params.views["across"][0, :, :, 3:].abs().max() == 0
-    assert pack.params.views["head.weight"][0, :, 3:].abs().max() == 0
-    assert pack.params.views["across"][0, :, :3, :3].abs().min() > 0
+    assert pack.trained["across"][0, :, 3:].abs().max() == 0
+    assert pack.trained["across"][0, :, :, 3:].abs().max() == 0
+    assert pack.trained["head.weight"][0, :, 3:].abs().max() == 0
+    assert pack.trained["across"][0, :, :3, :3].abs().min() > 0
 
 
 def test_padding_that_changes_the_model_is_refused() -> None:
