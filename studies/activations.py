@@ -29,7 +29,7 @@ zero; the published sparsity was reached with the L1 penalty that is missing her
 from dataclasses import replace
 from functools import partial
 
-from harness import Arm, Budget, Claim, Data, Float, Metric, Optimizer, Study, Training, Trial
+from harness import Arm, Budget, By, Claim, Data, Float, Metric, Optimizer, Study, Training, Trial
 from harness.claims import everywhere, place, stats
 from harness.figures import across, curves, custom, final, heat, layers, panels, sensitivity
 from harness.parts.models import MLP
@@ -130,7 +130,9 @@ for layer in range(1, max(DEPTHS) + 2):
 
 BUDGETS = {
     "smoke": Budget(draws=1, seeds=2, epochs=1, readings=1, batch_size=256, depth=(4, 32)),
-    "default": Budget(draws=8, seeds=6, most_seeds=24, finalists=3),
+    "default": Budget(
+        draws=8, seeds=6, most_seeds=96, finalists=3,
+        final_seeds=By("depth", {1: 8, 2: 3, 3: 8, 4: 8, 5: 8, 8: 3, 16: 8, 32: 3})),
     "paper": Budget(
         draws=8, seeds=5, finalists=3, epochs=30, batch_size=10, width=1000, pixels=784, data="mnist",
         schedule="constant", depth=(1, 3, 4, 5, 16)),
