@@ -32,6 +32,7 @@ EXPORTS = {
     "Loss": "harness.parts.objectives",
     "Optimizer": "harness.parts.optimizers",
     "Rule": "harness.parts.optimizers",
+    "Members": "harness.engine.members",
     "Player": "harness.engine.stages",
     "Stage": "harness.engine.stages",
     "Stop": "harness.engine.training",
@@ -44,6 +45,7 @@ EXPORTS = {
 
 if TYPE_CHECKING:
     from harness.app.calls import Judged, results, run
+    from harness.engine.members import Members
     from harness.engine.pack import train
     from harness.engine.stages import Player, Stage
     from harness.engine.training import Stop, Training
@@ -70,7 +72,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Arm", "Budget", "By", "Choice", "Claim", "Data", "Family", "Float", "Gate", "Int", "Judged", "Loss",
-    "Metric", "Optimizer", "Player", "Published", "Rule", "Stage", "Stop", "Study", "Training", "Trial", "at_hand", "classification",
+    "Members", "Metric", "Optimizer", "Player", "Published", "Rule", "Stage", "Stop", "Study", "Training", "Trial", "at_hand", "classification",
     "regression", "results", "run", "train",
 ]  # fmt: skip
 

@@ -42,6 +42,10 @@ class Batches:
         keys = keyed.keys(list(seeds), "batches", device)
         each.batch_keys = keyed.mix(keys, stage) if stage else keys
         each.subset = self._subset(trainings, device)
+        if data is not None and self.one.members is not None and self.one.members.bag:
+            n = data_.train_size(data)
+            drawn = keyed.places(keyed.keys(list(seeds), "bag", device), n, n)  # (K, n)
+            each.subset = drawn if each.subset is None else each.subset.gather(1, drawn)
         self.forget()
 
     def _subset(self, trainings: Sequence[Training], device: str) -> Tensor | None:

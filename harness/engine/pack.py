@@ -85,6 +85,19 @@ def train_pack(
     Raises:
         Landed: the run is to end; the pack has been saved.
     """
+    if (members := trainings[0].members) is not None:
+        own = [place for place in range(len(trainings)) for _ in range(members.count)]
+        lanes = [seed for trial in seeds for seed in members.seeds(trial)]
+        return members.together(
+            _train([trainings[i] for i in own], lanes, device, flight and flight.part(own))
+        )
+    return _train(trainings, seeds, device, flight)
+
+
+def _train(
+    trainings: Sequence[Training], seeds: Sequence[int], device: str, flight: Flight | None
+) -> list[Outcome]:
+    """One lane each."""
     started = time.perf_counter()
     if len(trainings) == 1 and not trainings[0].why_alone():
         # A batch of one takes other kernels, which differ in the last bit: give it a twin.
@@ -105,6 +118,10 @@ def train_pack(
                     pack = _begun(trainings, seeds, device, earlier)
                     outcomes = pack.run(flight)[: len(trainings)]
         except Unlike as error:
+            if trainings[0].members is not None:
+                raise ValueError(
+                    "members keep different things in Python; allowed: a buffer for what differs"
+                ) from error
             return _apart(trainings, seeds, device, error.groups, flight)
         finally:
             if pack is not None:
@@ -470,6 +487,8 @@ class PackInFlight:
         """Leave out the lanes of trials that have ended, where that pays by forecast; whether any
         are left."""
         over = (self.each.end <= step) | ~self.losses.all[: step + 1].isfinite().all(0)  # (K,)
+        if (members := self.one.members) is not None:  # a trial ends with the first of them
+            over = over.view(-1, members.count).any(1).repeat_interleave(members.count)
         alive = (~over).nonzero().flatten()
         if not len(alive):
             return False

@@ -23,6 +23,7 @@ from harness.engine.side import Side
 from harness.engine.stopping import Stopping
 from harness.engine.training import Training
 from harness.parts.data import Sealed
+from harness.parts.objectives import parted
 from harness.parts.probes import Moment, Probe
 from harness.parts.probes.moment import EVAL_ROWS, SealedMetrics
 
@@ -158,11 +159,27 @@ class Record:
                 batch = tuple(cut(part, steps)[rows] for part in whole)
                 for side in self.pack.sides:
                     part = side.program.score(side.params.views, side.given, batch)
+                    if self.one.members is not None:
+                        part = self._voted(side, batch, part)
                     for metric, value in part.items():
                         name = _of(f"{split}_{metric}", side)
                         share = value * (len(batch[0]) / len(whole[0]))
                         totals[name] = totals[name] + share if name in totals else share
         return totals
+
+    def _voted(
+        self, side: Side, batch: tuple[Tensor, ...], own: Mapping[str, Tensor]
+    ) -> dict[str, Tensor]:
+        """Scores of the trials that the lanes are members of."""
+        assert self.one.members is not None
+        program = side.program
+        inputs, targets = parted(program.objective, batch)
+        with torch.no_grad():
+            said = program.each(
+                lambda params, buffers: program.output(params, buffers, inputs),
+                side.params.views, side.given,
+            )  # fmt: skip
+            return self.one.members.scores(program.objective, said, targets, own)
 
     def leave(self, staying: set[int]) -> None:
         """Take down the outcomes of all lanes but these."""

@@ -62,7 +62,8 @@ def seconds(training: Training, device: str = "cpu") -> tuple[float, float]:
     """
     parts = [_seconds(side, turns, device) for side, turns in training.each_side]
     begun = kind(device).pack
-    return begun + sum(base for base, _ in parts), sum(each for _, each in parts)
+    networks = training.members.count if training.members else 1
+    return begun + sum(base for base, _ in parts), networks * sum(each for _, each in parts)
 
 
 def _seconds(training: Training, turns: int, device: str) -> tuple[float, float]:
@@ -85,7 +86,8 @@ def _seconds(training: Training, turns: int, device: str) -> tuple[float, float]
 
 def held(training: Training, device: str = "cpu") -> int:
     """Estimated bytes that each trial of a pack holds, at the player and stage that takes most."""
-    return max(_held(side, device) for side, _ in training.each_side)
+    networks = training.members.count if training.members else 1
+    return networks * max(_held(side, device) for side, _ in training.each_side)
 
 
 def _held(training: Training, device: str) -> int:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from harness.engine.buckets import Buckets, cut, lengths
 from harness.engine.building import structure
+from harness.engine.members import Members
 from harness.engine.padding import check_padding
 from harness.engine.process import PRECISIONS
 from harness.engine.stages import Names, Player, Stage
@@ -100,6 +101,7 @@ class Training:
         players: Those that take turns at each update, in place of one objective (`Player`).
         stages: What follows each other (`Stage`), each with a length of its own; rows have its number
             as the metric ``stage``. Early stopping is of the last.
+        members: Where a trial is several networks that vote (`Members`).
 
     Attributes:
         legs: The stages as Trainings of one each.
@@ -125,6 +127,7 @@ class Training:
     trains: Names = "*"
     players: tuple[Player, ...] = ()
     stages: tuple[Stage, ...] = ()
+    members: Members | None = None
 
     def __post_init__(self) -> None:
         self._check_kinds()
@@ -157,6 +160,11 @@ class Training:
         if self.players:
             self._check_players()
             return
+        if self.members and (isinstance(self.objective, Loss | Said) or self.data is None):
+            raise ValueError(
+                "Training has members and no objective that scores outputs on data; allowed: "
+                "CrossEntropy(), SquaredError() or another on the shelf"
+            )
         if isinstance(self.objective, Loss):
             if self.data is None:
                 raise ValueError(
@@ -303,7 +311,7 @@ class Training:
             structure(self.pad_to or self.model), self.optimizer.rule, self._kind_of_data(),
             having(self.loss, zeros), self.updates, self.batch_size, self.every,
             self.probes, self.precision, self.stop and dataclasses.replace(self.stop, patience=0),
-            self.augment is not None, self.buckets, self.sealed, self.trains,
+            self.augment is not None, self.buckets, self.sealed, self.trains, self.members,
         )  # fmt: skip
 
     def _kind_of_data(self) -> data_.Data | None:
