@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
+import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -67,7 +68,9 @@ class Record:
 
     def enter(self, pack: Measured, stopping: Stopping) -> None:
         """What follows is of another stage, whose rows `stopping` is shown."""
-        self.pack, self.stopping = pack, stopping
+        # weakly: the pack holds this record, and its memory is to be free when it ends
+        self.pack: Measured = weakref.proxy(pack)
+        self.stopping = stopping
         self.one, self.splits = pack.leg, pack.batches.splits
         vars(self).pop("_scored", None)
 

@@ -36,7 +36,7 @@ def moved(
     x = x.detach()
     drawn = 2 * uniform(*x.shape) - 1 if steps != 1 else torch.zeros_like(x)
     start = drawn.sign() if steps == 0 else drawn
-    near = (x + size * start).clamp(low, high)
+    near: Tensor = (x + size * start).clamp(low, high)
     rate = size if steps == 1 else 2.5 * size / max(1, steps)
     for _ in range(steps):
         near = near + rate * grad(loss)(near).sign()
@@ -109,4 +109,5 @@ class Robust:
             self.low,
             self.high,
         )
-        return (net(near).argmax(-1) == y).float().mean()
+        said: Tensor = net(near)
+        return (said.argmax(-1) == y).float().mean()

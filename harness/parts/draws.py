@@ -1,7 +1,8 @@
 """Random numbers for a loss, or a module, to draw: noise, codes, what is hidden, coins.
 
 They are functions of the trial's seed and the update, as dropout's masks are, so that what draws them
-fuses, and a trial's rows are the same in any pack. What is scored draws the same numbers each time.
+fuses, and a trial's rows are the same in any pack. What is scored draws the same numbers each time,
+for every batch of examples that is scored at once.
 Outside of training they are drawn from torch's generator, as in a plain loop.
 """
 

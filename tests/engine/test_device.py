@@ -141,7 +141,9 @@ def test_a_loss_of_ones_own(device: Device) -> None:
 
 
 @pytest.mark.parametrize("kind", STAGED)
-def test_stages_and_players(device: Device, kind: str) -> None:
+def test_stages_and_players(device: Device, kind: str, monkeypatch) -> None:
+    # what is drawn in scoring depends on how many examples are scored at once
+    monkeypatch.setitem(EVAL_ROWS, device.name.split(":")[0], EVAL_ROWS["cpu"])
     device.check([STAGED[kind](lane) for lane in (0, 2, 1)])
 
 
