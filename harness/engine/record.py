@@ -223,7 +223,7 @@ class Record:
             # or the last update left the finite numbers, which only the scores have seen
             lost = [
                 n
-                for n in finite & rows_of[rows - 1].keys()
+                for n in finite.intersection(*rows_of[rows - 1 : rows])
                 if not np.isfinite(columns[n][rows - 1, lane])
             ]
             outcomes.append(
