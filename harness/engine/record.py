@@ -213,7 +213,7 @@ class Record:
         steps = np.array([*self.each.recorded])
         columns = self._columns()  # each (records, K)
         finite = {_of(name, side) for name in LOSSES for side in self.pack.sides}
-        rows_of = [*self.each.recorded.values()]
+        rows_of = [{}, *self.each.recorded.values()]  # by how many there are up to one
         outcomes = []
         for lane, worst in enumerate(first_bad):
             # what follows an end says nothing
@@ -223,7 +223,7 @@ class Record:
             # or the last update left the finite numbers, which only the scores have seen
             lost = [
                 n
-                for n in finite.intersection(*rows_of[rows - 1 : rows])
+                for n in finite.intersection(rows_of[rows])
                 if not np.isfinite(columns[n][rows - 1, lane])
             ]
             outcomes.append(

@@ -101,10 +101,12 @@ def growing(lane: int) -> Training:
 
 
 class Gan(nn.Module):
+    """The critic says sixteen numbers: the last bits of one depend on a trial's place in its pack."""
+
     def __init__(self) -> None:
         super().__init__()
         self.g = nn.Sequential(nn.Linear(4, 16), nn.ReLU(), nn.Linear(16, 64))
-        self.d = nn.Sequential(nn.Linear(64, 16), nn.LeakyReLU(0.2), nn.Linear(16, 1))
+        self.d = nn.Sequential(nn.Linear(64, 16), nn.LeakyReLU(0.2), nn.Linear(16, 16))
 
 
 def tell(net: Gan, x: Tensor, _: Tensor) -> Tensor:
