@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -33,7 +33,7 @@ from harness.engine.process import arithmetic
 from harness.engine.program import Computation, program
 from harness.engine.record import Record
 from harness.engine.side import Side
-from harness.engine.stages import named
+from harness.engine.stages import begun_with, named
 from harness.engine.stepper import Stepper
 from harness.engine.stopping import Stopping
 from harness.engine.structure import kept, layout
@@ -241,20 +241,21 @@ class PackInFlight:
 
         modules, masks = _modules([leg.sides[0] for leg in own], each.seeds, number)
         params, buffers = stack_module_state(modules)  # (K, ...) each
-        within = "module." if isinstance(modules[0], Asked) else ""  # where the author's lies
-        reset = self.one.stages[number].reset if handed else ()
-        fresh = named(reset, _bare({**params, **buffers}, within))
+        within = _within(modules[0])
+        for stage in self.one.stages[1:] if not number else ():
+            begun_with(stage, _theirs({**params, **buffers}, within))  # a mistake is known at once
+        old = begun_with(self.one.stages[number], handed) if handed else {}
+        buffers = {name: b for name, b in buffers.items() if name.startswith(within)}
         for group in (params, buffers):
             for name, tensor in group.items():
-                bare = name.removeprefix(within)
-                old = tensor if bare in fresh else handed.get(bare, tensor)
-                group[name] = old.detach().to(device).contiguous()
+                now = old.get(name.removeprefix(within), tensor)
+                group[name] = now.detach().to(device).contiguous()
         # what never moves is kept with the buffers: what is frozen, and what no loss depends on
         trained = {name for name, w in modules[0].named_parameters() if w.requires_grad}
         moved, found = [], [side.vouched() for side in self.leg.sides]
         idle = frozenset.intersection(*(one.idle for one in found))
         for side, one in zip(self.leg.sides, found, strict=True):
-            wanted = named(side.trains, _bare(params, within))
+            wanted = named(side.trains, _theirs(params, within))
             moved.append({n for n in trained if n.removeprefix(within) in wanted} - one.idle)
         _check_moved(self.leg, modules[0], moved)
         still = params.keys() - trained | idle
@@ -264,14 +265,16 @@ class PackInFlight:
         drops = [path for path, m in modules[0].named_modules() if isinstance(m, Dropout)]
         fused = [not one.why for one in found]
         first = [leg.sides[0] for leg in own]
-        self.noise = Noise(first, each.seeds, each, drops, any(fused), device)
+        span = turns, sum(self.leg.turns) * self.leg.updates
+        self.noise = Noise(first, each.seeds, each, drops, any(fused), span, device)
         self.batches = Batches(own, each.seeds, each, device, number, turns)
         self._contained = not any(one.why.startswith(OUTSIDE) for one in found)
-        each.loss, self.sides = {}, []
+        each.loss, each.own, self.sides = {}, {}, []
         names = [player.name for player in self.leg.players] or [""]
         for place, side in enumerate(self.leg.sides):
             if place:
                 modules, masks = _modules([leg.sides[place] for leg in own], each.seeds, number)
+            each.own[names[place]] = _numbers(modules, device)
             flat = Flat(
                 {name: w for name, w in params.items() if name in moved[place]}, device != "cpu"
             )
@@ -320,7 +323,8 @@ class PackInFlight:
         pool = None if self.device == "cpu" else torch.cuda.graph_pool_handle()
         for side in self.sides:
             others = [other.params.views for other in self.sides if other is not side]
-            side.bind(_together(self.each.buffers, self.rest.views, *others), pool)
+            own = self.each.own[side.name]
+            side.bind(_together(self.each.buffers, self.rest.views, own, *others), pool)
 
     @property
     def trained(self) -> Tensors:
@@ -329,8 +333,9 @@ class PackInFlight:
 
     @property
     def given(self) -> Tensors:
-        """And what it does not: buffers, and other parameters."""
-        return _together(self.each.buffers, self.rest.views)
+        """And what it does not: buffers, other parameters, and the numbers of the first loss."""
+        own = self.each.own[self.sides[0].name]
+        return _together(self.each.buffers, self.rest.views, own)
 
     def close(self) -> None:
         """Let go of what refers back to this pack: its memory is free now, and not when Python next
@@ -397,10 +402,9 @@ class PackInFlight:
 
     def _handed(self) -> Tensors:
         """All tensors of this stage by the author's names."""
-        within = "module." if isinstance(self.sides[0].program.module, Asked) else ""
-        everything = _together(self.given, self.trained)
+        theirs = _theirs(_together(self.given, self.trained), _within(self.sides[0].program.module))
         passing = {*self.noise.keys}
-        return {n.removeprefix(within): t for n, t in everything.items() if n not in passing}
+        return {n: t for n, t in theirs.items() if n not in passing}
 
     def _run(self, flight: Flight | None) -> bool:
         """This stage; whether any trial is left for the next."""
@@ -526,8 +530,21 @@ def _together(*groups: Tensors) -> Tensors:
     return full[0] if len(full) == 1 else {n: t for group in full for n, t in group.items()}
 
 
-def _bare(names: Iterable[str], within: str) -> set[str]:
-    return {name.removeprefix(within) for name in names}
+def _within(module: nn.Module) -> str:
+    """How the names begin of what is the author's."""
+    return "module." if isinstance(module, Asked) else ""
+
+
+def _numbers(modules: Sequence[nn.Module], device: str) -> Tensors:
+    """(K,) each, those of a loss."""
+    own = [dict(module.numbers.named_buffers()) for module in modules if isinstance(module, Asked)]
+    found = {name: torch.stack([one[name] for one in own]) for name in (own[0] if own else ())}
+    return {f"numbers.{name}": values.to(device) for name, values in found.items()}
+
+
+def _theirs(tensors: Mapping[str, Tensor], within: str) -> Tensors:
+    """The author's tensors by the author's names."""
+    return {n.removeprefix(within): t for n, t in tensors.items() if n.startswith(within)}
 
 
 def _stretch(one: Training, number: int) -> int:

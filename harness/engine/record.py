@@ -118,7 +118,7 @@ class Record:
                 for name, part in side.params.cut(side.stepper.mask).items()
             },
             splits=self.splits,
-            subset=each.subset,
+            subset=pack.batches.subset,
         )
         for probe in self.one.probes:
             if not probe.at_end:

@@ -37,6 +37,7 @@ from harness.parts.probes import EffectiveRate, Position, RecordTo, StepsTo
 from harness.parts.probes.moment import EVAL_ROWS
 from harness.parts.schedules import Cosine
 from tests import simulated
+from tests.engine.test_beside import staged as beside
 from tests.engine.test_buckets import chorales as rolls
 from tests.engine.test_fusing import conv, same, with_rate
 from tests.engine.test_stages import KINDS as STAGED
@@ -134,7 +135,7 @@ def noisy(lane: int) -> Training:
 
 
 KINDS = {one.__name__: one for one in (stopped, wide, point, images, bars, kernels, theirs, noisy)}
-KINDS |= STAGED
+KINDS |= STAGED | {"beside": beside}
 
 
 @contextlib.contextmanager

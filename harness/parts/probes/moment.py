@@ -131,7 +131,9 @@ class Moment:
                 (module.module, "module.") if isinstance(module, Asked) else (module, "")
             )
             own = {
-                f"asked.{name.removeprefix(within)}": t for name, t in {**params, **buffers}.items()
+                f"asked.{name.removeprefix(within)}": t
+                for name, t in {**params, **buffers}.items()
+                if name.startswith(within)
             }
             with keyed_by(next(iter(params.values())).new_zeros((), dtype=torch.int64)):
                 return functional_call(_Asking(author, fn), own, ())
