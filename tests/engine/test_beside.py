@@ -57,13 +57,13 @@ def staged(lane: int) -> Training:
         MODEL, Optimizer("adam", lr=3e-3 * (1 + lane)), Data("digits", train=96, draw=lane),
         batch_size=16, stages=(
             Stage(epochs=1, objective=supervised),
-            Stage(epochs=2, objective=SEMI(lane), beside=Beside(Data("digits", 300, lane), 64)),
-            Stage(steps=5, objective=SEMI(9), beside=Beside(POOL, 8), batch_size=32, every=2),
+            Stage(epochs=2, objective=weighed(lane), beside=Beside(Data("digits", 300, lane), 64)),
+            Stage(steps=5, objective=weighed(9), beside=Beside(POOL, 8), batch_size=32, every=2),
         ),
     )  # fmt: skip
 
 
-def SEMI(lane: int) -> Loss:  # noqa: N802
+def weighed(lane: int) -> Loss:
     return Loss(pseudo, CrossEntropy(), {"most": 0.25 * lane})
 
 
@@ -203,7 +203,7 @@ def test_what_cannot_fuse_reads_both_and_is_told_how_far_it_has_come() -> None:
     [
         ({}, r"Training has data beside and the objective None; allowed: Loss\(fn, scores\)"),
         ({"objective": Loss(pseudo)}, r"allowed: Loss\(fn, scores\)"),
-        ({"objective": SEMI(1), "members": Members(2)}, "allowed: CrossEntropy"),
+        ({"objective": weighed(1), "members": Members(2)}, "allowed: CrossEntropy"),
     ],
 )
 def test_mistakes_in_what_is_beside(given, words) -> None:
