@@ -5,10 +5,12 @@ plain tensor operations will do; study files may define their own beside their `
 
     networks   multi-layer perceptrons, activations, initialisations
     recurrent  recurrent cells and what reads sequences with them
+    boltzmann  restricted Boltzmann machines
     surfaces   functions of two variables, to be descended
     layers     dropout, batch normalisation and last layers that stand in for torch's in packs
 """
 
+from harness.parts.models.boltzmann import RBM, divergence
 from harness.parts.models.layers import BatchNorm, Dropout
 from harness.parts.models.networks import (
     ACTIVATIONS,
@@ -23,7 +25,7 @@ from harness.parts.models.recurrent import CELLS, GRU, LSTM, RNN, VARIANTS, Recu
 from harness.parts.models.surfaces import SURFACES, Descent, Surface
 
 __all__ = [
-    "ACTIVATIONS", "CELLS", "GRU", "INITS", "LSTM", "MLP", "RNN", "SURFACES", "VARIANTS", "WIRINGS",
+    "ACTIVATIONS", "CELLS", "GRU", "INITS", "LSTM", "MLP", "RBM", "RNN", "SURFACES", "VARIANTS", "WIRINGS",
     "BatchNorm", "Descent", "Dropout", "Recurrent", "SigmoidTanh", "Skip", "Surface", "Variant", "cell",
-    "initialise",
+    "divergence", "initialise",
 ]  # fmt: skip
