@@ -21,7 +21,7 @@ from harness.parts.data import load
 from harness.parts.draws import keyed_by, normal, progress, trained
 from harness.parts.models import MLP
 from harness.parts.objectives import CrossEntropy
-from tests.engine.test_fusing import same
+from tests.engine.test_fusing import Opaque, same
 from tests.engine.test_stages import batches, check, key, made, ran
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -165,24 +165,13 @@ def test_rows_are_bitwise_the_same_in_any_pack(kind: str, draw: st.DataObject) -
     assert same(together[lanes.index(lane)], alone)
 
 
-class Kernel(nn.Module):
-    """torch's own LSTM, which does not fuse."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.read, self.head = nn.LSTM(8, 6, batch_first=True), nn.Linear(6, 10)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.head(self.read(x.view(-1, 8, 8))[0][:, -1])
-
-
 def test_what_cannot_fuse_reads_both_and_is_told_how_far_it_has_come() -> None:
     one = Training(
-        Kernel, Optimizer("sgd", lr=0.1), FEW, Loss(pseudo, CrossEntropy(), {"most": 2.0}), epochs=2,
+        Opaque, Optimizer("sgd", lr=0.1), FEW, Loss(pseudo, CrossEntropy(), {"most": 2.0}), epochs=2,
         batch_size=16, beside=Beside(POOL, 32),
     )  # fmt: skip
     assert one.why_alone()
-    net = made(Kernel, 2)
+    net = made(Opaque, 2)
     peer = torch.optim.SGD(net.parameters(), lr=0.1)
     both = zip(batches(2, FEW, 16, 0, 2), pool(2, POOL, 32), strict=False)
     for turn, (labelled, unlabelled) in enumerate(both):

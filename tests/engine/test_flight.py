@@ -110,7 +110,7 @@ def bars(lane: int) -> Training:
     return Training(
         partial(build, hidden=8 + lane % 3), Optimizer("nesterov", lr=0.05, momentum=0.8),
         data=Data("jsb_chorales"), epochs=2, objective=Bernoulli(), batch_size=1, buckets=3,
-        pad_to=partial(build, hidden=16), stop=Stop(patience=1 + lane, restore=True),
+        pad_to=partial(build, hidden=32), stop=Stop(patience=1 + lane, restore=True),
     )  # fmt: skip
 
 

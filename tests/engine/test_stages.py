@@ -23,7 +23,7 @@ from harness.parts.models import MLP
 from harness.parts.objectives import CrossEntropy
 from harness.parts.probes import RecordTo
 from harness.parts.schedules import Cosine
-from tests.engine.test_fusing import same
+from tests.engine.test_fusing import Opaque, same
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 DIGITS, OTHER = Data("digits", train=160), Data("digits", train=96)
@@ -101,7 +101,8 @@ def growing(lane: int) -> Training:
 
 
 class Gan(nn.Module):
-    """The critic says sixteen numbers: the last bits of one depend on a trial's place in its pack."""
+    """The critic says sixteen numbers: of one, what is scored would be no multiple of 32, and softplus
+    depend on a trial's place in its pack (README)."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -299,27 +300,16 @@ def test_what_diverges_in_one_stage_harms_no_other() -> None:
     assert same(mixed[2], calm[1])
 
 
-class Kernel(nn.Module):
-    """torch's own LSTM, which does not fuse."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.read, self.head = nn.LSTM(8, 6, batch_first=True), nn.Linear(6, 10)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.head(self.read(x.view(-1, 8, 8))[0][:, -1])
-
-
 def test_what_cannot_fuse_has_stages_all_the_same() -> None:
     one = Training(
-        Kernel, Optimizer("sgd", lr=0.1), DIGITS, batch_size=32,
+        Opaque, Optimizer("sgd", lr=0.1), DIGITS, batch_size=32,
         stages=(Stage(epochs=1, trains="head.*"), Stage(epochs=1, reset="head.*")),
     )  # fmt: skip
     assert one.why_alone()
-    net = made(Kernel, 2)
+    net = made(Opaque, 2)
     for stage in range(2):
         if stage:
-            net.head.load_state_dict(made(Kernel, 2, 1).head.state_dict())
+            net.head.load_state_dict(made(Opaque, 2, 1).head.state_dict())
         peer = torch.optim.SGD((net if stage else net.head).parameters(), lr=0.1)
         for x, y in batches(2, DIGITS, 32, stage, 1):
             net.zero_grad()

@@ -143,6 +143,6 @@ def test_a_machine_learns_what_is_likely() -> None:
     pack.run()
     rbm = RBM(4, 6)
     rbm.load_state_dict({name: w[0] for name, w in pack._handed().items()})
-    chance = (-rbm.free(states(4))).softmax(0)
+    chance = (-rbm.free(states(4))).softmax(0).detach()
     likely = sum(float(chance[int("".join(str(int(b)) for b in one), 2)]) for one in seen)
     assert likely > 0.9
