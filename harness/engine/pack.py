@@ -38,7 +38,7 @@ from harness.engine.stepper import Stepper
 from harness.engine.stopping import Stopping
 from harness.engine.structure import kept, layout
 from harness.engine.training import Training
-from harness.engine.trees import settled
+from harness.engine.trees import Unsettled, settled
 from harness.engine.watching import OUTSIDE
 from harness.parts.models.layers import Dropout
 from harness.parts.objectives import Asked, having
@@ -140,7 +140,7 @@ def _begun(
     """A pack at its first update, or where an earlier one was saved: of those of its trials that are
     wanted and have not ended."""
     if earlier:
-        with contextlib.suppress(ValueError, KeyError):  # of another structure
+        with contextlib.suppress(Unsettled):  # it was of another structure
             return _resumed(trainings, seeds, device, earlier)
     return PackInFlight(trainings, seeds, device)
 
@@ -471,7 +471,7 @@ class PackInFlight:
         """Go on where another pack was, of as many trials, before anything has been trained.
 
         Raises:
-            ValueError: it was of another structure.
+            Unsettled: it was of another structure.
         """
         if state["stage"]:
             self._enter(state["stage"], {})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import itertools
 import json
 import subprocess
@@ -288,6 +289,24 @@ def test_a_pack_that_has_ended_is_not_trained_again(tmp_path: Path, monkeypatch)
     expected = fly("point", [0, 1, 2], tmp_path)
     monkeypatch.setattr(PackInFlight, "run", None)
     found = fly("point", [0, 1, 2], tmp_path)
+    assert expected
+    assert found
+    assert all(map(same, found, expected))
+
+
+def test_a_pack_of_another_structure_trains_anew_and_other_faults_are_not_hidden(
+    tmp_path: Path, monkeypatch
+) -> None:
+    expected = fly("point", [0, 1], tmp_path / "none")
+    assert fly("point", [0, 1], tmp_path, at=7) is None
+    other = dataclasses.replace(wide(0), epochs=2)
+    monkeypatch.setitem(KINDS, "other", lambda lane: other)
+    assert fly("other", [0, 1], tmp_path)
+    assert fly("point", [0, 1], tmp_path, at=7) is None
+    restore = mock.Mock(side_effect=KeyError("each"))
+    with mock.patch.object(PackInFlight, "restore", restore), pytest.raises(KeyError):
+        fly("point", [0, 1], tmp_path)
+    found = fly("point", [0, 1], tmp_path)
     assert expected
     assert found
     assert all(map(same, found, expected))
