@@ -41,7 +41,7 @@ from harness.engine.training import Training
 from harness.engine.trees import Unsettled, settled
 from harness.engine.watching import OUTSIDE
 from harness.parts.models.layers import Dropout
-from harness.parts.objectives import Asked, having
+from harness.parts.objectives import Asked, authors, begins, having
 
 PAYS = 1.5  # compacting must save this many times what tracing anew costs
 RETRACED = 60  # which is as much as so many updates
@@ -241,9 +241,9 @@ class PackInFlight:
 
         modules, masks = _modules([leg.sides[0] for leg in own], each.seeds, number)
         params, buffers = stack_module_state(modules)  # (K, ...) each
-        within = _within(modules[0])
+        within = begins(modules[0])
         for stage in self.one.stages[1:] if not number else ():
-            begun_with(stage, _theirs({**params, **buffers}, within))  # a mistake is known at once
+            begun_with(stage, authors({**params, **buffers}, within))  # a mistake is known at once
         old = begun_with(self.one.stages[number], handed) if handed else {}
         buffers = {name: b for name, b in buffers.items() if name.startswith(within)}
         for group in (params, buffers):
@@ -255,7 +255,7 @@ class PackInFlight:
         moved, found = [], [side.vouched() for side in self.leg.sides]
         idle = frozenset.intersection(*(one.idle for one in found))
         for side, one in zip(self.leg.sides, found, strict=True):
-            wanted = named(side.trains, _theirs(params, within))
+            wanted = named(side.trains, authors(params, within))
             moved.append({n for n in trained if n.removeprefix(within) in wanted} - one.idle)
         _check_moved(self.leg, modules[0], moved)
         still = params.keys() - trained | idle
@@ -402,9 +402,9 @@ class PackInFlight:
 
     def _handed(self) -> Tensors:
         """All tensors of this stage by the author's names."""
-        theirs = _theirs(_together(self.given, self.trained), _within(self.sides[0].program.module))
         passing = {*self.noise.keys}
-        return {n: t for n, t in theirs.items() if n not in passing}
+        found = {n: t for n, t in _together(self.given, self.trained).items() if n not in passing}
+        return authors(found, begins(self.sides[0].program.module))
 
     def _run(self, flight: Flight | None) -> bool:
         """This stage; whether any trial is left for the next."""
@@ -530,21 +530,11 @@ def _together(*groups: Tensors) -> Tensors:
     return full[0] if len(full) == 1 else {n: t for group in full for n, t in group.items()}
 
 
-def _within(module: nn.Module) -> str:
-    """How the names begin of what is the author's."""
-    return "module." if isinstance(module, Asked) else ""
-
-
 def _numbers(modules: Sequence[nn.Module], device: str) -> Tensors:
     """(K,) each, those of a loss."""
     own = [dict(module.numbers.named_buffers()) for module in modules if isinstance(module, Asked)]
     found = {name: torch.stack([one[name] for one in own]) for name in (own[0] if own else ())}
     return {f"numbers.{name}": values.to(device) for name, values in found.items()}
-
-
-def _theirs(tensors: Mapping[str, Tensor], within: str) -> Tensors:
-    """The author's tensors by the author's names."""
-    return {n.removeprefix(within): t for n, t in tensors.items() if n.startswith(within)}
 
 
 def _stretch(one: Training, number: int) -> int:

@@ -311,6 +311,16 @@ class Asked(nn.Module):
         return self.loss.fn(self.module, *batch, **dict(self.numbers.named_buffers()))
 
 
+def begins(module: nn.Module) -> str:
+    """How the names begin of what of a module is its author's."""
+    return "module." if isinstance(module, Asked) else ""
+
+
+def authors(tensors: Mapping[str, Tensor], begin: str) -> dict[str, Tensor]:
+    """Of tensors by name those whose names begin so, by the author's names."""
+    return {n.removeprefix(begin): t for n, t in tensors.items() if n.startswith(begin)}
+
+
 @dataclass(frozen=True)
 class Said:
     """What an `Asked` module says is itself the loss, and the scores."""

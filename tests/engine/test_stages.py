@@ -320,6 +320,49 @@ def test_what_cannot_fuse_has_stages_all_the_same() -> None:
     check(pack, net)
 
 
+def test_a_stage_begins_with_copies_of_what_another_left() -> None:
+    """Decoders with their encoders' weights, transposed; each encoder with the other's bias."""
+    one = Training(
+        partial(Stack, (64, 8, 8)), Optimizer("sgd", lr=0.1), DIGITS, batch_size=32, stages=(
+            Stage(epochs=1, objective=FIRST),
+            Stage(
+                epochs=1, reset="encode.1.bias", copy={
+                    "decode.0.weight": "encode.0.weight.T", "encode.0.bias": "encode.1.bias",
+                    "encode.1.bias": "encode.0.bias", "decode.1": "encode.1",
+                },
+            ),
+        ),
+    )  # fmt: skip
+    pack = PackInFlight([one, one], [3, 4], "cpu")
+    assert pack._run(None)
+    left = {name: w.clone() for name, w in pack._handed().items()}
+    pack._enter(1, pack._handed())
+    begun = pack._handed()
+    assert torch.equal(begun["decode.0.weight"], left["encode.0.weight"].mT)
+    assert torch.equal(begun["encode.0.bias"], left["encode.1.bias"])
+    assert torch.equal(begun["encode.1.bias"], left["encode.0.bias"])
+    assert torch.equal(begun["decode.1.weight"], left["encode.1.weight"])
+    assert torch.equal(begun["decode.1.bias"], left["encode.1.bias"])
+    assert torch.equal(begun["encode.0.weight"], left["encode.0.weight"])
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"reset": "haed.*"}, r"Stage.reset is 'haed\.\*'; allowed: one of encode\.0\.weight"),
+        ({"copy": {"haed": "head"}}, "Stage.copy has 'haed'; allowed: one of encode"),
+        ({"copy": {"head": "encode.1"}}, r"'encode\.1', which for head\.weight is \(8, 12\)"),
+        ({"copy": {"head.bias": "head.bias.T"}}, r"for head\.bias is None; allowed: \(10,\)"),
+        ({"copy": {"head.bias": "tail"}}, r"for head\.bias is None"),
+    ],
+)
+def test_a_later_stages_mistakes_are_known_at_the_beginning(given, words) -> None:
+    stages = (Stage(epochs=1, objective=FIRST), Stage(epochs=1, **given))
+    one = Training(Stack, Optimizer("sgd"), DIGITS, batch_size=32, stages=stages)
+    with pytest.raises(ValueError, match=words):
+        PackInFlight([one], [0], "cpu")
+
+
 # --- mistakes ------------------------------------------------------------------------------------
 
 
@@ -328,6 +371,7 @@ def test_what_cannot_fuse_has_stages_all_the_same() -> None:
     [
         ({"epochs": 2, "stages": (Stage(epochs=1),)}, "allowed: those of each stage"),
         ({"stages": (Stage(epochs=1, onward=True),)}, "allowed: what follows another"),
+        ({"stages": (Stage(epochs=1, copy={"g": "d"}),)}, "allowed: what follows another"),
         ({"stages": (Stage(epochs=1), Stage())}, "allowed: one of them"),
         (
             {"stages": (Stage(epochs=1, trains="a.*"), Stage(epochs=1, trains="*", onward=True))},
