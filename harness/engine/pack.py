@@ -269,6 +269,7 @@ class PackInFlight:
         self.noise = Noise(first, each.seeds, each, drops, any(fused), span, device)
         self.batches = Batches(own, each.seeds, each, device, number, turns)
         self._contained = not any(one.why.startswith(OUTSIDE) for one in found)
+        self.close()  # of the stage before
         each.loss, each.own, self.sides = {}, {}, []
         names = [player.name for player in self.leg.players] or [""]
         for place, side in enumerate(self.leg.sides):
@@ -423,6 +424,7 @@ class PackInFlight:
             self.move(step)
         self.step = self.end
         self._close()
+        self.rows.closed(self.end)
         return self.end < self.one.updates and self.compact(self.end)
 
     def record(self, step: int) -> None:
@@ -490,7 +492,8 @@ class PackInFlight:
     def compact(self, step: int) -> bool:
         """Leave out the lanes of trials that have ended, where that pays by forecast; whether any
         are left."""
-        over = (self.each.end <= step) | ~self.losses.all[: step + 1].isfinite().all(0)  # (K,)
+        over = (self.each.end <= step) | (self.each.lost <= step)  # (K,)
+        over |= ~self.losses.all[: step + 1].isfinite().all(0)
         if (members := self.one.members) is not None:  # a trial ends with the first of them
             over = over.view(-1, members.count).any(1).repeat_interleave(members.count)
         alive = (~over).nonzero().flatten()

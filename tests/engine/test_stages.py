@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
+import math
+import weakref
 from collections.abc import Iterator
 from functools import partial
 
@@ -298,6 +301,38 @@ def test_what_diverges_in_one_stage_harms_no_other() -> None:
     assert [one.status for one in mixed] == ["finished", "diverged", "finished"]
     assert same(mixed[0], calm[0])
     assert same(mixed[2], calm[1])
+
+
+def test_a_stages_last_update_may_lose_a_trial() -> None:
+    """Which the next stage would not notice, as it has no use for what was lost."""
+
+    def one(rate: float) -> Training:
+        return Training(
+            Stack, Optimizer("sgd", lr=rate), DIGITS, batch_size=32, stages=(
+                Stage(steps=1, objective=FIRST, trains="decode.0.*"),
+                Stage(steps=4, optimizer=Optimizer("sgd", lr=0.1), trains="head.*"),
+            ),
+        )  # fmt: skip
+
+    calm = train([one(0.1), one(0.2)], [0, 1], "cpu")
+    mixed = train([one(0.1), one(math.inf), one(0.2)], [0, 9, 1], "cpu")
+    assert [one.status for one in mixed] == ["finished", "diverged", "finished"]
+    assert mixed[1].steps == [0, 1]
+    assert same(mixed[0], calm[0])
+    assert same(mixed[2], calm[1])
+
+
+def test_the_memory_of_a_stage_is_free_when_the_next_begins() -> None:
+    pack = PackInFlight([transfer(0), transfer(1)], [0, 1], "cpu")
+    assert pack._run(None)
+    before = weakref.ref(pack.sides[0])
+    gc.collect()
+    gc.disable()
+    try:
+        pack._enter(1, pack._handed())
+        assert before() is None
+    finally:
+        gc.enable()
 
 
 def test_what_cannot_fuse_has_stages_all_the_same() -> None:
