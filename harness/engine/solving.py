@@ -28,8 +28,9 @@ class Solver:
     They are summed and solved in float64, by Cholesky factors, so that memory does not depend on how
     many examples there are. Products of a layer's inputs square their condition number; but these are
     float32, and what float32 can tell apart its squares in float64 still can, so that factors of the
-    inputs themselves (QR) would say no more. A trial whose equations are singular, or hold what is no
-    number, gets NaN, and no other does.
+    inputs themselves (QR) would say no more. A trial of which an input follows from the others, but
+    for rounding, and no penalty decides between them, gets NaN, as one does whose equations hold what
+    is no number; no other does.
 
     Args:
         optimizers: K optimizers of the rule ``ridge``.
@@ -179,9 +180,13 @@ class Solver:
         used = self._inputs + ("bias" in self._names)
         # the bias is not penalised, and what only fills a line is solved as zero
         ridge = penalty.to(gram.device).unsqueeze(1) * (of < self._inputs) + (of >= used)
-        factor, failed = torch.linalg.cholesky_ex(gram + ridge.diag_embed())
+        whole = gram + ridge.diag_embed()
+        factor, failed = torch.linalg.cholesky_ex(whole)
+        # the share of each input that those before it leave unexplained
+        left = factor.diagonal(dim1=1, dim2=2).square() / whole.diagonal(dim1=1, dim2=2)
+        fine = (failed == 0) & (left > self._size * torch.finfo(left.dtype).eps).all(1)
         solved = torch.cholesky_solve(cross, factor)
-        solved = torch.where((failed != 0).view(-1, 1, 1), torch.nan, solved)  # (K, F', C)
+        solved = torch.where(fine.view(-1, 1, 1), solved, torch.nan)  # (K, F', C)
         views, names = self.params.views, self._names
         views[names["weight"]].copy_(solved[:, : self._inputs].mT)
         if "bias" in names:

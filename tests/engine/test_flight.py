@@ -38,7 +38,9 @@ from harness.parts.probes.moment import EVAL_ROWS
 from harness.parts.schedules import Cosine
 from tests import simulated
 from tests.engine.test_buckets import chorales as rolls
+from tests.engine.test_curvature import KINDS as CURVED
 from tests.engine.test_fusing import conv, same, with_rate
+from tests.engine.test_solving import KINDS as SOLVED
 from tests.engine.test_stages import KINDS as STAGED
 from tests.parts.test_own_optimizers import Noisy
 
@@ -134,7 +136,7 @@ def noisy(lane: int) -> Training:
 
 
 KINDS = {one.__name__: one for one in (stopped, wide, point, images, bars, kernels, theirs, noisy)}
-KINDS |= STAGED
+KINDS |= STAGED | SOLVED | CURVED
 
 
 @contextlib.contextmanager
