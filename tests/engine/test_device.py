@@ -36,8 +36,8 @@ from harness.plan.packing import Packer
 from harness.plan.plan import Plan
 from tests import simulated
 from tests.engine.test_buckets import chorales  # noqa: F401 - a fixture
-from tests.engine.test_fusing import MODELS, PROBES, Drawing, Opaque, make, padded, same, stopping
 from tests.engine.test_curvature import KINDS as CURVED
+from tests.engine.test_fusing import MODELS, PROBES, Drawing, Opaque, make, padded, same, stopping
 from tests.engine.test_solving import KINDS as SOLVED
 from tests.engine.test_stages import KINDS as STAGED
 from tests.parts.test_objectives import Two, both, hits

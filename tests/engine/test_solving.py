@@ -57,7 +57,7 @@ def last_layer(lane: int) -> Training:
                 epochs=1, optimizer=Optimizer("ridge", l2=1.0 + lane), trains="layers.2.*",
                 noise=0.1 * (lane % 2),
             ),
-            Stage(epochs=1, optimizer=Optimizer("sgd", lr=1e-3)),
+            Stage(epochs=2, optimizer=Optimizer("sgd", lr=1e-3)),
         ),
     )  # fmt: skip
 
