@@ -181,13 +181,13 @@ WASHOUT = 20  # of them that a reservoir reads before it is read
 def _narma() -> tuple[tuple[np.ndarray, np.ndarray], ...]:
     """Sequences of NARMA-10 (Atiya & Parlos 2000) to train on, to validate and to test: even noise,
     and what a system with ten steps' memory makes of it, after the washout."""
-    u = np.random.default_rng(10).uniform(0, 0.5, (40, SERIES))
+    u = np.random.default_rng(10).uniform(0, 0.5, (16, SERIES))
     y = np.zeros_like(u)
     for t in range(9, SERIES - 1):
         ten = y[:, t - 9 : t + 1].sum(1)
         y[:, t + 1] = 0.3 * y[:, t] + 0.05 * y[:, t] * ten + 1.5 * u[:, t - 9] * u[:, t] + 0.1
     x, y = u[..., None].astype(np.float32), y[:, WASHOUT:, None].astype(np.float32)
-    return tuple((x[rows], y[rows]) for rows in (slice(32), slice(32, 36), slice(36, 40)))
+    return tuple((x[rows], y[rows]) for rows in (slice(8), slice(8, 12), slice(12, 16)))
 
 
 NARMA = Data.of(_narma, name="narma10")
@@ -252,7 +252,7 @@ def works(quick: bool = False) -> dict[str, Work]:
         ),
         Work(
             "echo", f"{m} echo state networks of 100 units, {SERIES} steps, read by ridge regression",
-            partial(echo, trials=m), m, 4 if quick else 16, 8, 20, pack=32, compare="valid_loss",
+            partial(echo, trials=m), m, 4 if quick else 16, 8, 20, pack=16, compare="valid_loss",
         ),
         Work(
 "alone", f"{4 if quick else 16} of torch's LSTMs, which cannot fuse, batch 32, {EPOCHS} epochs",

@@ -81,7 +81,7 @@ def test_an_echo_state_network_is_a_plain_loop() -> None:
     read = 0
     for x, target in batches(5, SERIES, 4, 0, 1):
         with torch.no_grad():
-            z.append(torch.stack(net.states(x)[WASHOUT:], 1).reshape(-1, UNITS))
+            z.append(net.states(x)[:, WASHOUT:].reshape(-1, UNITS))
         y.append(target.reshape(-1, 1))
         read += len(x)
     assert read == 24
