@@ -14,7 +14,7 @@ from sklearn.linear_model import Ridge
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from harness import Data, Loss, Optimizer, Player, Stage, Training
+from harness import Data, Loss, Members, Optimizer, Player, Stage, Training
 from harness.engine.pack import PackInFlight, train
 from harness.engine.sizing import held, seconds
 from harness.parts.data import load
@@ -233,6 +233,18 @@ def test_fewer_examples_than_units_need_a_penalty() -> None:
     assert [one.status for one in train([_of(0, **few), _of(1, **few)], [0, 1])] == ["diverged"] * 2
     few["optimizer"] = Optimizer("ridge", l2=1e-6)
     assert [one.status for one in train([_of(0, **few), _of(1, **few)], [0, 1])] == ["finished"] * 2
+
+
+def test_members_are_solved_each_on_its_own_resample_and_vote() -> None:
+    one = Training(
+        partial(EchoState, 8, UNITS, 10, every_step=False), Optimizer("ridge", l2=0.1), DIGITS,
+        epochs=1, batch_size=32, trains="readout.*", members=Members(5, bag=True),
+    )  # fmt: skip
+    (alone,) = train([one], [3], "cpu")
+    together = train([one, one, one], [2, 3, 4], "cpu")
+    assert same(alone, together[1])
+    metrics = alone.metrics
+    assert metrics["valid_accuracy"][-1] > metrics["valid_member_accuracy"][-1] > 0.3
 
 
 class Kernel(nn.Module):
