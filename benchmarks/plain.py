@@ -204,7 +204,7 @@ def _regress(training: Training, model: nn.Module, seed: int, device: str) -> It
         return found
 
     size = min(training.batch_size or 1, len(x))
-    order = keyed.permutation(keyed.keys([seed], "batches", device), len(x))[0]
+    order = keyed.permutation(keyed.mix(keyed.keys([seed], "batches", device), 0), len(x))[0]
     gram = cross = square = count = torch.zeros(())
     for step in range(training.updates):
         batch = order[step * size : (step + 1) * size]
