@@ -5,6 +5,7 @@ plain tensor operations will do; study files may define their own beside their `
 
     networks   multi-layer perceptrons, activations, initialisations
     recurrent  recurrent cells and what reads sequences with them
+    reservoir  echo state networks
     surfaces   functions of two variables, to be descended
     layers     dropout, batch normalisation and last layers that stand in for torch's in packs
 """
@@ -20,10 +21,11 @@ from harness.parts.models.networks import (
     initialise,
 )
 from harness.parts.models.recurrent import CELLS, GRU, LSTM, RNN, VARIANTS, Recurrent, Variant, cell
+from harness.parts.models.reservoir import EchoState
 from harness.parts.models.surfaces import SURFACES, Descent, Surface
 
 __all__ = [
     "ACTIVATIONS", "CELLS", "GRU", "INITS", "LSTM", "MLP", "RNN", "SURFACES", "VARIANTS", "WIRINGS",
-    "BatchNorm", "Descent", "Dropout", "Recurrent", "SigmoidTanh", "Skip", "Surface", "Variant", "cell",
+    "BatchNorm", "Descent", "Dropout", "EchoState", "Recurrent", "SigmoidTanh", "Skip", "Surface", "Variant", "cell",
     "initialise",
 ]  # fmt: skip
