@@ -35,6 +35,7 @@ from harness.plan.declared import Declarations
 from harness.plan.packing import Packer
 from harness.plan.plan import Plan
 from tests import simulated
+from tests.engine.test_beside import KINDS as BESIDE
 from tests.engine.test_buckets import chorales  # noqa: F401 - a fixture
 from tests.engine.test_fusing import MODELS, PROBES, Drawing, Opaque, make, padded, same, stopping
 from tests.engine.test_stages import KINDS as STAGED
@@ -136,15 +137,18 @@ def test_optimizers_of_ones_own(device: Device, rule: Any) -> None:
     device.check([make(MODELS["conv"], optimizer=optimizer) for optimizer in optimizers])
 
 
+DECLARED = STAGED | BESIDE
+
+
 def test_a_loss_of_ones_own(device: Device) -> None:
     device.check([make(partial(Two, 64), lr, objective=Loss(both, hits)) for lr in (0.02, 0.05)])
 
 
-@pytest.mark.parametrize("kind", STAGED)
+@pytest.mark.parametrize("kind", DECLARED)
 def test_stages_and_players(device: Device, kind: str, monkeypatch) -> None:
     # what is drawn in scoring depends on how many examples are scored at once
     monkeypatch.setitem(EVAL_ROWS, device.name.split(":")[0], EVAL_ROWS["cpu"])
-    device.check([STAGED[kind](lane) for lane in (0, 2, 1)])
+    device.check([DECLARED[kind](lane) for lane in (0, 2, 1)])
 
 
 def test_numbers_that_differ(device: Device) -> None:
