@@ -118,7 +118,8 @@ def _gauss_newton(
     names = [name for name in program.objective.numbers if name in numbers]
 
     def outputs(params: Tensors, buffers: Tensors, x: tuple[Tensor, ...], own: Tensors) -> Tensor:
-        said: Tensor = program.output(params, buffers, perturbed(x, own), own.get("mask_key"))
+        told = own.get("mask_key"), own.get("progress")
+        said: Tensor = program.output(params, buffers, perturbed(x, own), *told)
         return said
 
     def loss(said: Tensor, own: Tensors, *targets: Tensor) -> Tensor:

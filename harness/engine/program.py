@@ -94,7 +94,7 @@ class Computation(ABC):
         self.objective, self.precision = objective, precision
         self.most_bytes = 0  # that the traced code holds at once
         self.masks = (
-            0  # that a pack draws for dropout that is called as a function, and other draws
+            0  # that a pack draws for dropout that is called as a function, and all else like it
         )
         self.skipped: list[tuple[int, str]] = []
 
@@ -131,8 +131,9 @@ class Computation(ABC):
         """Whether the modules keep nothing in Python but what they did at first."""
 
     def output(
-        self, params: Tensors, buffers: Tensors, x: tuple[Tensor, ...], key: Tensor | None = None
-    ) -> Any:
+        self, params: Tensors, buffers: Tensors, x: tuple[Tensor, ...], key: Tensor | None = None,
+        progress: Tensor | None = None,
+    ) -> Any:  # fmt: skip
         """What one trial's model says, in float32.
 
         Args:
@@ -141,15 +142,22 @@ class Computation(ABC):
             x: What the module is given.
             key: () int64, of which masks are a function that no layer of ours draws, and what is
                 drawn (`harness.parts.draws`).
+            progress: () how far training has come; in scoring 1.
         """
         lowered = Lowered(key) if self.fused else None
         within = lowered or contextlib.nullcontext()
         given = [*params.values(), *buffers.values(), *x]
         key = given[0].new_zeros((), dtype=torch.int64) if key is None else key
-        with self.autocast(given), draws.keyed_by(key) as source, within:
+        share = key.new_ones((), dtype=torch.float32) if progress is None else progress
+        with (
+            self.autocast(given),
+            draws.keyed_by(key) as source,
+            draws.trained(share) as told,
+            within,
+        ):
             out = functional_call(begin(self.module), (params, buffers), x)
         if lowered and self.module.training:
-            self.masks = max(self.masks, lowered.masks + source.drawn)
+            self.masks = max(self.masks, lowered.masks + source.drawn + told.asked)
         return mapped(out, Tensor.float)
 
     def autocast(self, tensors: list[Tensor]) -> Any:
@@ -301,8 +309,8 @@ class Program(Computation):
         def loss(
             params: Tensors, buffers: Tensors, batch: tuple[Tensor, ...], numbers: Tensors
         ) -> Tensor:
-            key = numbers.get("mask_key")
-            return self.loss(lambda x: self.output(params, buffers, x, key), batch, numbers)
+            told = numbers.get("mask_key"), numbers.get("progress")
+            return self.loss(lambda x: self.output(params, buffers, x, *told), batch, numbers)
 
         self.module.train()
         losses: Tensor = vmap(loss)(params, buffers, batch, numbers)

@@ -115,7 +115,8 @@ class Solver:
             )
             try:
                 x = perturbed(inputs, numbers)
-                said = program.output(params, buffers, x, numbers.get("mask_key"))
+                told = numbers.get("mask_key"), numbers.get("progress")
+                said = program.output(params, buffers, x, *told)
             finally:
                 hook.remove()
             self._check(layer, seen, said)

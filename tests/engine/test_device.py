@@ -35,6 +35,7 @@ from harness.plan.declared import Declarations
 from harness.plan.packing import Packer
 from harness.plan.plan import Plan
 from tests import simulated
+from tests.engine.test_beside import KINDS as BESIDE
 from tests.engine.test_buckets import chorales  # noqa: F401 - a fixture
 from tests.engine.test_curvature import KINDS as CURVED
 from tests.engine.test_fusing import MODELS, PROBES, Drawing, Opaque, make, padded, same, stopping
@@ -117,7 +118,7 @@ def test_other_packings(device: Device, name: str) -> None:
         assert a.metrics["valid_loss"] == pytest.approx(b.metrics["valid_loss"], rel=1e-3)
 
 
-MORE = {**STAGED, **SOLVED, **CURVED}
+MORE = {**STAGED, **SOLVED, **CURVED, **BESIDE}
 ALONG = [rule for rule in RULES if not (RULES[rule].asks or RULES[rule].of_outputs)]
 
 

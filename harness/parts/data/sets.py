@@ -32,7 +32,7 @@ from harness.study import DataError
 class Data:
     """A named data set: images, "digits", "mnist_5k", "mnist", "fashion_mnist"; signals, "mnist1d",
     "mnist1d_shuffled"; sequences, "jsb_chorales", "tinyshakespeare", and of any length
-    "temporal_order", "adding", "copy", "recall"; or one's own (`of`). See `harness.parts.data`.
+    "temporal_order", "adding", "copy", "recall", "echo", "reverse"; or one's own (`of`). See `harness.parts.data`.
 
     Args:
         name: Which.
