@@ -33,6 +33,7 @@ from harness.engine.process import arithmetic
 from harness.engine.program import Computation, program
 from harness.engine.record import Record
 from harness.engine.side import Side
+from harness.engine.solving import Solver
 from harness.engine.stages import begun_with, named
 from harness.engine.stepper import Stepper
 from harness.engine.stopping import Stopping
@@ -282,12 +283,12 @@ class PackInFlight:
             mask = (
                 flat.lay({name: masks[name] for name in flat.shapes}).to(device) if masks else None
             )
-            stepper = Stepper(
-                [leg.sides[place].optimizer for leg in own],
-                flat,
-                _stretch(self.one, number) * self.leg.turns[place],
-                mask,
-                self.noise.sow_step,
+            rules = [leg.sides[place].optimizer for leg in own]
+            updates = _stretch(self.one, number) * self.leg.turns[place]
+            stepper = (
+                Solver(rules, flat, updates)
+                if side.optimizer.solves
+                else Stepper(rules, flat, updates, mask, self.noise.sow_step)
             )
             if slots:
                 stepper.restore(slots[place])
@@ -444,6 +445,8 @@ class PackInFlight:
         else:
             # the mean over the last epoch's batches stands for the training loss
             since = max(self.begin, end - self.leg.epoch)
+            if (found := self.sides[0].stepper.found) is not None:
+                self.losses.settle(self.begin, end, found)
             self.losses.all[end] = self.losses.mean(since, end)
         self.record(end)
 

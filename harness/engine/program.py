@@ -214,7 +214,7 @@ class Program(Computation):
         into: Tensors,
     ) -> Callable[[tuple[Tensor, ...]], Tensor]:  # fmt: skip
         """As of every `Computation`."""
-        return self._bound("gradient", self.gradient, params, buffers, batch, numbers, into)
+        return self.bound("gradient", self.gradient, params, buffers, batch, numbers, into)
 
     @torch.no_grad()
     def score(
@@ -226,7 +226,7 @@ class Program(Computation):
         on_cpu = x.device.type == "cpu"
         groups = 1 if own else math.ceil(count * len(x) / (SCORED if on_cpu else SCORED_ON_GPU))
         if groups == 1 or count < 4 or (on_cpu and not self._heavy(params, buffers, batch)):
-            found: Tensors = self._bound(what, fn, params, buffers, batch, {}, {})(batch)
+            found: Tensors = self.bound(what, fn, params, buffers, batch, {}, {})(batch)
             return found
         totals: Tensors = {}
         size = max(2, math.ceil(count / groups))
@@ -234,7 +234,7 @@ class Program(Computation):
             first = min(start, count - size)  # the last may overlap: another size is other code
             some = slice(first, first + size)
             own_params, own_buffers = _cut(params, some), _cut(buffers, some)
-            part = self._bound(what, fn, own_params, own_buffers, batch, {}, {})(batch)
+            part = self.bound(what, fn, own_params, own_buffers, batch, {}, {})(batch)
             for name, value in part.items():
                 totals.setdefault(name, value.new_empty(count))[some] = value
         return totals
@@ -251,12 +251,18 @@ class Program(Computation):
             self._flops[shapes] = counted.flops
         return self._flops[shapes] * len(inputs[0]) > HEAVY
 
-    def _bound(
+    def bound(
         self, what: str, fn: Callable[..., Any], params: Tensors, buffers: Tensors,
         batch: tuple[Tensor, ...], numbers: Tensors, into: Tensors,
     ) -> Callable[[tuple[Tensor, ...]], Any]:  # fmt: skip
-        """A function below by its traced code, made once for each set of shapes, with all
-        but the batch given."""
+        """A function such as `gradient` by its traced code, made once for each set of shapes, with
+        all but the batch given.
+
+        Args:
+            what: The function's name, which is part of what the code is known by.
+            fn: The function.
+            params, buffers, batch, numbers, into: What it is given.
+        """
         # as `leaves` would, which for a small model takes longer than its arithmetic
         before = [*params.values(), *buffers.values()]
         after = [*numbers.values(), *into.values()]
@@ -287,6 +293,18 @@ class Program(Computation):
         No lane's loss depends on another's parameters, so the gradient of their sum is that of
         each. (`torch.func.grad` imports torch's compiler, which takes longer than many a pack.)
         """
+        own = {name: w.detach().requires_grad_() for name, w in params.items()}
+        with torch.enable_grad():
+            losses = self.losses(own, buffers, batch, numbers)
+            found = torch.autograd.grad(losses.sum(), list(own.values()), allow_unused=True)
+        for name, g in zip(own, found, strict=True):
+            into[name].copy_(torch.zeros_like(own[name]) if g is None else g)
+        return losses.detach()
+
+    def losses(
+        self, params: Tensors, buffers: Tensors, batch: tuple[Tensor, ...], numbers: Tensors
+    ) -> Tensor:
+        """Losses (K,) in training mode, as it is written."""
 
         def loss(
             params: Tensors, buffers: Tensors, batch: tuple[Tensor, ...], numbers: Tensors
@@ -295,13 +313,8 @@ class Program(Computation):
             return self.loss(lambda x: self.output(params, buffers, x, *told), batch, numbers)
 
         self.module.train()
-        own = {name: w.detach().requires_grad_() for name, w in params.items()}
-        with torch.enable_grad():
-            losses: Tensor = vmap(loss)(own, buffers, batch, numbers)
-            found = torch.autograd.grad(losses.sum(), list(own.values()), allow_unused=True)
-        for name, g in zip(own, found, strict=True):
-            into[name].copy_(torch.zeros_like(own[name]) if g is None else g)
-        return losses.detach()
+        losses: Tensor = vmap(loss)(params, buffers, batch, numbers)
+        return losses
 
     def _score(
         self, own: bool, params: Tensors, buffers: Tensors, batch: tuple[Tensor, ...], *_: Tensors

@@ -163,6 +163,7 @@ class Training:
         if self.players:
             self._check_players()
             return
+        self._check_rule()
         if self.members and (isinstance(self.objective, Loss | Said) or self.data is None):
             raise ValueError(
                 "Training has members and no objective that scores outputs on data; allowed: "
@@ -218,6 +219,18 @@ class Training:
                     f"Training.{name} is {shown(getattr(self, name))}; allowed: {allowed}"
                 )
 
+    def _check_rule(self) -> None:
+        """Raise for what the optimizer's rule cannot do."""
+        rule, name = self.optimizer.batched, self.optimizer.name
+        of_outputs = self.data is not None and not isinstance(self.objective, Loss | Said)
+        if rule is not None and rule.of_outputs and not of_outputs:
+            raise ValueError(
+                f"Training has optimizer {name!r} and no objective of outputs on data; allowed: "
+                "CrossEntropy(), SquaredError() or another on the shelf"
+            )
+        if self.optimizer.solves and self.pad_to is not None:
+            raise ValueError(f"Training has optimizer {name!r} and pad_to; allowed: one of them")
+
     def _check_stages(self) -> None:
         if self.epochs is not None or self.steps is not None or self.players:
             raise ValueError(
@@ -229,6 +242,11 @@ class Training:
                 "the first stage goes on, resets or copies; allowed: what follows another"
             )
         for stage, leg, before in zip(self.stages[1:], self.legs[1:], self.legs, strict=False):
+            if stage.onward and before.optimizer.solves:
+                raise ValueError(
+                    f"a stage goes on with {before.optimizer.name!r}, which has solved its layer; "
+                    "allowed: an optimizer that steps"
+                )
             if stage.onward and (before.players or before.trains != leg.trains):
                 raise ValueError(
                     f"a stage goes on with an optimizer of {before.trains!r} and trains {leg.trains!r}; "

@@ -40,7 +40,9 @@ from harness.parts.schedules import Cosine
 from tests import simulated
 from tests.engine.test_beside import staged as beside
 from tests.engine.test_buckets import chorales as rolls
+from tests.engine.test_curvature import KINDS as CURVED
 from tests.engine.test_fusing import conv, same, with_rate
+from tests.engine.test_solving import KINDS as SOLVED
 from tests.engine.test_stages import KINDS as STAGED
 from tests.parts.test_own_optimizers import Noisy
 
@@ -136,7 +138,7 @@ def noisy(lane: int) -> Training:
 
 
 KINDS = {one.__name__: one for one in (stopped, wide, point, images, bars, kernels, theirs, noisy)}
-KINDS |= STAGED | {"beside": beside}
+KINDS |= STAGED | SOLVED | CURVED | {"beside": beside}
 
 
 @contextlib.contextmanager
@@ -222,7 +224,7 @@ def differences(a: Any, b: Any, where: str, seen: set[int], found: list[str]) ->
 
 # What an update makes anew from the rest before it is read, or what only saves time.
 PASSING = {
-    "grads", "parts", "_free", "_grads", "_slopes", "_alike", "_calls", "_gradients", "_apply", "_pool", "_traced", "_flops",
+    "grads", "parts", "_free", "_grads", "_slopes", "_alike", "_calls", "_gradients", "_moves", "_batch", "_pool", "_traced", "_flops",
     "masks", "most_bytes", "_epoch", "_indices", "_steps", "steps", "chosen", "_scored", "_given",
     "pack.noise.step", "pack.sides[].noise.step", "_buffers", "_trained", "_modes", "modules", "module", "skipped", "calls",
 }  # fmt: skip

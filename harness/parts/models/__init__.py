@@ -5,6 +5,7 @@ plain tensor operations will do; study files may define their own beside their `
 
     networks   multi-layer perceptrons, activations, initialisations
     recurrent  recurrent cells and what reads sequences with them
+    reservoir  echo state networks
     translator from one sequence to another, with attention
     boltzmann  restricted Boltzmann machines
     surfaces   functions of two variables, to be descended
@@ -23,11 +24,12 @@ from harness.parts.models.networks import (
     initialise,
 )
 from harness.parts.models.recurrent import CELLS, GRU, LSTM, RNN, VARIANTS, Recurrent, Variant, cell
+from harness.parts.models.reservoir import EchoState
 from harness.parts.models.surfaces import SURFACES, Descent, Surface
 from harness.parts.models.translator import ATTENTIONS, Translator, scheduled_sampling
 
 __all__ = [
     "ACTIVATIONS", "ATTENTIONS", "CELLS", "GRU", "INITS", "LSTM", "MLP", "RBM", "RNN", "SURFACES", "VARIANTS", "WIRINGS",
-    "BatchNorm", "Descent", "Dropout", "Recurrent", "SigmoidTanh", "Skip", "Surface", "Translator", "Variant", "cell",
-    "divergence", "initialise", "scheduled_sampling",
+    "BatchNorm", "Descent", "Dropout", "EchoState", "Recurrent", "SigmoidTanh", "Skip", "Surface", "Translator",
+    "Variant", "cell", "divergence", "initialise", "scheduled_sampling",
 ]  # fmt: skip
