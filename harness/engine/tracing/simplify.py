@@ -158,7 +158,8 @@ class Simplified:
                 ):
                     return source
                 # a copy: it must not follow what is written to the original later
-                if self._still(source, out) and self._one_with(op, source):
+                alike = was.stride() == now.stride()  # else views of it may not be of the source
+                if alike and self._still(source, out) and self._one_with(op, source):
                     return source
         return None
 
