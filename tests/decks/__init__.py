@@ -34,8 +34,8 @@ class Slide:
     test: str
 
     def line(self) -> str:
-        shows = f"**slip:** {self.shows}" if self.slip else self.shows
-        return f"| {self.heading} | {shows} | `{self.test}` |"
+        shows = self.shows.replace("|", "\\|")
+        return f"| {self.heading} | {'**slip:** ' * self.slip}{shows} | `{self.test}` |"
 
 
 SLIDES: list[Slide] = []
