@@ -200,9 +200,14 @@ def relaxed(
     )  # fmt: skip
 
 
+def _mixing(net: nn.Module) -> Tensor:
+    assert isinstance(net, Supernet)
+    return net.alpha.softmax(1)
+
+
 def architectures(space: Space, moment: Moment) -> list[Architecture]:
     """Those that α stands for, of the trials that a probe is shown."""
-    weights = moment.ask(lambda net: net.alpha.softmax(1))  # (K, edges, operations)
+    weights = moment.ask(_mixing)  # (K, edges, operations)
     return [derived(space, own) for own in weights.cpu()]
 
 
