@@ -307,7 +307,7 @@ FIGURES = (
 
 BUDGETS = {
     "smoke": Budget(draws=0, seeds=2, architecture=NAMES["smoke"], space="smoke", data="digits", train=128),
-    "default": Budget(draws=0, seeds=5, architecture=NAMES["default"], space="default", data="digits", train=None),
+    "default": Budget(draws=0, seeds=6, architecture=NAMES["default"], space="default", data="digits", train=512),
     "paper": Budget(draws=0, seeds=5, architecture=NAMES["paper"], space="paper", data="fashion_mnist", train=None),
 }  # fmt: skip
 

@@ -1,7 +1,7 @@
 """Architecture search against an exact answer: which strategy finds the best network, and how soon?
 
 The whole space has been trained once and for all (`studies/architectures.py`), so a search only
-looks up what it would train, fifty searches cost seconds, and regret is exact: percentage points of
+looks up what it would train, hundreds of searches cost seconds, and regret is exact: percentage points of
 test accuracy between the best network of the space and the one that a search hands back, means over
 the table's seeds. A search sees the validation accuracy of one training, drawn at random from them.
 
@@ -17,12 +17,19 @@ the table's seeds. A search sees the validation accuracy of one training, drawn 
   a full one and a regression on 300 scores rank the space; and how the architecture that is best on
   validation data does on other images, against random ones.
 
-Departures from the sources: a space of small networks on digits at the default scale, where half a
-point is about two test images. Populations of 20, as there are 150 trainings. The comparator is made
-small: two graph convolutions, 32 wide, ranked against 32 random opponents in place of a tournament.
-What differs of the differentiable search is said in `harness/nas/darts.py`.
+Departures from the sources: a space of small networks on 512 digits at the default scale. Populations
+of 20, as there are 100 trainings. The comparator is made small: two graph convolutions, 32 wide, ranked
+against 32 random opponents in place of a tournament. What differs of the differentiable search is said
+in `harness/nas/darts.py`.
 
-Margins were fixed before the table was trained. A strategy or a space of your own goes beside these
+In an earlier run, on a table of networks of 4 to 8 channels, eight of sixteen claims stayed open: nearly
+all good networks were right on 97 % of digits, strategies differed by 0.04 to 0.3 points, and margins
+were zero. This table's networks are narrower. Margins were set anew before it was trained: a strategy is
+to gain half a point, two test images, as less is not worth its trouble; and the second order is to leave
+at most half of the first's regret, as in DARTS' table 1, where 3.00 and 2.76 % of error are 0.45 and 0.21
+above the best then known (2.55 %). The other margins are the old ones.
+
+A strategy or a space of your own goes beside these
 in a file of your own: see README.md, "Is my search strategy better?".
 """
 
@@ -83,7 +90,7 @@ def differentiable(t: Trial):
     best = scores.true[scores.rows(space.architectures)].max()
     spent = cost(space, t["order"], t["epochs"], t["full"])
     setting = HYPERPARAMETERS[REFERENCE]
-    found = relaxed(space, t["data"], t["order"], t["epochs"], setting, t.seed)
+    found = relaxed(space, Data(t["data"], t["train"]), t["order"], t["epochs"], setting, t.seed)
     for epoch, (architecture, loss) in enumerate(found, 1):
         regret = 100 * (best - scores.true[scores.place(architecture)])
         yield {
@@ -234,8 +241,9 @@ ECNU, OURS = "[ECNU], “Neural architecture search”", "[ECNU], “Our researc
 
 def below_random(arm: str, name: str, source: str) -> Claim:
     """A strategy's regret under random search's, at equal cost."""
-    statement = f"{name} leaves less regret than random search of equal cost."
-    return Claim(statement, source, whole.lower("regret", arm=arm, than="random"), "regret")
+    statement = f"{name} leaves at least half a point less regret than random search of equal cost."
+    check = whole.lower("regret", arm=arm, than="random", by=HALF)
+    return Claim(statement, source, check, "regret")
 
 
 CLAIMS = {
@@ -243,18 +251,18 @@ CLAIMS = {
     "tpe-random": below_random("tpe", "TPE", f"{ECNU}; [Bergstra], section 6"),
     "local-random": below_random("local", "Local search", "[White], section 5"),
     "hyperband-random": below_random("hyperband", "Hyperband", "[Hyperband], section 4; [Ying], section 5"),
-    "regression-evolution": Claim("Search guided by a regression leaves less regret than regularized evolution.",
+    "regression-evolution": Claim("Search guided by a regression leaves at least half a point less regret than regularized evolution.",
         ECNU,
-        whole.lower("regret", arm="regression", than="evolution"), "regret"),
+        whole.lower("regret", arm="regression", than="evolution", by=HALF), "regret"),
     "regression-ranks": Claim("A regression on 300 architectures with their scores ranks those that it has not seen with a Spearman correlation of at least 0.6.",
         ECNU,
         whole.above("spearman", 0.6, arm="by_regression"), "told"),
     "joint": Claim("At equal cost, joint search of architecture and training settings leaves less regret than search of the architecture alone.",
         f"{OURS}; [AutoCTS]",
         claims.lower("regret", arm="evolution", than="evolution", space="joint", against={"space": "subset"}), "joint"),
-    "noisy-clean": Claim("A comparator that learns from noisy short trainings first and clean ones then leaves less regret after 50 trainings than one that learns from as costly clean ones only.",
+    "noisy-clean": Claim("A comparator that learns from noisy short trainings first and clean ones then leaves at least half a point less regret after 50 trainings than one that learns from as costly clean ones only.",
         f"{OURS}; [AutoCTS]",
-        whole.lower("regret", arm="comparator", than="comparator_clean", at=50), "comparators"),
+        whole.lower("regret", arm="comparator", than="comparator_clean", by=HALF, at=50), "comparators"),
     "random-differentiable": Claim("Random search is within half a point of second-order differentiable search of equal cost.",
         f"[LiTalwalkar], section 5; {OURS}",
         cell.lower("regret", arm="random", than="darts_second", by=-HALF), "cell",
@@ -263,10 +271,10 @@ CLAIMS = {
         "[DARTS], section 3.3",
         cell.higher("regret", arm="darts_joint", than="darts_first"), "cell",
         Published("CIFAR-10 test error: 4.16 % on the same data, 3.00 % in turn", "read in the paper", 1.16)),
-    "second-order": Claim("The second order leaves less regret than the first.",
+    "second-order": Claim("The second order leaves at most half the regret of the first.",
         "[DARTS], table 1",
-        cell.lower("regret", arm="darts_second", than="darts_first"), "cell",
-        Published("CIFAR-10 test error: 2.76 % with the second order, 3.00 % with the first", "read in the paper", -0.24)),
+        cell.ratio_below("regret", 0.5, arm="darts_second", than="darts_first"), "cell",
+        Published("CIFAR-10 test error: 2.76 % with the second order, 3.00 % with the first, 2.55 % the best", "read in the paper", 0.21 / 0.45)),
     "short-ranks": Claim("A ninth of a training ranks architectures well: a Spearman correlation with full trainings of at least 0.6.",
         f"{ECNU}; [LiTalwalkar]",
         whole.above("spearman", 0.6, arm="by_short"), "told"),
@@ -310,9 +318,9 @@ def trainings(whole: int, some: int) -> By:
 
 BUDGETS = {
     "smoke": Budget(
-        draws=0, seeds=2, table="smoke", first=4, epochs=1, pairs=15, other_data="digits",
+        draws=0, seeds=2, table="smoke", train=128, first=4, epochs=1, pairs=15, other_data="digits",
         other_side=8, other_size=100, every=1, trainings=trainings(12, 6)),
-    "default": Budget(draws=0, seeds=50, trainings=trainings(150, 50)),
+    "default": Budget(draws=0, seeds=50, most_seeds=400, train=512, trainings=trainings(100, 50)),
     "paper": Budget(
         draws=0, seeds=100, table="paper", width=8, data="fashion_mnist", epochs=25,
         other_data="mnist", other_size=10_000, trainings=trainings(300, 100)),
@@ -327,8 +335,8 @@ STUDY = Study(
     vary={"space": ("whole", "subset", "joint", "cell")},
     include=included,
     fixed={
-        "table": "default", "trainings": 150, "every": 2, "first": 20, "depth": 1, "width": 4,
-        "data": "digits", "epochs": 9, "full": 9,  # epochs of a training of the table
+        "table": "default", "trainings": 100, "every": 5, "first": 20, "depth": 1, "width": 4,
+        "data": "digits", "train": None, "epochs": 9, "full": 9,  # epochs of a training of the table
         "pairs": 300, "shown": 20, "other_data": "fashion_mnist", "other_side": 28, "other_size": 500,
     },
     metrics={

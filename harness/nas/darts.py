@@ -115,13 +115,13 @@ class Supernet(nn.Module):
 
 
 def relaxed(
-    space: Space, name: str, order: str, epochs: int, setting: Hyperparameters, seed: int
+    space: Space, source: data.Data, order: str, epochs: int, setting: Hyperparameters, seed: int
 ) -> Iterator[tuple[Architecture, float]]:
     """Train a supernet and its architecture parameters.
 
     Args:
         space: Of one depth and one width.
-        name: The data set; the training split is used, and no other.
+        source: The data; the training split is used, and no other.
         order: "first" (α's gradient at the present weights), "second" (at the weights one step on),
             or "joint" (weights and α together, on the same batches of the whole training split).
         epochs: Passes over the training split.
@@ -139,7 +139,7 @@ def relaxed(
         alpha = 1e-3 * torch.randn(len(pairs(space.nodes)), len(space.operations))
     alpha.requires_grad_()
     weights = dict(network.named_parameters())
-    x, y = data.load(data.Data(name)).train
+    x, y = data.load(source).train
     rng = np.random.default_rng([seed, 2])
     halves = rng.permutation(len(x))
     size = setting.batch_size

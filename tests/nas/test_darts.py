@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from harness import Data
 from harness.nas.darts import SIZES, Supernet, a_step_on, cost, derived, relaxed
 from harness.nas.network import ConvNet
 from harness.nas.space import HYPERPARAMETERS, Architecture, Space, pairs
@@ -88,7 +89,7 @@ def test_a_search_learns_and_its_seed_decides(order: str) -> None:
     setting = HYPERPARAMETERS["reference"]
 
     def run(seed: int) -> list[tuple[Architecture, float]]:
-        return list(relaxed(SMALL, "digits", order, 2, setting, seed))
+        return list(relaxed(SMALL, Data("digits"), order, 2, setting, seed))
 
     found = run(0)
     assert found == run(0) and found != run(1)
@@ -105,4 +106,4 @@ def test_what_cannot_be_searched_is_said() -> None:
     with pytest.raises(BadInput, match=r"depths \(1, 2\) and widths \(4,\); allowed: one of each"):
         Supernet(Space(("none", "skip", "conv3"), 4, 3, (1, 2), (4,)))
     with pytest.raises(BadInput, match="order is 'third'; allowed: first, second, joint"):
-        next(relaxed(SMALL, "digits", "third", 1, HYPERPARAMETERS["reference"], 0))
+        next(relaxed(SMALL, Data("digits"), "third", 1, HYPERPARAMETERS["reference"], 0))
