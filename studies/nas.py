@@ -24,13 +24,13 @@ in `harness/nas/darts.py`.
 
 In an earlier run, on a table of networks of 4 to 8 channels, eight of sixteen claims stayed open: nearly
 all good networks were right on 97 % of digits, strategies differed by 0.04 to 0.3 points, and margins
-were zero. This table's networks are narrower. Margins were set anew before it was trained: a strategy is
+were zero. This table's networks are narrower. Margins were set anew before it was read: a strategy is
 to gain half a point, two test images, as less is not worth its trouble; and the second order six points,
 half of the first's regret in that run (−1.4 then, −4.9 to +2.1), as it halves it in DARTS' table 1: 3.00
 and 2.76 % of error, the best then known 2.55 %. The other margins are the old ones.
 
-A strategy or a space of your own goes beside these
-in a file of your own: see README.md, "Is my search strategy better?".
+A strategy or a space of your own goes beside these in a file of your own: see README.md, "Is my search
+strategy better?".
 """
 
 from dataclasses import replace

@@ -187,7 +187,7 @@ def test_the_reference_setting_comes_first_and_none_twice() -> None:
         (lambda: Space(OPERATIONS, 4, 4, (), (4,)), "0 depths"),
         (lambda: Space(OPERATIONS, 9, 4, (1,), (4,)), "9"),
         (lambda: Space(OPERATIONS, 4, 4, (1,), (4,), side=7), "7"),
-        (lambda: DEFAULT.neighbours(PAPER.architectures[0]), "2124"),
+        (lambda: DEFAULT.neighbours(PAPER.architectures[0]), "1416"),
     ],
 )
 def test_mistakes_are_one_line(make, words: str) -> None:
