@@ -32,6 +32,9 @@ EXPORTS = {
     "Loss": "harness.parts.objectives",
     "Optimizer": "harness.parts.optimizers",
     "Rule": "harness.parts.optimizers",
+    "Members": "harness.engine.members",
+    "Player": "harness.engine.stages",
+    "Stage": "harness.engine.stages",
     "Stop": "harness.engine.training",
     "Training": "harness.engine.training",
     "train": "harness.engine.pack",
@@ -42,7 +45,9 @@ EXPORTS = {
 
 if TYPE_CHECKING:
     from harness.app.calls import Judged, results, run
+    from harness.engine.members import Members
     from harness.engine.pack import train
+    from harness.engine.stages import Player, Stage
     from harness.engine.training import Stop, Training
     from harness.parts.data import Data, at_hand
     from harness.parts.objectives import Loss
@@ -67,7 +72,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Arm", "Budget", "By", "Choice", "Claim", "Data", "Family", "Float", "Gate", "Int", "Judged", "Loss",
-    "Metric", "Optimizer", "Published", "Rule", "Stop", "Study", "Training", "Trial", "at_hand", "classification",
+    "Members", "Metric", "Optimizer", "Player", "Published", "Rule", "Stage", "Stop", "Study", "Training", "Trial", "at_hand", "classification",
     "regression", "results", "run", "train",
 ]  # fmt: skip
 

@@ -8,6 +8,15 @@ Departures from the sources: the decks' figures name neither surfaces, starts no
 and minima are those of public galleries of test functions (see harness/parts/models/surfaces.py);
 RMSProp's decay is Hinton's 0.9. At the paper scale the digits are MNIST and the network is Adam's
 2x1000.
+
+Margins were fixed before any run, and have not moved. In earlier runs draws were chosen by accuracy
+on digits, which ties, and three finalists were judged on three seeds: winners were rates that go
+wrong on one seed in ten to a hundred, and whether momentum is ever worse, whether it helps on
+Rastrigin's function, and how quick Adam is stayed open at 20 to 320 seeds. Since then draws are
+chosen by the loss on digits, four finalists are judged on 40 seeds on surfaces and ten on digits,
+and digits are scored every quarter of an epoch at first. Rates that fail on one seed in a hundred
+are still chosen on digits, by plain descent and momentum alike. The claim on bias
+correction was supported when draws were chosen by accuracy, and is refuted (0.60 times) since.
 """
 
 from functools import partial
@@ -15,9 +24,10 @@ from functools import partial
 import numpy as np
 import pandas as pd
 
-from harness import Arm, Budget, Claim, Data, Float, Metric, Optimizer, Study, Training, Trial
+from harness import Arm, Budget, By, Claim, Data, Float, Metric, Optimizer, Study, Training, Trial
 from harness.claims import everywhere, lower, place, ratio_below, rows_for, statistic
 from harness.figures import curves, intervals, profile, ranks, sensitivity, trajectories
+from harness.parts.data import train_size
 from harness.parts.models import MLP, SURFACES, Descent
 from harness.parts.probes import EffectiveRate, Gap, Position, RecordTo, StepsTo
 from harness.study import classification
@@ -32,11 +42,15 @@ def trial(t: Trial) -> Training:
         t["rule"], **{name: t[name] for name in NUMBERS if t.get(name) is not None}
     )
     if t["task"] == "digits":
+        data = Data(t["data"])
+        epoch = train_size(data) // t["batch_size"]
+        early, late = range(0, 8 * epoch, epoch // 4), range(8 * epoch, t["epochs"] * epoch, epoch)
         return Training(
             model=partial(MLP, (t["pixels"], t["width"], t["width"], 10)),
             optimizer=optimizer,
-            data=Data(t["data"]),
+            data=data,
             epochs=t["epochs"],
+            every=(*early[1:], *late),  # 90 % is reached within a few epochs
             batch_size=t["batch_size"],
             probes=(RecordTo("valid_accuracy", 0.9, "steps_to_90"), EffectiveRate()),
         )
@@ -46,7 +60,7 @@ def trial(t: Trial) -> Training:
         model=partial(Descent, t["task"]),
         optimizer=optimizer,
         steps=t["steps"],
-        every=5,
+        every=1 if t.phase == "confirm" and t.seed == 0 else 5,  # seed 0 is drawn
         probes=(Position(), *gap, StepsTo(surface.floor + surface.target)),
     )
 
@@ -108,7 +122,9 @@ METRICS = {
 
 BUDGETS = {
     "smoke": Budget(draws=2, seeds=2, finalists=2, steps=50, epochs=2, task=("valley", "saddle", "digits")),
-    "default": Budget(draws=32, seeds=20, finalists=3),
+    "default": Budget(
+        draws=32, seeds=20, most_seeds=80, finalists=4,
+        final_seeds=By("task", {**dict.fromkeys(SURFACES, 40), "digits": 10})),
     "paper": Budget(
         draws=36, seeds=10, finalists=3, steps=500, epochs=20, batch_size=128, width=1000,
         pixels=784, data="mnist"),
@@ -161,7 +177,7 @@ CLAIMS = {
 
 NOT_AT_CHANCE = [arm for arm in ARMS if arm != "gd_default"]  # that one's training loss says more
 FIGURES = (
-    trajectories("trajectories", "Where each tuned optimizer goes from the same start, on contours of each surface (seed 0)."),
+    trajectories("trajectories", "Where each tuned optimizer goes from the same start in 100 steps, on contours of each surface (seed 0).", steps=100),
     intervals("steps", "Steps until the height falls to the target and stays there, each optimizer at its tuned settings: mean or median and 95 % interval over seeds.", "steps_to_target"),
     curves("descent", "Height above the minimum, in decades, against steps: mean and 95 % band over seeds.", "gap"),
     intervals("accuracy", "Test accuracy on digits after the last epoch, each at its tuned settings.", "test_accuracy", arms=NOT_AT_CHANCE),
@@ -181,7 +197,7 @@ STUDY = Study(
     include=lambda arm, cell: arm in EVERYWHERE or cell["task"] == "digits",
     nuisance={"lr": Float(1e-4, 10.0, log=True)},
     fixed={"steps": 500, "epochs": 30, "batch_size": 64, "width": 64, "pixels": 64, "data": "digits"},
-    select=("valid_accuracy", "valid_loss", "steps_to_target", "gap", "loss"),
+    select=("valid_loss", "steps_to_target", "gap", "loss"),
     metrics=METRICS,
     budgets=BUDGETS,
     claims=CLAIMS,

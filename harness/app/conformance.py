@@ -21,7 +21,7 @@ from harness.ledger.results import Results
 from harness.plan.declared import Declarations
 from harness.plan.packing import Packer
 from harness.plan.plan import Plan
-from harness.study import FINAL_SEEDS, Source, Study, Trial, of_test
+from harness.study import Source, Study, Trial, of_test
 
 SCALE = "smoke"
 PLANTED = 16  # seeds of the rows that are made up for a claim
@@ -126,17 +126,11 @@ def ended(study: Study, source: Source, frame: pd.DataFrame) -> str:
 
 def counted(study: Study, source: Source, frame: pd.DataFrame) -> str:
     """That every arm runs in each of its cells with its draws and seeds."""
-    budget = study.budget(SCALE)
     for arm, cell in Plan(study, source, SCALE).cells():
         mine = frame[frame["arm"] == arm]
         for factor, level in cell.items():
             mine = mine[mine[factor] == study.held(factor, level)]
-        expected = {
-            "confirm": budget.seeds,
-            "tune": study.draws(SCALE, arm, cell),
-            "final": FINAL_SEEDS * study.finalists(SCALE, arm, cell),
-        }
-        for phase, count in expected.items():
+        for phase, count in study.count(SCALE, arm, cell).items():
             found = mine[mine["phase"] == phase]["trial"].nunique()
             if found != count:
                 where = ", ".join(f"{name}={value!r}" for name, value in cell.items())

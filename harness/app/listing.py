@@ -164,6 +164,7 @@ def describe(study: Study, source: Source) -> dict[str, Any]:
                 "seeds": b.seeds,
                 "most_seeds": b.most_seeds,
                 "finalists": b.finalists,
+                "final_seeds": _plain(b.final_seeds),
                 "settings": {name: _plain(value) for name, value in b.settings.items()},
                 "trials": sum(study.trials(s, arm, cell) for arm, cell in study.cells(s)),
             }
@@ -189,7 +190,16 @@ def _printed(study: Study, about: dict[str, Any]) -> dict[str, Any]:
             f"{k}=({few(v)})" if isinstance(v, tuple) else f"{k}={v}" for k, v in b.settings.items()
         )
         trials = f"{about['budgets'][scale]['trials']:,}"
-        budgets.append([scale, str(b.draws), str(b.finalists or "–"), str(b.seeds), trials, more])
+        budgets.append(
+            [
+                scale,
+                str(b.draws),
+                f"{b.finalists} × {b.final_seeds}" if b.finalists else "–",
+                str(b.seeds),
+                trials,
+                more,
+            ]
+        )
     return {
         "arms": arms,
         "vary": "; ".join(f"{k} = {few(v)}" for k, v in study.vary.items()),

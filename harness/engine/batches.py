@@ -22,6 +22,8 @@ class Batches:
         each: Holds the keys of the permutations; the examples that each trial has, where they
             differ (`subset`); and those of the coming update (`chosen`), where a graph finds them.
         device: Where the data are read.
+        stage: The stage that reads them: each has permutations of its own.
+        first: Batches that were read in the stages before.
 
     Attributes:
         splits: The data set, without the test split where that is sealed; None without data.
@@ -29,15 +31,21 @@ class Batches:
     """
 
     def __init__(
-        self, trainings: Sequence[Training], seeds: Sequence[int], each: Lanes, device: str
-    ) -> None:
-        self.one, self.each = trainings[0], each
+        self, trainings: Sequence[Training], seeds: Sequence[int], each: Lanes, device: str,
+        stage: int = 0, first: int = 0,
+    ) -> None:  # fmt: skip
+        self.one, self.each, self.first = trainings[0], each, first
         data, sealed = self.one.data, self.one.sealed
         self.splits = None if data is None else data_.load(data, device, sealed)
         self.buckets = self._by_length()
         self.steps: int | None = None
-        each.batch_keys = keyed.keys(list(seeds), "batches", device)
+        keys = keyed.keys(list(seeds), "batches", device)
+        each.batch_keys = keyed.mix(keys, stage) if stage else keys
         each.subset = self._subset(trainings, device)
+        if data is not None and self.one.members is not None and self.one.members.bag:
+            n = data_.train_size(data)
+            drawn = keyed.places(keyed.keys(list(seeds), "bag", device), n, n)  # (K, n)
+            each.subset = drawn if each.subset is None else each.subset.gather(1, drawn)
         self.forget()
 
     def _subset(self, trainings: Sequence[Training], device: str) -> Tensor | None:
@@ -88,11 +96,11 @@ class Batches:
             self._epoch = epoch
         return self._indices
 
-    def choose(self, step: int) -> None:
-        """Put the examples of this update where `take` finds them."""
+    def choose(self, turn: int) -> None:
+        """Put the examples of this batch, counted from the first stage's, where `take` finds them."""
         if self.splits is None:
             return
-        epoch, place = divmod(step, self.one.epoch)
+        epoch, place = divmod(turn - self.first, self.one.epoch)
         chosen = self.of(epoch)[place]
         self.steps = self._steps[place]
         if self.each.chosen is None:

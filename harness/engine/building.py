@@ -62,12 +62,12 @@ def build(model: Builder, seed: int) -> nn.Module:
     return built([model], [seed])[0]
 
 
-def built(models: Sequence[Builder], seeds: Sequence[int]) -> list[nn.Module]:
-    """`build` of each."""
+def built(models: Sequence[Builder], seeds: Sequence[int], stage: int = 0) -> list[nn.Module]:
+    """`build` of each; at another stage of a training, with other numbers."""
     modules = []
     with drawing():
         for model, seed in zip(models, seeds, strict=True):
-            sow(keyed.torch_seed(seed, "init"))
+            sow(keyed.torch_seed(seed, "init") ^ stage)
             modules.append(_adopt(model()))
     return modules
 

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.utils.flop_counter import flop_registry
 
 from harness.engine.building import Builder, build, structure
+from harness.parts.draws import keyed_by
 from harness.parts.torch_private import Mode
 
 
@@ -90,9 +91,10 @@ def work_of(model: Builder, example: tuple[Tensor, ...]) -> Work:
     key = (structure(model), tuple(x.shape for x in example))
     if key not in _WORK:
         module = build(model, 0).eval()
-        with torch.no_grad(), Counted() as one:
+        zero = torch.zeros((), dtype=torch.int64)
+        with torch.no_grad(), keyed_by(zero), Counted() as one:
             module(*example)
-        with torch.no_grad(), Counted() as two:
+        with torch.no_grad(), keyed_by(zero), Counted() as two:
             module(*(torch.cat([x, x]) for x in example))
         flops, size = max(0, two.flops - one.flops), max(0, two.size - one.size)
         once = max(0, one.flops - flops), max(0, one.size - size)

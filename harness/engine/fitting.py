@@ -32,7 +32,7 @@ def misfit(training: Training) -> str:
 
     Its module takes other inputs than there are, or the same in another order; what is to be moved
     or noisy is no image and no number; or an objective for classes cannot be had of its outputs and
-    targets.
+    targets. Of several stages or players each is asked for by itself.
     """
     if training.data is None:
         return ""
@@ -53,6 +53,10 @@ def own_fault(training: Training) -> Exception | None:
     """What a model raises by itself in plain PyTorch on the first examples of its data, which says
     more than what a program that was made of it does; None where it raises nothing.
     """
+    return next(filter(None, (_own_fault(side) for side, _ in training.each_side)), None)
+
+
+def _own_fault(training: Training) -> Exception | None:
     splits = None if training.data is None else data_.load(training.data)
     size = min(training.batch_size or 1, VOUCHED_ON)
     batch = () if splits is None else tuple(part[:size] for part in splits.train)

@@ -55,5 +55,5 @@ class Flat:
 
     def keep(self, lanes: Tensor) -> None:
         """Keep only these trials, in this order."""
-        self.all = self.all[lanes].contiguous()
+        self.all = self.all[lanes].contiguous() if self.shapes else self.all
         self.views = self.cut(self.all)

@@ -83,6 +83,7 @@ class Looped(Computation):
         for lane, module in enumerate(self.modules):
             for name, w in module.named_parameters():
                 window = (params if name in params else buffers)[name][lane]
+                w.requires_grad_(name in params)
                 if type(w) is nn.Parameter:
                     w.data = window
                 else:  # a tensor of another class

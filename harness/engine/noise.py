@@ -24,13 +24,13 @@ class Noise:
         trainings, seeds: Of K trials.
         each: Gets `streams`, each trial's keys; `now`, those of this update; `numbers`, which any
             trial's loss uses, with these keys among them; and in `buffers`, which it holds already,
-            the keys of dropout layers.
+            the keys of dropout layers. Holds the `seeds`.
         layers: Paths of the dropout layers.
         called: Whether dropout that is called as a function has masks of a key, too.
         device: Where the numbers are used.
 
     Attributes:
-        step: Of the coming update, or of what is recorded.
+        step: Of the coming update, or of what is recorded: every turn of every player counts.
         keys: The names of the dropout layers' keys among the buffers.
     """
 
@@ -63,7 +63,6 @@ class Noise:
         # every dropout layer mixes its own number into the step's key
         self.keys = [f"{path}.key".lstrip(".") for path in layers]
         each.buffers |= dict.fromkeys(self.keys, each.now["mask"])
-        each.seeds = list(seeds)
 
     def at(self, step: int) -> None:
         """What follows is of this update."""

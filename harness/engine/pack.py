@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -23,7 +23,6 @@ from harness.engine.batches import Batches
 from harness.engine.building import Tensors, built, drawing, structure
 from harness.engine.flat import Flat
 from harness.engine.flight import Earlier, Flight
-from harness.engine.graph import Repeated
 from harness.engine.lanes import Lanes
 from harness.engine.looped import Looped
 from harness.engine.losses import Losses
@@ -33,6 +32,8 @@ from harness.engine.padding import padded
 from harness.engine.process import arithmetic
 from harness.engine.program import Computation, program
 from harness.engine.record import Record
+from harness.engine.side import Side
+from harness.engine.stages import named
 from harness.engine.stepper import Stepper
 from harness.engine.stopping import Stopping
 from harness.engine.structure import kept, layout
@@ -40,7 +41,7 @@ from harness.engine.training import Training
 from harness.engine.trees import settled
 from harness.engine.watching import OUTSIDE
 from harness.parts.models.layers import Dropout
-from harness.parts.objectives import having
+from harness.parts.objectives import Asked, having
 
 PAYS = 1.5  # compacting must save this many times what tracing anew costs
 RETRACED = 60  # which is as much as so many updates
@@ -84,6 +85,19 @@ def train_pack(
     Raises:
         Landed: the run is to end; the pack has been saved.
     """
+    if (members := trainings[0].members) is not None:
+        own = [place for place in range(len(trainings)) for _ in range(members.count)]
+        lanes = [seed for trial in seeds for seed in members.seeds(trial)]
+        return members.together(
+            _train([trainings[i] for i in own], lanes, device, flight and flight.part(own))
+        )
+    return _train(trainings, seeds, device, flight)
+
+
+def _train(
+    trainings: Sequence[Training], seeds: Sequence[int], device: str, flight: Flight | None
+) -> list[Outcome]:
+    """One lane each."""
     started = time.perf_counter()
     if len(trainings) == 1 and not trainings[0].why_alone():
         # A batch of one takes other kernels, which differ in the last bit: give it a twin.
@@ -104,6 +118,10 @@ def train_pack(
                     pack = _begun(trainings, seeds, device, earlier)
                     outcomes = pack.run(flight)[: len(trainings)]
         except Unlike as error:
+            if trainings[0].members is not None:
+                raise ValueError(
+                    "members keep different things in Python; allowed: a buffer for what differs"
+                ) from error
             return _apart(trainings, seeds, device, error.groups, flight)
         finally:
             if pack is not None:
@@ -173,10 +191,11 @@ def _apart(
 class PackInFlight:
     """K trials in flight: what they are made of, and the loop that trains them.
 
-    Whatever there is of each trial lies in `each`, or in the parameters, the optimizer's slots and
+    Whatever there is of each trial lies in `each`, or in the parameters, the optimizers' slots and
     the losses, which are cut with it in `keep`. One class, since the order of its steps is what
     makes an update: a batch is chosen, keys are drawn, gradients taken, a row measured with the
-    parameters that had them, lanes left out, and then the parameters moved.
+    parameters that had them, lanes left out, and then the parameters moved; and then, where there
+    are more turns or players, theirs.
 
     Args:
         trainings, seeds: Of K trials that share a signature.
@@ -184,120 +203,180 @@ class PackInFlight:
 
     Raises:
         Unlike: their modules differ in what one copy would serve.
-        ValueError: nothing of the module is trained.
+        ValueError: nothing of the module is trained, or one parameter by several players.
     """
 
     def __init__(self, trainings: Sequence[Training], seeds: Sequence[int], device: str) -> None:
-        one = trainings[0]
-        self.one, self.device = one, device
-        modules, masks = _modules(trainings, seeds)
-        found = one.vouched()
-        params, buffers = stack_module_state(modules)  # (K, ...) each
-        # what never moves is kept with the buffers: what is frozen, and what no loss depends on
-        still = {name for name, w in modules[0].named_parameters() if not w.requires_grad}
-        still |= found.idle
-        if params.keys() <= still:
-            raise ValueError(
-                f"{type(modules[0]).__name__} has no parameter that is trained; allowed: at least one"
-            )
-        buffers |= {name: params.pop(name).detach() for name in still}
-        self.params = Flat({name: w.to(device) for name, w in params.items()}, device != "cpu")
+        self.one, self.device = trainings[0], device
+        self.trainings = list(trainings)
         self.each = Lanes(
             lanes=list(range(len(trainings))),  # which trials they are
-            buffers={name: b.to(device) for name, b in buffers.items()},
-            loss=torch.zeros(len(trainings), device=device),  # (K,) of the latest update
-            first_rate=None,  # (K,) what multiplied the gradient in the first update
+            seeds=list(seeds),
+            first_rate=None,  # (K,) what multiplied the gradient in the first update of the stage
         )
-        drops = [path for path, m in modules[0].named_modules() if isinstance(m, Dropout)]
-        self.noise = Noise(trainings, seeds, self.each, drops, not found.why, device)
-        self.batches = Batches(trainings, seeds, self.each, device)
-        objective = having(one.loss, dict.fromkeys(one.loss.numbers, 0.0))
-        self.program: Computation
-        self._contained = not found.why.startswith(OUTSIDE)
-        if found.why:
-            there = [module.to(device) for module in modules]
-            self.program = Looped(there, objective, one.precision, self.noise.sow)
-        else:
-            alike = structure(one.pad_to or one.model)
-            self.program = program(alike, modules[0], objective, one.precision)
-        mask = self.params.lay({name: masks[name] for name in params}) if masks else None
-        mask = mask if mask is None else mask.to(device)
-        self.stepper = Stepper(
-            [t.optimizer for t in trainings], self.params, one.updates, mask, self.noise.sow_step
-        )
-        self.losses = Losses(one.updates, self.size, device)
-        stopping = Stopping(trainings, self.each, self.params, self.noise.keys, device)
-        self.rows = Record(
-            one, self.each, self.losses, self.params, self.stepper, self.program, stopping,
-            self.batches.splits, device,
-        )  # fmt: skip
+        self.losses = Losses(self.one.updates, self.size, device)
+        self.rows = Record(self.each, self.losses, device)
         self.step = 0  # updates so far
-        self._afresh()
+        self.sides: list[Side] = []
+        self._enter(0, {})
 
     @property
     def size(self) -> int:
         """Trials that are trained on."""
         return len(self.each.lanes)
 
-    def _afresh(self) -> None:
-        # both by the length of sequences
-        self._calls: dict[int | None, Callable[[tuple[Tensor, ...]], Tensor]] = {}
-        self._gradients: dict[int | None, Repeated] = {}
+    # --- stages ----------------------------------------------------------------------------------
+
+    def _enter(self, number: int, handed: Tensors) -> None:
+        """Begin a stage, with what the one before hands on: (K, ...) by the author's names."""
+        legs, device, each = self.one.legs, self.device, self.each
+        self.number, self.leg = number, legs[number]
+        self.begin = sum(leg.updates for leg in legs[:number])
+        self.end = self.begin + self.leg.updates
+        own = [training.legs[number] for training in self.trainings]
+        turns = sum(sum(leg.turns) * leg.updates for leg in legs[:number])  # before this stage
+        self._turns = turns - self.begin * sum(self.leg.turns)
+        goes_on = number > 0 and self.one.stages[number].onward
+        slots = [side.stepper.state() for side in self.sides] if goes_on and handed else []
+
+        modules, masks = _modules([leg.sides[0] for leg in own], each.seeds, number)
+        params, buffers = stack_module_state(modules)  # (K, ...) each
+        within = "module." if isinstance(modules[0], Asked) else ""  # where the author's lies
+        reset = self.one.stages[number].reset if handed else ()
+        fresh = named(reset, _bare({**params, **buffers}, within))
+        for group in (params, buffers):
+            for name, tensor in group.items():
+                bare = name.removeprefix(within)
+                old = tensor if bare in fresh else handed.get(bare, tensor)
+                group[name] = old.detach().to(device).contiguous()
+        # what never moves is kept with the buffers: what is frozen, and what no loss depends on
+        trained = {name for name, w in modules[0].named_parameters() if w.requires_grad}
+        moved, found = [], [side.vouched() for side in self.leg.sides]
+        idle = frozenset.intersection(*(one.idle for one in found))
+        for side, one in zip(self.leg.sides, found, strict=True):
+            wanted = named(side.trains, _bare(params, within))
+            moved.append({n for n in trained if n.removeprefix(within) in wanted} - one.idle)
+        _check_moved(self.leg, modules[0], moved)
+        still = params.keys() - trained | idle
+        others = {n: w for n, w in params.items() if n not in still.union(*moved)}
+        self.rest = Flat(others, device != "cpu")  # that this stage does not move
+        each.buffers = buffers | {name: params[name] for name in still}
+        drops = [path for path, m in modules[0].named_modules() if isinstance(m, Dropout)]
+        fused = [not one.why for one in found]
+        first = [leg.sides[0] for leg in own]
+        self.noise = Noise(first, each.seeds, each, drops, any(fused), device)
+        self.batches = Batches(own, each.seeds, each, device, number, turns)
+        self._contained = not any(one.why.startswith(OUTSIDE) for one in found)
+        each.loss, self.sides = {}, []
+        names = [player.name for player in self.leg.players] or [""]
+        for place, side in enumerate(self.leg.sides):
+            if place:
+                modules, masks = _modules([leg.sides[place] for leg in own], each.seeds, number)
+            flat = Flat(
+                {name: w for name, w in params.items() if name in moved[place]}, device != "cpu"
+            )
+            mask = (
+                flat.lay({name: masks[name] for name in flat.shapes}).to(device) if masks else None
+            )
+            stepper = Stepper(
+                [leg.sides[place].optimizer for leg in own],
+                flat,
+                _stretch(self.one, number) * self.leg.turns[place],
+                mask,
+                self.noise.sow_step,
+            )
+            if slots:
+                stepper.restore(slots[place])
+            self.sides.append(
+                Side(
+                    names[place],
+                    self.leg.turns[place],
+                    self._program(side, modules, fused[place]),
+                    flat,
+                    stepper,
+                    each,
+                    self.noise,
+                    self.batches,
+                    device,
+                )
+            )
+        self.each.heard = {
+            name: torch.zeros(self.size, dtype=torch.float64, device=device) for name in names[1:]
+        }
+        flats = [side.params for side in self.sides]
+        self.rows.enter(self, Stopping(own, each, flats, self.noise.keys, self.one.updates, device))
         self._lengths: set[int | None] = set()  # for which there has been code
-        # one memory for all graphs of a pack: they follow each other and leave nothing in it
-        self._pool = None if self.device == "cpu" else torch.cuda.graph_pool_handle()
-        where = self.device if self.stepper.repeats else "cpu"
-        self._apply = Repeated(self.stepper.apply, where, self._pool)
+        self._afresh()
+
+    def _program(self, one: Training, modules: list[nn.Module], fused: bool) -> Computation:
+        objective = having(one.loss, dict.fromkeys(one.loss.numbers, 0.0))
+        if fused:
+            return program(structure(one.pad_to or one.model), modules[0], objective, one.precision)
+        there = [module.to(self.device) for module in modules]
+        return Looped(there, objective, one.precision, self.noise.sow)
+
+    def _afresh(self) -> None:
+        """Let the players know where everything lies now."""
+        pool = None if self.device == "cpu" else torch.cuda.graph_pool_handle()
+        for side in self.sides:
+            others = [other.params.views for other in self.sides if other is not side]
+            side.bind(_together(self.each.buffers, self.rest.views, *others), pool)
+
+    @property
+    def trained(self) -> Tensors:
+        """What this stage moves, (K, ...) each."""
+        return _together(*(side.params.views for side in self.sides))
+
+    @property
+    def given(self) -> Tensors:
+        """And what it does not: buffers, and other parameters."""
+        return _together(self.each.buffers, self.rest.views)
 
     def close(self) -> None:
         """Let go of what refers back to this pack: its memory is free now, and not when Python next
         looks for cycles."""
-        self._gradients.clear()
-        self._calls.clear()
-        self._apply = Repeated(lambda: None, "cpu")
+        for side in self.sides:
+            side.close()
 
     # --- one update ------------------------------------------------------------------------------
 
-    def _take_gradient(self) -> None:
-        self.noise.draw(self.program.masks)
-        batch, length = self.batches.take(), self.batches.steps
-        if length not in self._calls:
-            self._calls[length] = self.program.gradients(
-                self.params.views, self.each.buffers, batch, self.each.numbers, self.stepper.parts
-            )
-        losses = self._calls[length](batch)
-        self.stepper.taken()
-        if self.device == "cpu":
-            self.each.loss = losses
-        else:
-            self.each.loss.copy_(losses)  # a graph that is launched again writes to the same memory
+    def turn(self, step: int) -> int:
+        """How many batches have been read before an update."""
+        return self._turns + step * sum(self.leg.turns)
 
     def gradient(self, step: int) -> None:
-        """The stepper's `grads`, and the loss of each, at this step, on its batch."""
-        self.noise.at(step)
-        self.batches.choose(step)
-        length = self.batches.steps
-        self._lengths.add(length)
-        if length not in self._gradients:
-            # a layer that draws its own random numbers would draw the same ones in every replay
-            where = self.device if self.program.fused else "cpu"
-            self._gradients[length] = Repeated(self._take_gradient, where, self._pool)
-        self._gradients[length]()
+        """That of the first player, and its loss, at this step, on its batch."""
+        side = self.sides[0]
+        side.gradient(self.turn(step))
+        self._lengths.add(self.batches.steps)
 
     def move(self, step: int) -> None:
-        """The parameters one update along `grads`."""
-        self.stepper.advance()
-        if self.program.skipped:
-            self.stepper.apply(self.program.skipped)
-        else:
-            self._apply()
-        if step == 0:
-            self.each.first_rate = self.stepper.mean_rate()
+        """The parameters of the first player along its gradient, and then all other turns."""
+        first, turn = self.sides[0], self.turn(step)
+        first.move()
+        if step == self.begin:
+            self.each.first_rate = first.stepper.mean_rate()
+        for side in self.sides:
+            for again in range(side.turns):
+                if side is not first or again:
+                    turn += 1
+                    side.gradient(turn)
+                    self._lengths.add(self.batches.steps)
+                    side.move()
+                    if side is not first:
+                        self.each.heard[side.name] += self.each.loss[side.name]
 
     def update(self, step: int) -> None:
         """One whole update, with nothing recorded."""
         self.gradient(step)
         self.move(step)
+
+    def loss(self) -> Tensor:
+        """(K,) that of the first player; NaN where another's has left the finite numbers."""
+        loss: Tensor = self.each.loss[self.sides[0].name]
+        for heard in self.each.heard.values():
+            loss = torch.where(heard.isfinite(), loss, torch.nan)
+        return loss
 
     # --- the loop --------------------------------------------------------------------------------
 
@@ -309,63 +388,76 @@ class PackInFlight:
             Landed: the run is to end; the pack has been saved.
         """
         with flight.held() if flight else contextlib.nullcontext():
-            self._run(flight)
+            while self._run(flight) and self.number + 1 < len(self.one.legs):
+                self._enter(self.number + 1, self._handed())
             outcomes = self.rows.outcomes()
             if flight:
                 flight.ended(self.one.updates, outcomes)
         return outcomes
 
-    def _run(self, flight: Flight | None) -> None:
-        one = self.one
-        for step in range(self.step, one.updates):
+    def _handed(self) -> Tensors:
+        """All tensors of this stage by the author's names."""
+        within = "module." if isinstance(self.sides[0].program.module, Asked) else ""
+        everything = _together(self.given, self.trained)
+        passing = {*self.noise.keys}
+        return {n.removeprefix(within): t for n, t in everything.items() if n not in passing}
+
+    def _run(self, flight: Flight | None) -> bool:
+        """This stage; whether any trial is left for the next."""
+        for step in range(self.step, self.end):
             self.step = step
             if flight:
-                flight.look(step, one.updates, self.state)
+                flight.look(step, self.one.updates, self.state)
             self.gradient(step)
-            self.losses.count(self.each.loss)
-            if self._due(step):
+            self.losses.count(self.loss())
+            # where stages meet there has been a row
+            if self.leg.due(step - self.begin) and (step > self.begin or not step):
                 self.record(step)
-                ends = one.data is not None or one.stop is not None
+                ends = self.leg.data is not None or self.leg.stop is not None
                 if step and ends and not self.compact(step):
-                    return
+                    return False
             self.move(step)
+        self.step = self.end
         self._close()
-
-    def _due(self, step: int) -> bool:
-        """Whether there is a row before this update."""
-        every = self.one.every or self.one.epoch
-        return step in every if isinstance(every, tuple) else step % every == 0
+        return self.end < self.one.updates and self.compact(self.end)
 
     def record(self, step: int) -> None:
         """One row a trial, as they are before this update."""
-        self.noise.step = step
-        with self.stepper.scoring():
+        self.noise.step = self.turn(step)
+        with contextlib.ExitStack() as stack:
+            for side in self.sides:
+                stack.enter_context(side.stepper.scoring())
             self.rows.take(step)
 
     def _close(self) -> None:
-        """The loss after the last update, and the last row."""
-        updates = self.one.updates
-        if self.one.data is None:
-            self.gradient(updates)
-            self.losses.all[-1] = self.each.loss
+        """The loss after the last update of a stage, and its last row."""
+        end = self.end
+        if self.leg.data is None:
+            self.gradient(end)
+            self.losses.all[end] = self.loss()
         else:
             # the mean over the last epoch's batches stands for the training loss
-            self.losses.all[-1] = self.losses.mean(max(0, updates - self.one.epoch), -1)
-        self.record(updates)
+            since = max(self.begin, end - self.leg.epoch)
+            self.losses.all[end] = self.losses.mean(since, end)
+        self.record(end)
 
     # --- saved ------------------------------------------------------------------------------------
 
     def state(self) -> dict[str, Any] | None:
         """All that the rest of training depends on, at the beginning of an update; None where that
         cannot be told, as a module or an optimizer keeps something in Python."""
-        contained = self._contained and self.program.unchanged() and self.stepper.contained()
+        contained = self._contained and all(
+            side.program.unchanged() and side.stepper.contained() for side in self.sides
+        )
         if not contained:
             return None
         return {
             "step": self.step,
+            "stage": self.number,
             "each": self.each.state(),
-            "params": self.params.all,
-            "stepper": self.stepper.state(),
+            "params": [side.params.all for side in self.sides],
+            "rest": self.rest.all,
+            "steppers": [side.stepper.state() for side in self.sides],
             "losses": self.losses.state(),
             "done": self.rows.state(),
             "lengths": [*self._lengths],
@@ -377,12 +469,17 @@ class PackInFlight:
         Raises:
             ValueError: it was of another structure.
         """
+        if state["stage"]:
+            self._enter(state["stage"], {})
         self.each.restore(state["each"])
-        settled(self.params.all, state["params"])
-        self.stepper.restore(state["stepper"])
+        for side, params, slots in zip(self.sides, state["params"], state["steppers"], strict=True):
+            settled(side.params.all, params)
+            side.stepper.restore(slots)
+        settled(self.rest.all, state["rest"])
         self.losses.restore(state["losses"])
         self.rows.restore(state["done"])
         self.step, self._lengths = state["step"], set(state["lengths"])
+        self._afresh()
 
     # --- trials that have ended ------------------------------------------------------------------
 
@@ -390,6 +487,8 @@ class PackInFlight:
         """Leave out the lanes of trials that have ended, where that pays by forecast; whether any
         are left."""
         over = (self.each.end <= step) | ~self.losses.all[: step + 1].isfinite().all(0)  # (K,)
+        if (members := self.one.members) is not None:  # a trial ends with the first of them
+            over = over.view(-1, members.count).any(1).repeat_interleave(members.count)
         alive = (~over).nonzero().flatten()
         if not len(alive):
             return False
@@ -398,7 +497,8 @@ class PackInFlight:
         # last bits may depend on a pack's size: no clock may choose it
         if self.device == "cpu":
             saved = (1 - len(alive) / self.size) * (self.one.updates - step)  # updates' worth
-            traced = RETRACED * len(self._lengths) if self.program.fused else 0
+            fused = all(side.program.fused for side in self.sides)
+            traced = RETRACED * len(self._lengths) * len(self.sides) if fused else 0
             pays = saved > PAYS * traced
         else:
             pays = 2 * len(alive) <= self.size
@@ -410,20 +510,61 @@ class PackInFlight:
         """Go on with these lanes; the others' outcomes are taken down."""
         lanes = alive.tolist()
         self.rows.leave(staying=set(lanes))
+        self.trainings = [self.trainings[lane] for lane in lanes]
         self.each.keep(alive)
-        self.params.keep(alive)
-        self.stepper.keep(alive)
+        self.rest.keep(alive)
+        for side in self.sides:
+            side.keep(alive, lanes)
         self.losses.keep(alive)
-        self.program.keep(lanes)
         self.batches.forget()
         self._afresh()
 
 
+def _together(*groups: Tensors) -> Tensors:
+    """Tensors by name; the first group itself where the others are empty."""
+    full = [group for group in groups if group]
+    return full[0] if len(full) == 1 else {n: t for group in full for n, t in group.items()}
+
+
+def _bare(names: Iterable[str], within: str) -> set[str]:
+    return {name.removeprefix(within) for name in names}
+
+
+def _stretch(one: Training, number: int) -> int:
+    """Updates of a stage and of those that its optimizer comes from and goes on to, which schedules
+    refer to."""
+    first = last = number
+    while first and one.stages[first].onward:
+        first -= 1
+    while last + 1 < len(one.legs) and one.stages[last + 1].onward:
+        last += 1
+    return sum(leg.updates for leg in one.legs[first : last + 1])
+
+
+def _check_moved(leg: Training, module: nn.Module, moved: list[set[str]]) -> None:
+    """Raise where a player moves nothing, or what another does."""
+    for place, names in enumerate(moved):
+        side = leg.sides[place]
+        if not names and side.trains == "*":
+            raise ValueError(
+                f"{type(module).__name__} has no parameter that is trained; allowed: at least one"
+            )
+        if not names:
+            there = ", ".join(name for name, _ in module.named_parameters())
+            raise ValueError(f"trains is {side.trains!r}, and moves none of {there}; allowed: one")
+        for other in moved[:place]:
+            if both := names & other:
+                raise ValueError(
+                    f"{', '.join(sorted(both))} would be moved by two players; allowed: one"
+                )
+
+
 def _modules(
-    trainings: Sequence[Training], seeds: Sequence[int]
+    trainings: Sequence[Training], seeds: Sequence[int], stage: int
 ) -> tuple[list[nn.Module], Tensors]:
-    """Each trial's module, padded where declared, and the masks (K, ...) of its own numbers."""
-    modules = built([t.model for t in trainings], seeds)
+    """Each trial's module, padded where declared, and the masks (K, ...) of its own numbers. Of each
+    stage it is another, though alike: what is reset begins with other numbers."""
+    modules = built([t.model for t in trainings], seeds, stage)
     wider = [t.pad_to for t in trainings if t.pad_to is not None]
     if wider:
         return padded(modules, wider)

@@ -25,7 +25,7 @@ from harness.engine.cost import Counted
 from harness.engine.lowering import Lowered
 from harness.engine.tracing import Untraceable, trace
 from harness.engine.trees import filled, mapped
-from harness.parts import keyed
+from harness.parts import draws, keyed
 from harness.parts.data.augment import moved
 from harness.parts.objectives import Objective, having, parted
 from harness.parts.torch_private import registers
@@ -93,7 +93,9 @@ class Computation(ABC):
     def __init__(self, objective: Objective, precision: str) -> None:
         self.objective, self.precision = objective, precision
         self.most_bytes = 0  # that the traced code holds at once
-        self.masks = 0  # that a pack draws for dropout that is called as a function
+        self.masks = (
+            0  # that a pack draws for dropout that is called as a function, and other draws
+        )
         self.skipped: list[tuple[int, str]] = []
 
     @abstractmethod
@@ -137,14 +139,17 @@ class Computation(ABC):
             params: Its parameters.
             buffers: Its buffers.
             x: What the module is given.
-            key: () int64, of which masks are a function that no layer of ours draws.
+            key: () int64, of which masks are a function that no layer of ours draws, and what is
+                drawn (`harness.parts.draws`).
         """
         lowered = Lowered(key) if self.fused else None
         within = lowered or contextlib.nullcontext()
-        with self.autocast([*params.values(), *buffers.values(), *x]), within:
+        given = [*params.values(), *buffers.values(), *x]
+        key = given[0].new_zeros((), dtype=torch.int64) if key is None else key
+        with self.autocast(given), draws.keyed_by(key) as source, within:
             out = functional_call(begin(self.module), (params, buffers), x)
         if lowered and self.module.training:
-            self.masks = max(self.masks, lowered.masks)
+            self.masks = max(self.masks, lowered.masks + source.drawn)
         return mapped(out, Tensor.float)
 
     def autocast(self, tensors: list[Tensor]) -> Any:
@@ -248,7 +253,8 @@ class Program(Computation):
         before = [*params.values(), *buffers.values()]
         after = [*numbers.values(), *into.values()]
         given = [*before, *batch, *after]
-        key = (what, *numbers, *((t.shape, t.stride(), t.dtype, t.device.type) for t in given))
+        names = (*params, "", *buffers, "", *numbers)  # which may be moved by several, each its own
+        key = (what, *names, *((t.shape, t.stride(), t.dtype, t.device.type) for t in given))
         if key not in self._traced:
             args = params, buffers, batch, numbers, into
             try:

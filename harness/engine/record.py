@@ -5,28 +5,47 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
+import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from harness.engine.batches import Batches
 from harness.engine.buckets import cut, scored_batches
-from harness.engine.flat import Flat
+from harness.engine.building import Tensors
 from harness.engine.lanes import Lanes
 from harness.engine.losses import Losses
 from harness.engine.outcome import Outcome
-from harness.engine.program import Computation
-from harness.engine.stepper import Stepper
+from harness.engine.side import Side
 from harness.engine.stopping import Stopping
 from harness.engine.training import Training
-from harness.parts.data import Sealed, Splits
+from harness.parts.data import Sealed
+from harness.parts.objectives import parted
 from harness.parts.probes import Moment, Probe
 from harness.parts.probes.moment import EVAL_ROWS, SealedMetrics
 
 LOSSES = ("train_loss", "valid_loss", "test_loss")
+
+
+class Measured(Protocol):
+    """What is measured: a pack in one of its stages (`harness.engine.pack.PackInFlight`)."""
+
+    one: Training
+    leg: Training
+    number: int
+    begin: int
+    sides: list[Side]
+    batches: Batches
+
+    @property
+    def trained(self) -> Tensors: ...
+
+    @property
+    def given(self) -> Tensors: ...
 
 
 @dataclass
@@ -34,34 +53,33 @@ class Record:
     """One row a trial at every recorded step: losses, scores of the splits, probes.
 
     Args:
-        one: What all trials of the pack have in common.
         each: Holds what has been `recorded`, by step, and everything that is shown to probes.
         losses: Of every update so far.
-        params, stepper, program: What is measured.
-        stopping: Is shown every row.
-        splits: On what is measured; None without data.
         device: Where all of this is.
     """
 
-    one: Training
     each: Lanes
     losses: Losses
-    params: Flat
-    stepper: Stepper
-    program: Computation
-    stopping: Stopping
-    splits: Splits | None
     device: str
     done: dict[int, Outcome] = field(default_factory=dict)  # of lanes that have been left out
 
     def __post_init__(self) -> None:
         self.each.recorded = {}
 
+    def enter(self, pack: Measured, stopping: Stopping) -> None:
+        """What follows is of another stage, whose rows `stopping` is shown."""
+        # weakly: the pack holds this record, and its memory is to be free when it ends
+        self.pack: Measured = weakref.proxy(pack)
+        self.stopping = stopping
+        self.one, self.splits = pack.leg, pack.batches.splits
+        vars(self).pop("_scored", None)
+
     @functools.cached_property
     def _scored(self) -> dict[str, list[tuple[slice | Tensor, int | None]]]:
         """What is scored together, of each split."""
         # the same for every pack: sums over other batches would differ in their last bits
-        most = EVAL_ROWS[self.device.split(":")[0] if self.program.fused else "alone"]
+        fused = all(side.program.fused for side in self.pack.sides)
+        most = EVAL_ROWS[self.device.split(":")[0] if fused else "alone"]
         return {
             split: scored_batches(getattr(self.splits, split)[0], most)
             for split in (("valid",) if self.one.sealed else ("valid", "test"))
@@ -69,32 +87,36 @@ class Record:
 
     def take(self, step: int) -> None:
         """Measure all trials as they are before this update."""
-        each, loss = self.each, self.losses.all[step]
-        if self.splits is None:
-            metrics = {"loss": loss}
-        else:
-            metrics = {"train_loss": self._recent_loss(step)} | self._scores()
+        each, pack, loss = self.each, self.pack, self.losses.all[step]
+        metrics = self._losses(step) | (self._scores() if self.splits is not None else {})
         self.stopping.look(step, metrics)
         ending = each.end == step
         if each.kept is not None and bool(ending.any()):
             metrics |= self._scores()  # of what they have gone back to
-        recorded = [*each.recorded.items()]
+        begin = pack.begin + (pack.number > 0)  # where stages meet, the row is of the earlier one
+        recorded = [(at, row) for at, row in each.recorded.items() if at >= begin]
         if self.one.sealed:
             metrics = SealedMetrics(metrics)
             recorded = [(at, SealedMetrics(row)) for at, row in recorded]
+        steppers, first = [side.stepper for side in pack.sides], pack.sides[0]
         moment = Moment(
             step=step,
-            params=self.params.views,
-            buffers=each.buffers,
-            grads=self.stepper.parts,
+            params=pack.trained,
+            buffers=pack.given,
+            grads={name: part for one in steppers for name, part in one.parts.items()},
             loss=loss,
             losses=self.losses.all[: step + 1],
             metrics=metrics,
             recorded=recorded,
             first_rate=each.first_rate,
-            rate=self.stepper.mean_rate,
-            program=self.program,
-            masks={} if self.stepper.mask is None else self.params.cut(self.stepper.mask),
+            rate=first.stepper.mean_rate,
+            program=first.program,
+            masks={
+                name: part
+                for side in pack.sides
+                if side.stepper.mask is not None
+                for name, part in side.params.cut(side.stepper.mask).items()
+            },
             splits=self.splits,
             subset=each.subset,
         )
@@ -104,6 +126,8 @@ class Record:
             elif bool(ending.any()):
                 found = self._read(probe, moment)
                 metrics |= {n: torch.where(ending, v, torch.nan) for n, v in found.items()}
+        if pack.one.stages:
+            metrics["stage"] = torch.full_like(loss, float(pack.number))
         each.recorded[step] = {name: value.detach().clone() for name, value in metrics.items()}
 
     @staticmethod
@@ -114,10 +138,20 @@ class Record:
         except Sealed:
             return {}
 
-    def _recent_loss(self, step: int) -> Tensor:
-        """Mean training loss of the batches since the last row (before the first: of that batch)."""
+    def _losses(self, step: int) -> dict[str, Tensor]:
+        """Mean training losses of the batches since the last row (before the first: of that batch)."""
+        first, *others = self.pack.sides
         since = next(reversed(self.each.recorded), 0)
-        return self.losses.mean(since, max(step, since + 1))
+        if self.splits is None:
+            found = {_of("loss", first): self.losses.all[step]}
+        else:
+            found = {_of("train_loss", first): self.losses.mean(since, max(step, since + 1))}
+        for side in others:
+            heard = self.each.heard[side.name]
+            if step > since:
+                found[_of("train_loss", side)] = (heard / ((step - since) * side.turns)).float()
+            heard.zero_()
+        return found
 
     def _scores(self) -> dict[str, Tensor]:
         """Loss and accuracy of every trial on whole splits, in evaluation mode."""
@@ -126,11 +160,29 @@ class Record:
             whole = getattr(self.splits, split)
             for rows, steps in pieces:
                 batch = tuple(cut(part, steps)[rows] for part in whole)
-                part = self.program.score(self.params.views, self.each.buffers, batch)
-                for metric, value in part.items():
-                    name, share = f"{split}_{metric}", value * (len(batch[0]) / len(whole[0]))
-                    totals[name] = totals[name] + share if name in totals else share
+                for side in self.pack.sides:
+                    part = side.program.score(side.params.views, side.given, batch)
+                    if self.one.members is not None:
+                        part = self._voted(side, batch, part)
+                    for metric, value in part.items():
+                        name = _of(f"{split}_{metric}", side)
+                        share = value * (len(batch[0]) / len(whole[0]))
+                        totals[name] = totals[name] + share if name in totals else share
         return totals
+
+    def _voted(
+        self, side: Side, batch: tuple[Tensor, ...], own: Mapping[str, Tensor]
+    ) -> dict[str, Tensor]:
+        """Scores of the trials that the lanes are members of."""
+        assert self.one.members is not None
+        program = side.program
+        inputs, targets = parted(program.objective, batch)
+        with torch.no_grad():
+            said = program.each(
+                lambda params, buffers: program.output(params, buffers, inputs),
+                side.params.views, side.given,
+            )  # fmt: skip
+            return self.one.members.scores(program.objective, said, targets, own)
 
     def leave(self, staying: set[int]) -> None:
         """Take down the outcomes of all lanes but these."""
@@ -160,6 +212,8 @@ class Record:
         first_bad = np.where(bad.any(0), bad.argmax(0), math.inf)  # (K,)
         steps = np.array([*self.each.recorded])
         columns = self._columns()  # each (records, K)
+        finite = {_of(name, side) for name in LOSSES for side in self.pack.sides}
+        rows_of = [{}, *self.each.recorded.values()]  # by how many there are up to one
         outcomes = []
         for lane, worst in enumerate(first_bad):
             # what follows an end says nothing
@@ -168,7 +222,9 @@ class Record:
             kept = {name: column for name, column in kept.items() if not np.isnan(column).all()}
             # or the last update left the finite numbers, which only the scores have seen
             lost = [
-                n for n in LOSSES if n in columns and not np.isfinite(columns[n][rows - 1, lane])
+                n
+                for n in finite.intersection(rows_of[rows])
+                if not np.isfinite(columns[n][rows - 1, lane])
             ]
             outcomes.append(
                 Outcome(
@@ -189,3 +245,8 @@ class Record:
                 for name, values in zip(row, stacked, strict=True):
                     columns.setdefault(name, np.full(shape, np.nan))[number] = values
         return columns
+
+
+def _of(metric: str, side: Side) -> str:
+    """A metric of a player, by its name where there are several."""
+    return f"{metric}_{side.name}" if side.name else metric

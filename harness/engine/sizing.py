@@ -60,11 +60,19 @@ def seconds(training: Training, device: str = "cpu") -> tuple[float, float]:
 
     Forward and backward take three times the forward pass; a split is scored at every record.
     """
-    here, updates, sample = kind(device), training.updates, training.sample()
+    parts = [_seconds(side, turns, device) for side, turns in training.each_side]
+    begun = kind(device).pack
+    networks = training.members.count if training.members else 1
+    return begun + sum(base for base, _ in parts), networks * sum(each for _, each in parts)
+
+
+def _seconds(training: Training, turns: int, device: str) -> tuple[float, float]:
+    """Of one player, besides beginning a pack."""
+    here, updates, sample = kind(device), turns * training.updates, training.sample()
     model = training.pad_to or training.model
     if not sample:  # the output is itself the loss
         arithmetic = 6 * numbers_of(structure(model)) / here.flops
-        return here.pack + updates * here.update, updates * (arithmetic + 2e-6)
+        return updates * here.update, updates * (arithmetic + 2e-6)
     work = work_of(model, sample)
     records = training.records
     scored = records * training.scored()
@@ -72,12 +80,17 @@ def seconds(training: Training, device: str = "cpu") -> tuple[float, float]:
     examples, runs = passes * (training.batch_size or 1) + scored, passes + records
     flops = work.flops * examples + work.flops_once * runs
     made = work.size * examples + work.size_once * runs
-    base = here.pack + updates * (here.update + work.operations * here.operation)
+    base = updates * (here.update + work.operations * here.operation)
     return base, flops / here.flops + made / here.bytes + updates * 2e-6
 
 
 def held(training: Training, device: str = "cpu") -> int:
-    """Estimated bytes that each trial of a pack holds."""
+    """Estimated bytes that each trial of a pack holds, at the player and stage that takes most."""
+    networks = training.members.count if training.members else 1
+    return networks * max(_held(side, device) for side, _ in training.each_side)
+
+
+def _held(training: Training, device: str) -> int:
     model, sample = training.pad_to or training.model, training.sample()
     own = 4 * numbers_of(structure(model)) * kind(device).copies
     if not sample:

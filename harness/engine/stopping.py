@@ -19,24 +19,25 @@ class Stopping:
     Args:
         trainings: Of K trials.
         each: Holds `end`, the last step of each, and what has been seen so far.
-        params: The trials' parameters.
+        flats: The trials' parameters.
         passing: Names among the buffers of what belongs to an update and not to a trial.
+        updates: Of all stages.
         device: Where these are.
     """
 
     def __init__(
-        self, trainings: Sequence[Training], each: Lanes, params: Flat, passing: Collection[str],
-        device: str,
+        self, trainings: Sequence[Training], each: Lanes, flats: Sequence[Flat],
+        passing: Collection[str], updates: int, device: str,
     ) -> None:  # fmt: skip
-        self.one, self.each, self.params, self.passing = trainings[0], each, params, passing
+        self.one, self.each, self.flats, self.passing = trainings[0], each, flats, passing
         size = len(trainings)
         each.patience = torch.tensor(
             [t.stop.patience if t.stop else math.inf for t in trainings], device=device
         )
         each.best = torch.full((size,), math.inf, device=device)
         each.waited = torch.zeros(size, device=device)
-        each.end = torch.full((size,), self.one.updates, device=device)
-        # what each trial goes back to where it ends, if it does: (K, P), and buffers (K, ...)
+        each.end = torch.full((size,), updates, device=device)
+        # what each trial goes back to where it ends, if it does: (K, P) each, and buffers (K, ...)
         each.kept, each.kept_buffers = None, {}
 
     def look(self, step: int, metrics: Mapping[str, Tensor]) -> None:
@@ -66,12 +67,15 @@ class Stopping:
         """Remember the parameters and running statistics of the trials that are at their best."""
         each = self.each
         if each.kept is None:
-            each.kept = self.params.all.clone()
+            each.kept = tuple(flat.all.clone() for flat in self.flats)
             each.kept_buffers = {
                 name: b.clone() for name, b in each.buffers.items() if name not in self.passing
             }
             return
-        each.kept = torch.where(improved.unsqueeze(1), self.params.all, each.kept)
+        each.kept = tuple(
+            torch.where(improved.unsqueeze(1), flat.all, before)
+            for flat, before in zip(self.flats, each.kept, strict=True)
+        )
         for name, before in each.kept_buffers.items():
             each.kept_buffers[name] = torch.where(
                 _like(improved, before), each.buffers[name], before
@@ -80,7 +84,8 @@ class Stopping:
     def _restore(self, ending: Tensor) -> None:
         """Put the ending trials back to their best; nothing that they do later counts."""
         each = self.each
-        self.params.all.copy_(torch.where(ending.unsqueeze(1), each.kept, self.params.all))
+        for flat, best in zip(self.flats, each.kept, strict=True):
+            flat.all.copy_(torch.where(ending.unsqueeze(1), best, flat.all))
         for name, best in each.kept_buffers.items():
             each.buffers[name].copy_(torch.where(_like(ending, best), best, each.buffers[name]))
 

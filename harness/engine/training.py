@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,8 +13,10 @@ from torch import Tensor, nn
 
 from harness.engine.buckets import Buckets, cut, lengths
 from harness.engine.building import structure
+from harness.engine.members import Members
 from harness.engine.padding import check_padding
 from harness.engine.process import PRECISIONS
+from harness.engine.stages import Names, Player, Stage
 from harness.engine.vouching import UPDATES, Vouched, vouched, vouched_before
 from harness.parts import data as data_
 from harness.parts.data.augment import Augment
@@ -93,6 +96,16 @@ class Training:
             in all trials, and is no longer than that bucket's longest (`harness.buckets`).
         sealed: Whether the test split is left alone: it is not scored, and probes cannot see it. All
             else is as it would be. A study's trials are sealed before the confirm phase (`declared`).
+        trains: Names of the parameters that are moved, by glob ("head.*"); the others have no
+            gradient and take no optimizer memory.
+        players: Those that take turns at each update, in place of one objective (`Player`).
+        stages: What follows each other (`Stage`), each with a length of its own; rows have its number
+            as the metric ``stage``. Early stopping is of the last.
+        members: Where a trial is several networks that vote (`Members`).
+
+    Attributes:
+        legs: The stages as Trainings of one each.
+        sides: Of a Training of one stage: its players as Trainings of one each.
     """
 
     model: Callable[[], nn.Module]
@@ -111,9 +124,16 @@ class Training:
     precision: str = "float32"
     buckets: int = 1
     sealed: bool = False
+    trains: Names = "*"
+    players: tuple[Player, ...] = ()
+    stages: tuple[Stage, ...] = ()
+    members: Members | None = None
 
     def __post_init__(self) -> None:
         self._check_kinds()
+        if self.stages:
+            self._check_stages()
+            return
         if (self.epochs is None) == (self.steps is None):
             raise ValueError(
                 f"Training has epochs={self.epochs} and steps={self.steps}; allowed: one of them"
@@ -136,6 +156,14 @@ class Training:
             raise ValueError(
                 f"Training.buckets is {self.buckets}; allowed: 1, or with data and no random subset "
                 "up to the updates of an epoch"
+            )
+        if self.players:
+            self._check_players()
+            return
+        if self.members and (isinstance(self.objective, Loss | Said) or self.data is None):
+            raise ValueError(
+                "Training has members and no objective that scores outputs on data; allowed: "
+                "CrossEntropy(), SquaredError() or another on the shelf"
             )
         if isinstance(self.objective, Loss):
             if self.data is None:
@@ -179,6 +207,71 @@ class Training:
                     f"Training.{name} is {shown(getattr(self, name))}; allowed: {allowed}"
                 )
 
+    def _check_stages(self) -> None:
+        if self.epochs is not None or self.steps is not None or self.players:
+            raise ValueError(
+                f"Training has stages and epochs={self.epochs}, steps={self.steps}, "
+                f"{len(self.players)} players; allowed: those of each stage"
+            )
+        if self.stages[0].onward or self.stages[0].reset:
+            raise ValueError("the first stage goes on or resets; allowed: what follows another")
+        for stage, leg, before in zip(self.stages[1:], self.legs[1:], self.legs, strict=False):
+            if stage.onward and (before.players or before.trains != leg.trains):
+                raise ValueError(
+                    f"a stage goes on with an optimizer of {before.trains!r} and trains {leg.trains!r}; "
+                    "allowed: the same parameters, and no players before"
+                )
+
+    def _check_players(self) -> None:
+        names = [one.name for one in self.players]
+        if len({*names}) < len(names) or self.objective is not None:
+            raise ValueError(
+                f"Training has players {', '.join(names)} and objective={self.objective}; allowed: "
+                "each name once, and no objective beside them"
+            )
+        assert self.sides  # which check themselves
+
+    @functools.cached_property
+    def legs(self) -> tuple[Training, ...]:
+        """The stages, each as a Training: this one where there are none."""
+        found: list[Training] = []
+        for number, stage in enumerate(self.stages):
+            own = {
+                one.name: getattr(stage, one.name)
+                for one in dataclasses.fields(stage)
+                if one.name not in ("reset", "onward")
+            }
+            said = {name: value for name, value in own.items() if value is not None}
+            if stage.players:
+                said["objective"] = None
+            if stage.onward:
+                said["optimizer"] = found[-1].optimizer
+            if number + 1 < len(self.stages):
+                said["stop"] = None
+            found.append(dataclasses.replace(self, stages=(), **said))
+        return tuple(found) or (self,)
+
+    @functools.cached_property
+    def sides(self) -> tuple[Training, ...]:
+        """The players of a stage, each as a Training: this one where there are none."""
+        return tuple(
+            dataclasses.replace(
+                self, players=(), objective=one.loss, trains=one.trains,
+                optimizer=one.optimizer or self.optimizer,
+            )
+            for one in self.players
+        ) or (self,)  # fmt: skip
+
+    @property
+    def turns(self) -> tuple[int, ...]:
+        """How many times each player of a stage moves at an update."""
+        return tuple(one.updates for one in self.players) or (1,)
+
+    @property
+    def each_side(self) -> tuple[tuple[Training, int], ...]:
+        """Every player of every stage, and how many times it moves at an update."""
+        return tuple(pair for leg in self.legs for pair in zip(leg.sides, leg.turns, strict=True))
+
     @property
     def epoch(self) -> int:
         """Updates in one pass over the training split; a last, smaller batch is left out."""
@@ -189,6 +282,8 @@ class Training:
     @property
     def updates(self) -> int:
         """Updates in all."""
+        if self.stages:
+            return sum(leg.updates for leg in self.legs)
         return self.steps if self.steps is not None else int(self.epochs or 0) * self.epoch
 
     @property
@@ -203,6 +298,12 @@ class Training:
         Raises:
             ValueError: `pad_to` does not fit the model, or changes what it computes.
         """
+        if self.stages:
+            kept = tuple((stage.reset, stage.onward) for stage in self.stages)
+            return (kept, *(leg.signature() for leg in self.legs))
+        if self.players:
+            names = tuple((one.name, one.updates) for one in self.players)
+            return (names, *(side.signature() for side in self.sides))
         if self.pad_to is not None:
             check_padding(self.model, self.pad_to, self._sample(2))
         zeros = dict.fromkeys(self.loss.numbers, 0.0)
@@ -210,7 +311,7 @@ class Training:
             structure(self.pad_to or self.model), self.optimizer.rule, self._kind_of_data(),
             having(self.loss, zeros), self.updates, self.batch_size, self.every,
             self.probes, self.precision, self.stop and dataclasses.replace(self.stop, patience=0),
-            self.augment is not None, self.buckets, self.sealed,
+            self.augment is not None, self.buckets, self.sealed, self.trains, self.members,
         )  # fmt: skip
 
     def _kind_of_data(self) -> data_.Data | None:
@@ -221,11 +322,19 @@ class Training:
 
     def vouched(self) -> Vouched:
         """Whether a program trains trials like this one as their author wrote them: it is tried."""
-        return self._vouching(vouched)
+        if not self.stages and not self.players:
+            return self._vouching(vouched)
+        whys = (side.vouched().why for side, _ in self.each_side)
+        return Vouched(next(filter(None, whys), ""))
 
     def vouched_before(self) -> Vouched | None:
         """What was found when it was tried on this machine; None where it has not been."""
-        return self._vouching(vouched_before)
+        if not self.stages and not self.players:
+            return self._vouching(vouched_before)
+        found = [side.vouched_before() for side, _ in self.each_side]
+        if None in found:
+            return None
+        return Vouched(next((one.why for one in found if one and one.why), ""))
 
     def _vouching(self, ask: Callable[..., T]) -> T:
         zeros = dict.fromkeys(self.loss.numbers, 0.0)
@@ -258,9 +367,16 @@ class Training:
         longest = Buckets(steps, self.batch_size or 1, self.buckets).steps(0)
         return tuple(cut(part, round(sum(longest) / len(longest))) for part in given)
 
+    def due(self, step: int) -> bool:
+        """Whether there is a row before this update, of a stage."""
+        every = self.every or self.epoch
+        return step in every if isinstance(every, tuple) else step % every == 0
+
     @property
     def records(self) -> int:
-        """Rows of a trial that is not stopped early."""
+        """Rows of a trial that is not stopped early: where stages meet there is one."""
+        if self.stages:
+            return sum(leg.records for leg in self.legs) - sum(leg.due(0) for leg in self.legs[1:])
         every = self.every or self.epoch
         if isinstance(every, tuple):
             return len({step for step in every if 0 <= step < self.updates}) + 1

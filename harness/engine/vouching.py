@@ -32,7 +32,7 @@ from harness.engine.building import Builder, Tensors, build, drawing, sow
 from harness.engine.looped import Looped
 from harness.engine.program import Program
 from harness.engine.structure import digest
-from harness.engine.watching import masked, run, unlike, watched
+from harness.engine.watching import drawn, run, unlike, watched
 from harness.parts import keyed
 from harness.parts.models.layers import Dropout
 from harness.parts.objectives import Objective
@@ -124,7 +124,7 @@ def _compared(
     now = keys.clone()  # of this update
     plain = Looped(
         alone, objective, "float32", lambda lane, training: sow(lane),
-        lambda lane: masked(now[lane]) if alone[lane].training else contextlib.nullcontext(),
+        lambda lane: drawn(alone[lane].training, now[lane]),
     )  # fmt: skip
     idle = set(params)
     fused = Program(modules[0], objective, "float32")

@@ -25,6 +25,7 @@ from harness.engine.building import Builder, begin, build
 from harness.engine.lowering import Lowered
 from harness.engine.structure import digest, kept, layout, told
 from harness.engine.trees import mapped
+from harness.parts.draws import keyed_by
 from harness.parts.objectives import Objective, parted
 
 OUTSIDE = "its module changes something outside itself"
@@ -36,16 +37,21 @@ def run(
 ) -> Tensor:
     """The loss of the first lane's batch, by the module itself."""
     begin(module).train(training)
-    with masked() if training else contextlib.nullcontext():
+    with drawn(training):
         inputs, targets = parted(objective, tuple(part[0] for part in batch))
         output = module(*(x.clone() for x in inputs))
     return objective.loss(mapped(output, Tensor.float), *targets)
 
 
-def masked(key: Tensor | None = None) -> Lowered:
-    """Dropout that is called as a function has masks of a key, in a pack and here; all else is
-    torch's."""
-    return Lowered(key, products=False)
+@contextlib.contextmanager
+def drawn(training: bool, key: Tensor | None = None) -> Iterator[None]:
+    """Within, what is drawn is of a key, as in a pack, and in training so are the masks of dropout
+    that is called as a function; all else is torch's."""
+    zero = torch.zeros((), dtype=torch.int64)
+    own = zero if key is None or not training else key
+    masked = Lowered(key, products=False) if training else contextlib.nullcontext()
+    with keyed_by(own), masked:
+        yield
 
 
 def unlike(model: Builder, alone: list[nn.Module]) -> str:
@@ -105,7 +111,7 @@ def _run_on(
     module: nn.Module, objective: Objective, given: tuple[Tensor, ...], training: bool
 ) -> None:
     begin(module).train(training)
-    with masked() if training else contextlib.nullcontext():
+    with drawn(training):
         inputs, targets = parted(objective, tuple(part[0] for part in given))
         output = module(*inputs)  # the very tensors, to see if they change
     objective.loss(mapped(output, Tensor.float), *targets)

@@ -53,24 +53,25 @@ def check_data(plan: Plan, declared: Declarations) -> dict[str, str]:
         if one.training is None:  # what else is wrong with it is reported as a failed trial
             continue
         precisions.add(one.training.precision)
-        used = one.training.data
-        if used and used.own is not None:
-            if plan.data.get(used.name) != used.own:
-                raise DataError(
-                    f"trial trains on data set {used.name!r}, which it makes itself; allowed: Data.of at "
-                    "the top level of the study file, so that its content is in every key"
-                )
-            if one.kind is None or one.kind not in fitting:
-                if one.kind is not None:
-                    fitting.add(one.kind)
-                if why := misfit(one.training):
+        known = one.kind in fitting
+        if one.kind is not None:
+            fitting.add(one.kind)
+        for side, _ in one.training.each_side:
+            used = side.data
+            if used and used.own is not None:
+                if plan.data.get(used.name) != used.own:
+                    raise DataError(
+                        f"trial trains on data set {used.name!r}, which it makes itself; allowed: "
+                        "Data.of at the top level of the study file, so that its content is in every key"
+                    )
+                if not known and (why := misfit(side)):
                     raise DataError(f"data set {used.name!r}: {why}")
-            continue
-        if used and used.draw is not None:
-            used = dataclasses.replace(used, draw=0)
-        if used and used not in seen:
-            seen.add(used)
-            digests.add(f"{used.name} {_digest(data.load(used))}")
+                continue
+            if used and used.draw is not None:
+                used = dataclasses.replace(used, draw=0)
+            if used and used not in seen:
+                seen.add(used)
+                digests.add(f"{used.name} {_digest(data.load(used))}")
     cautions = [
         f"{name}: {own.content.caution}" for name, own in plan.data.items() if own.content.caution
     ]

@@ -34,7 +34,7 @@ from harness.ledger.results import Results
 from harness.plan import keys
 from harness.plan.plan import TUNE_SEED
 from harness.report import front, islands, manifest, words
-from harness.study import FINAL_SEEDS, PHASES, BadInput, Source, Study, catalog
+from harness.study import PHASES, BadInput, Source, Study, catalog
 
 State = Literal["holds", "broken", "untold"]
 
@@ -350,10 +350,9 @@ def _planned(record: Record) -> Check:
         if study.needed(scale, arm, cell) and not any(found.values()):
             excluded += study.trials(scale, arm, cell)
             continue
-        draws, finalists = study.draws(scale, arm, cell), study.finalists(scale, arm, cell)
-        places.append([arm, cell, draws, finalists, budget.seeds])
+        draws, finals, seeds = (study.count(scale, arm, cell)[phase] for phase in PHASES)
+        places.append([arm, cell, draws, finals, seeds])
         confirmed = len(found["confirm"])
-        finals = finalists * FINAL_SEEDS
         planned = {
             "tune": [TUNE_SEED + number for number in range(draws)],
             "final": found["final"] if len(found["final"]) == finals else [0] * finals,

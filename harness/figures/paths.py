@@ -22,10 +22,16 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, kw_only=True)
 class Trajectories(Measured):
     """Paths, from metrics x and y, of the lowest confirm seed over contours of the surfaces that
-    they descend, a panel a surface."""
+    they descend, a panel a surface.
+
+    Args:
+        steps: How many updates are drawn, and shown first where the paths are played; by default
+            all.
+    """
 
     metric: str = fixed("x")
     phase: str = fixed("confirm")
+    steps: int | None = None
 
     def _about(self, study: Study) -> str:
         return "paths over each surface from the same start"
@@ -38,6 +44,10 @@ class Trajectories(Measured):
 
         super().validate(study)
         self._allow("metric", ("x", "y"), study.metrics)
+        if self.steps is not None and self.steps < 1:
+            raise InvalidStudy(
+                f"figure {self.name!r}: steps is {self.steps!r}; allowed: at least 1"
+            )
         factor = self.facet(study)
         levels = self.levels or (study.vary[factor] if factor else ())
         if not any(level in SURFACES for level in levels):
@@ -59,14 +69,20 @@ class Trajectories(Measured):
         places = [(level, some) for level, some in places if len(some)]
         if not places:
             return blank()
+        if self.steps is not None:
+            places = [(level, some[some["step"] <= self.steps]) for level, some in places]
         colours, dash = palette(study), dashes(study)
         figure, axes = panels(len(places), height=2.2)
         for ax, (level, some) in zip(axes, places, strict=True):
             surface = SURFACES[level]
             _contours(ax, surface)
             first = some[some["seed"] == some["seed"].min()].sort_values("step", kind="stable")
+            there: dict[str, int] = {}
             for arm in self._arms(study, first):
-                path = first.loc[first["arm"] == arm, ["x", "y"]].to_numpy()
+                along = first[first["arm"] == arm].set_index("step")[["x", "y"]]
+                came = arrival(along, surface)
+                there |= {} if came is None else {arm: came}
+                path = along.to_numpy()
                 # far outside the window the renderer's clipping loses precision
                 path = path[(np.abs(path) < 1e4).all(axis=1)]
                 ax.plot(*path.T, color=colours[arm], lw=1.1, dashes=dash[arm] or (None, None))
@@ -76,6 +92,9 @@ class Trajectories(Measured):
             for point in surface.minima:
                 ax.plot(*point, "*", ms=8, mfc=PAPER, mec=INK, mew=0.7, zorder=5)
             ax.set(xlim=surface.bounds[:2], ylim=surface.bounds[2:], title=str(level))
+            if there:
+                arm = min(there, key=lambda name: there[name])
+                ax.set_xlabel(f"first: {study.label(arm)}, step {there[arm]}")
             ax.grid(visible=False)
         from matplotlib.lines import Line2D
 
@@ -88,14 +107,34 @@ class Trajectories(Measured):
         return figure
 
 
-def _contours(ax: Axes, surface: Any) -> None:
-    """Shade and line a surface's levels: logarithmic above its floor, linear for a saddle."""
+def arrival(along: pd.DataFrame, surface: Any) -> int | None:
+    """The first recorded step from which the height stays at the target, or None.
+
+    Args:
+        along: x and y by step.
+    """
+    above = ~(
+        heights(surface, along["x"].to_numpy(), along["y"].to_numpy())
+        <= surface.floor + surface.target
+    )
+    last = int(above.nonzero()[0].max()) + 1 if above.any() else 0
+    return int(along.index[last]) if last < len(along) else None
+
+
+def heights(surface: Any, x: Any, y: Any) -> Any:
+    """The surface's height at each (x, y): arrays of one shape."""
     import torch
 
+    with np.errstate(all="ignore"):
+        z = surface.fn(torch.from_numpy(x.astype(float)), torch.from_numpy(y.astype(float)))
+    return z.numpy()
+
+
+def _contours(ax: Axes, surface: Any) -> None:
+    """Shade and line a surface's levels: logarithmic above its floor, linear for a saddle."""
     x0, x1, y0, y1 = surface.bounds
     x, y = np.linspace(x0, x1, 81), np.linspace(y0, y1, 81)
-    grid = np.meshgrid(x, y)
-    z = surface.fn(*(torch.from_numpy(g) for g in grid)).numpy()
+    z = heights(surface, *np.meshgrid(x, y))
     if surface.minima:
         z = np.log10(z - surface.floor + 1e-3)
     low, high = np.quantile(z, (0.004, 0.985))

@@ -92,7 +92,7 @@ def typed(study: Study, frame: pd.DataFrame) -> pd.DataFrame:
         frame[name] = (
             pd.to_numeric(frame[name]) if _numeric(frame[name]) else frame[name].astype(object)
         )
-    return frame.astype({**text, **whole, **real})
+    return frame.astype({**text, **whole, **real}).copy()  # columns of a type lie together again
 
 
 def _held(levels: tuple[Any, ...], value: Any) -> Any:

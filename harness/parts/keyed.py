@@ -22,7 +22,7 @@ _MUL2 = 0x94D049BB133111EB - (1 << 64)
 _WORD = (1 << 64) - 1
 STREAMS = {
     "init": 1, "batches": 2, "noise": 3, "mask": 4, "subset": 5, "augment": 6, "task": 7,
-    "buckets": 8, "step": 9, "split": 10,
+    "buckets": 8, "step": 9, "split": 10, "member": 11, "bag": 12,
 }  # fmt: skip
 
 
@@ -102,6 +102,11 @@ def normal(key: Tensor, n: int) -> Tensor:
     radius = (-2 * torch.log1p(-u[:, :half])).sqrt()
     angle = (2 * math.pi) * u[:, half:]
     return torch.cat([radius * angle.cos(), radius * angle.sin()], 1)[:, :n]
+
+
+def places(key: Tensor, n: int, among: int) -> Tensor:
+    """(K,) keys to (K, n) int64 in [0, among): with replacement, as good as uniform."""
+    return _shift(bits(key, n), 16) % among
 
 
 def permutation(key: Tensor, n: int) -> Tensor:

@@ -23,7 +23,7 @@ from harness.parts import data
 from harness.plan import keys
 from harness.plan.draws import Search
 from harness.plan.reached import reached
-from harness.study import FINAL_SEEDS, Source, Study, Trial, fingerprint, make_trial
+from harness.study import Source, Study, Trial, fingerprint, make_trial
 
 TUNE_SEED = 1_000_000  # tune trials use seeds from here on, so that confirm seeds are fresh
 
@@ -36,6 +36,7 @@ class _Condition:
     cell: Mapping[str, Any]
     search: Search
     finalists: int
+    final: int  # their trials
     seeds: int
     code: str
     place: int  # among those of the plan
@@ -52,7 +53,7 @@ class _Condition:
     @property
     def tuned(self) -> bool:
         """Whether the winner is known."""
-        last = 1 + FINAL_SEEDS
+        last = 1 + self.final // max(1, self.finalists)
         return self.drawn and all(len(self.scores[number]) == last for number in self.finals)
 
     def best(self, numbers: Iterable[int]) -> list[int]:
@@ -122,8 +123,11 @@ class Plan:
             draws, names = study.draws(scale, arm, cell), study.nuisance_names()
             search = Search(space, draws, study.sampler, names=names)
             finalists = study.finalists(scale, arm, cell)
+            finals = study.count(scale, arm, cell)["final"]
             code, place = self.codes[words], len(self._conditions)
-            self._whole.append(_Condition(arm, cell, search, finalists, budget.seeds, code, place))
+            self._whole.append(
+                _Condition(arm, cell, search, finalists, finals, budget.seeds, code, place)
+            )
             needed, trials = study.needed(scale, arm, cell), study.trials(scale, arm, cell)
             if needed and not data.at_hand(needed):
                 self.left_out[needed] = self.left_out.get(needed, 0) + trials
@@ -167,9 +171,7 @@ class Plan:
             which arm and cell, and how many keys are known already, with a digest of their sorted
             list; and that list, eight bytes a key, as base64.
         """
-        places = [
-            [c.arm, dict(c.cell), c.search.draws, c.finalists, c.seeds] for c in self._conditions
-        ]
+        places = [[c.arm, dict(c.cell), c.search.draws, c.final, c.seeds] for c in self._conditions]
         known = sorted(trial.key for trial in self.coming())
         text = base64.b64encode(bytes.fromhex("".join(known))).decode()
         promise = {
@@ -216,7 +218,7 @@ class Plan:
                 trials.append(trial)
             if cell.drawn and cell.finalists and not cell.finals:
                 cell.finals = cell.best(range(len(cell.draws)))[: cell.finalists]
-                for number, again in product(cell.finals, range(FINAL_SEEDS)):
+                for number, again in product(cell.finals, range(cell.final // cell.finalists)):
                     seed = TUNE_SEED * (again + 2) + number
                     trial = self._trial(cell, "final", cell.draws[number].nuisance, seed)
                     self._home[trial.key] = (cell, number)

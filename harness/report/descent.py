@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from harness import figures
-from harness.figures.paths import Trajectories
+from harness.figures.paths import Trajectories, arrival, heights
 from harness.ledger.results import Results, at
 
 GRID = 72  # heights along each side of a map
@@ -28,11 +28,11 @@ def players(results: Results) -> dict[str, dict[str, Any]]:
         if isinstance(figure, Trajectories):
             places = [p for p in _places(results, figure) if p["paths"]]
             if places:
-                found[figure.name] = _player(results, places)
+                found[figure.name] = _player(results, places, figure.steps)
     return found
 
 
-def _player(results: Results, places: list[dict[str, Any]]) -> dict[str, Any]:
+def _player(results: Results, places: list[dict[str, Any]], opens: int | None) -> dict[str, Any]:
     study = results.study
     moving = {arm for place in places for arm in place["paths"]}
     arms = [arm for arm in study.arms if arm in moving]
@@ -40,6 +40,7 @@ def _player(results: Results, places: list[dict[str, Any]]) -> dict[str, Any]:
     steps = max((place["steps"] for place in places), key=len)
     return {
         "steps": steps,
+        "opens": min(opens or steps[-1], steps[-1]),
         "arms": [
             {"label": study.label(arm), "colour": colours[arm], "dash": list(dashes[arm])}
             for arm in arms
@@ -67,16 +68,20 @@ def _places(results: Results, figure: Any) -> list[dict[str, Any]]:
         some = rows[at(rows[factor], level)]
         if level in SURFACES and len(some):
             first = some[some["seed"] == some["seed"].min()]
-            found.append(_place(str(level), SURFACES[level], first))
+            found.append(_place(str(level), SURFACES[level], first, figure.steps or 0))
     return found
 
 
-def _place(title: str, surface: Any, rows: pd.DataFrame) -> dict[str, Any]:
-    """One map: its heights, start, minima, and each arm's path with when it arrived for good."""
+def _place(title: str, surface: Any, rows: pd.DataFrame, whole: int) -> dict[str, Any]:
+    """One map: its heights, start, minima, and each arm's path with when it arrived for good.
+
+    Args:
+        whole: The step up to which nothing is thinned out.
+    """
     x0, x1, y0, y1 = surface.bounds
     steps = np.sort(rows["step"].unique())
     stride = max(1, -(-(len(steps) - 1) // MOST))
-    kept = np.union1d(steps[::stride], steps[-1:])
+    kept = np.union1d(steps[steps <= whole], np.union1d(steps[::stride], steps[-1:]))
     paths = {}
     for arm, path in rows.sort_values("step", kind="stable").groupby("arm", sort=False):
         along = path.set_index("step")[["x", "y"]]
@@ -85,7 +90,7 @@ def _place(title: str, surface: Any, rows: pd.DataFrame) -> dict[str, Any]:
         paths[str(arm)] = {
             "x": _whole((seen["x"] - x0) / (x1 - x0)),
             "y": _whole((y1 - seen["y"]) / (y1 - y0)),
-            "there": _arrival(along, surface),
+            "there": arrival(along, surface),
         }
     return {
         "title": title,
@@ -108,21 +113,6 @@ def _whole(shares: Any) -> list[int]:
     return [int(v) for v in np.round(clipped * REACH)]
 
 
-def _arrival(along: pd.DataFrame, surface: Any) -> int | None:
-    """The first recorded step from which the height stays at the target, or None."""
-    heights = _evaluate(surface, along["x"].to_numpy(), along["y"].to_numpy())
-    above = ~(heights <= surface.floor + surface.target)
-    last = int(above.nonzero()[0].max()) + 1 if above.any() else 0
-    return int(along.index[last]) if last < len(along) else None
-
-
-def _evaluate(surface: Any, x: Any, y: Any) -> Any:
-    import torch
-
-    with np.errstate(all="ignore"):
-        return surface.fn(torch.from_numpy(x.astype(float)), torch.from_numpy(y.astype(float))).numpy()  # fmt: skip
-
-
 def _heights(surface: Any) -> str:
     """GRID x GRID heights, row by row from the top left, two digits of base 64 each.
 
@@ -130,7 +120,7 @@ def _heights(surface: Any) -> str:
     """
     x0, x1, y0, y1 = surface.bounds
     x, y = np.meshgrid(np.linspace(x0, x1, GRID), np.linspace(y1, y0, GRID))  # (GRID, GRID)
-    z = _evaluate(surface, x, y)
+    z = heights(surface, x, y)
     if surface.minima:
         z = np.log10(z - surface.floor + 1e-3)
     low, high = np.quantile(z, (0.004, 0.985))

@@ -12,7 +12,7 @@ from harness.ledger import provenance
 from harness.ledger.results import Results
 from harness.report import numbers, quoting, tables, words
 from harness.report.numbers import level, plain, setting
-from harness.study import FINAL_SEEDS, Study, few, range_of
+from harness.study import Study, few, range_of
 
 SAMPLERS = {"qmc": "a scrambled Sobol sequence", "random": "random draws", "tpe": "TPE"}
 VERSIONS = ("python", "torch", "numpy", "scipy", "optuna", "ray", "mlflow")
@@ -86,8 +86,8 @@ def _tuned(results: Results) -> str:
         return f"{text} Claims read this search itself. {shared}"
     if budget.finalists:
         text += (
-            f" The best {budget.finalists} of each arm and cell were trained on {FINAL_SEEDS} further "
-            "seeds each, and the best mean won."
+            f" The best {budget.finalists} of each arm and cell were trained on {budget.final_seeds} "
+            "further seeds each, and the best mean won."
         )
     else:
         text += " The best draw won."
@@ -194,6 +194,7 @@ def _cut(study: Study, scale: str) -> list[str]:
         return []
     here, there = study.budget(scale), study.budget("paper")
     counts = ["draws", "finalists", "seeds"]
+    counts += ["final_seeds"] if here.finalists and there.finalists else []
     counts += (
         ["most_seeds"] if (here.most_seeds, there.most_seeds) != (here.seeds, there.seeds) else []
     )

@@ -14,7 +14,6 @@ from harness.ledger import provenance
 from harness.ledger.results import Results
 from harness.report import bars, descent, islands, numbers, outlook, tables, words
 from harness.report.quoting import quote
-from harness.study import FINAL_SEEDS
 
 TEMPLATES = Path(__file__).parent / "templates"
 STATIC = 60  # trials listed for readers without scripts
@@ -93,7 +92,6 @@ def html(
             tested=words.tested(results),
             budget=study.budget(results.scale),
             correction=words.correction(study),
-            final_seeds=FINAL_SEEDS,
             errors=tables.errors(results),
             errors_shown=ERRORS_SHOWN,
             trials=None if paper else _static_trials(results),

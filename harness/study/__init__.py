@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 
 from harness.study.declared import (
     COLUMNS,
-    FINAL_SEEDS,
     PHASES,
     PRIMARY,
     SCALES,
@@ -53,7 +52,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "COLUMNS",
-    "FINAL_SEEDS",
     "PHASES",
     "PRIMARY",
     "SCALES",

@@ -233,9 +233,6 @@ def range_of(distribution: BaseDistribution) -> str:
     return f"{one.low:g} to {one.high:g}{' (log)' if one.log else ''}"
 
 
-FINAL_SEEDS = 3  # further seeds of a draw that is among the best
-
-
 class Budget:
     """How much one scale may spend.
 
@@ -246,8 +243,9 @@ class Budget:
         most_seeds: Where given, seeds are doubled until every claim is decided or there are so
             many; only cells that an open claim reads get more. By default `seeds`.
         finalists: Where given, so many of an arm's best draws in a cell are trained on
-            `FINAL_SEEDS` further seeds each, and the winner is the best of their means: one seed's
+            `final_seeds` further seeds each, and the winner is the best of their means: one seed's
             score says little of draws that are nearly as good (Bouthillier et al. 2021).
+        final_seeds: More of them find out draws that fail on some seeds; `By` a factor as `draws`.
         settings: Anything that replaces a `fixed` setting at this scale (``epochs=40``, or `By` a
             factor), or a tuple that narrows a `vary` factor (``depth=(1, 4)``).
     """
@@ -256,13 +254,14 @@ class Budget:
     seeds: int
     most_seeds: int
     finalists: int
+    final_seeds: int | By
     settings: Mapping[str, Any]
 
     def __init__(
         self, draws: int | By, seeds: int, most_seeds: int | None = None, finalists: int = 0,
-        **settings: Any,
+        final_seeds: int | By = 3, **settings: Any,
     ) -> None:  # fmt: skip
-        numbers = [value for _, value in draws.values] if isinstance(draws, By) else [draws]
+        numbers = _every(draws)
         for name, value in (*(("draws", n) for n in numbers), ("seeds", seeds)):
             want(is_count(value), f"Budget.{name}", value, "an integer of at least 0")
         if min(numbers, default=0) + seeds == 0:
@@ -273,8 +272,11 @@ class Budget:
         want(enough, "Budget.most_seeds", most_seeds, allowed)
         want(is_count(finalists) and finalists != 1, "Budget.finalists", finalists,
              "0 (none), or an integer of at least 2")  # fmt: skip
+        for number in _every(final_seeds):
+            good = is_count(number) and number > 0
+            want(good, "Budget.final_seeds", number, "an integer of at least 1")
         self.__dict__.update(
-            draws=draws, seeds=seeds, most_seeds=most, finalists=finalists,
+            draws=draws, seeds=seeds, most_seeds=most, finalists=finalists, final_seeds=final_seeds,
             settings=frozen(settings),
         )  # fmt: skip
 
@@ -292,8 +294,14 @@ class Budget:
     def __repr__(self) -> str:
         more = f", most_seeds={self.most_seeds}" if self.most_seeds > self.seeds else ""
         more += f", finalists={self.finalists}" if self.finalists else ""
+        more += f", final_seeds={self.final_seeds}" if self.final_seeds != 3 else ""
         more += "".join(f", {name}={value!r}" for name, value in self.settings.items())
         return f"Budget(draws={self.draws}, seeds={self.seeds}{more})"
+
+
+def _every(value: Any) -> list[Any]:
+    """A value, or all of a `By`."""
+    return [one for _, one in value.values] if isinstance(value, By) else [value]
 
 
 def want_gates(what: str, value: Any) -> None:

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, get_args
 from harness.study.declared import (
     COLUMNS,
     DISTRIBUTION,
-    FINAL_SEEDS,
     PRIMARY,
     SCALES,
     Arm,
@@ -237,10 +236,11 @@ class Study:
         for scale, budget in self.budgets.items():
             if scale not in SCALES:
                 raise InvalidStudy(f"budget for scale {scale!r}; allowed: {listed(SCALES)}")
-            for name, value in [("draws", budget.draws), *budget.settings.items()]:
+            counts = {"draws": budget.draws, "final_seeds": budget.final_seeds}
+            for name, value in [*counts.items(), *budget.settings.items()]:
                 if isinstance(value, By):
                     self._check_by(f"budgets[{scale!r}]", name, value, budget)
-                if name == "draws":
+                if name in counts:
                     continue
                 if name in self.vary:
                     where = f"budgets[{scale!r}]'s {name}"
@@ -262,7 +262,7 @@ class Study:
     def _check_by(self, home: str, name: str, value: By, budget: Budget) -> None:
         if value.factor not in self.vary or name in self.vary:
             raise InvalidStudy(
-                f"{home} sets {name!r} by {value.factor!r}; allowed: draws and fixed settings, by "
+                f"{home} sets {name!r} by {value.factor!r}; allowed: draws, final_seeds and fixed settings, by "
                 f"{listed(self.vary)}"
             )
         run = budget.settings.get(value.factor, self.vary[value.factor])
@@ -395,10 +395,18 @@ class Study:
         draws = self.draws(scale, arm, cell)
         return min(self.budget(scale).finalists, draws) if draws > 1 and self.space(arm) else 0
 
+    def count(self, scale: str, arm: str, cell: Mapping[str, Any]) -> dict[str, int]:
+        """Trials of each phase of an arm in a cell, before any claim asks for more seeds."""
+        budget = self.budget(scale)
+        return {
+            "tune": self.draws(scale, arm, cell),
+            "final": self.finalists(scale, arm, cell) * at_level(budget.final_seeds, cell),
+            "confirm": budget.seeds,
+        }
+
     def trials(self, scale: str, arm: str, cell: Mapping[str, Any]) -> int:
         """Trials of an arm in a cell, before any claim asks for more seeds."""
-        tune = self.draws(scale, arm, cell) + FINAL_SEEDS * self.finalists(scale, arm, cell)
-        return tune + self.budget(scale).seeds
+        return sum(self.count(scale, arm, cell).values())
 
     def settings(self, scale: str, arm: str, cell: Mapping[str, Any]) -> dict[str, Any]:
         """All settings of a trial but the drawn ones."""

@@ -80,7 +80,7 @@ VALUE = st.recursive(
 FIELDS = {
     Metric: ("unit", "better", "worst", "log", "label"),
     Arm: ("settings", "nuisance", "held", "label"),
-    Budget: ("draws", "seeds", "most_seeds", "finalists", "width", "depth"),
+    Budget: ("draws", "seeds", "most_seeds", "finalists", "final_seeds", "width", "depth"),
     Published: ("words", "trust", "value"),
     Claim: ("statement", "source", "check", "id", "figure", "published"),
     By: ("factor", "values"),

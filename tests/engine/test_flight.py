@@ -39,6 +39,7 @@ from harness.parts.schedules import Cosine
 from tests import simulated
 from tests.engine.test_buckets import chorales as rolls
 from tests.engine.test_fusing import conv, same, with_rate
+from tests.engine.test_stages import KINDS as STAGED
 from tests.parts.test_own_optimizers import Noisy
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -133,6 +134,7 @@ def noisy(lane: int) -> Training:
 
 
 KINDS = {one.__name__: one for one in (stopped, wide, point, images, bars, kernels, theirs, noisy)}
+KINDS |= STAGED
 
 
 @contextlib.contextmanager
@@ -220,7 +222,7 @@ def differences(a: Any, b: Any, where: str, seen: set[int], found: list[str]) ->
 PASSING = {
     "grads", "parts", "_free", "_grads", "_slopes", "_alike", "_calls", "_gradients", "_apply", "_pool", "_traced", "_flops",
     "masks", "most_bytes", "_epoch", "_indices", "_steps", "steps", "chosen", "_scored", "_given",
-    "pack.noise.step", "_buffers", "_trained", "_modes", "modules", "module", "skipped", "calls",
+    "pack.noise.step", "pack.sides[].noise.step", "_buffers", "_trained", "_modes", "modules", "module", "skipped", "calls",
 }  # fmt: skip
 
 

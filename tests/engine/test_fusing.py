@@ -395,10 +395,10 @@ def test_padded_numbers_stay_zero() -> None:
     pack = PackInFlight(trainings, [0, 1], "cpu")
     for step in range(6):
         pack.update(step)
-    assert pack.params.views["across"][0, :, 3:].abs().max() == 0
-    assert pack.params.views["across"][0, :, :, 3:].abs().max() == 0
-    assert pack.params.views["head.weight"][0, :, 3:].abs().max() == 0
-    assert pack.params.views["across"][0, :, :3, :3].abs().min() > 0
+    assert pack.trained["across"][0, :, 3:].abs().max() == 0
+    assert pack.trained["across"][0, :, :, 3:].abs().max() == 0
+    assert pack.trained["head.weight"][0, :, 3:].abs().max() == 0
+    assert pack.trained["across"][0, :, :3, :3].abs().min() > 0
 
 
 def test_padding_that_changes_the_model_is_refused() -> None:
@@ -502,13 +502,13 @@ def test_a_stopped_trial_ends_where_patience_ends_and_harms_no_other(monkeypatch
 def test_ended_trials_are_left_out_of_the_work(monkeypatch) -> None:
     monkeypatch.setattr("harness.engine.pack.PAYS", 0.0)
     sizes = []
-    real = PackInFlight._take_gradient
+    real = PackInFlight.gradient
 
-    def spy(self) -> None:
+    def spy(self, step: int) -> None:
         sizes.append(self.size)
-        real(self)
+        real(self, step)
 
-    monkeypatch.setattr(PackInFlight, "_take_gradient", spy)
+    monkeypatch.setattr(PackInFlight, "gradient", spy)
     mixed = [stopping(1, 1.0), stopping(1, 0.9), make_endless(), make_endless(), make_endless()]
     train(mixed, range(5))
     assert sizes[0] == 5

@@ -102,7 +102,7 @@ def test_tied_weights_are_one_parameter() -> None:
     pack = PackInFlight(
         [vouch.declared(KINDS["two layers with one weight"][0], 0.1)] * 2, [0, 1], "cpu"
     )
-    assert {"a.weight", "a.bias", "c.bias", "b.weight", "b.bias"} == pack.params.views.keys()
+    assert {"a.weight", "a.bias", "c.bias", "b.weight", "b.bias"} == pack.trained.keys()
 
 
 def test_a_module_with_nothing_to_train_is_refused() -> None:
@@ -117,7 +117,7 @@ def test_a_parameter_that_nothing_uses_does_not_decay() -> None:
     pack = PackInFlight(
         [vouch.declared(KINDS["a parameter that nothing uses"][0], 0.1)] * 2, [0, 1], "cpu"
     )
-    assert not any(name.startswith("spare") for name in pack.params.views)
+    assert not any(name.startswith("spare") for name in pack.trained)
 
 
 class Scaled(Base):

@@ -120,7 +120,7 @@ def test_training_error_is_that_of_the_trial_s_own_examples() -> None:
     rows = [outcome.metrics for outcome in pack.run()]
     for lane, draw in enumerate((5, 6)):
         model = MLP((64, 12, 10))
-        model.load_state_dict({n: w[lane] for n, w in pack.params.views.items()})
+        model.load_state_dict({n: w[lane] for n, w in pack.trained.items()})
         x, y = load(Data("digits")).train
         own = keyed.permutation(keyed.keys([draw], "subset"), len(x))[0, :50]
         wrong = 100 * zero_one_loss(y[own], model(x[own]).argmax(1))
@@ -142,7 +142,7 @@ def test_calibration_error_against_a_loop_over_bins() -> None:
     pack = PackInFlight([make(probes=PROBES), make(probes=PROBES, lr=0.3)], [1, 2], "cpu")
     for lane, outcome in enumerate(pack.run()):
         model = MLP((64, 12, 10))
-        model.load_state_dict({n: w[lane] for n, w in pack.params.views.items()})
+        model.load_state_dict({n: w[lane] for n, w in pack.trained.items()})
         x, y = load(Data("digits")).test
         with torch.no_grad():
             confidence, said = (t.numpy() for t in model(x).softmax(1).max(1))
@@ -165,7 +165,7 @@ def test_averaged_masks_against_torch_s_own_dropout() -> None:
     found = pack.run()[0].metrics
     model = nn.Sequential(nn.Dropout(0.2), nn.Linear(64, 24), nn.ReLU(), nn.Dropout(0.5),
                           nn.Linear(24, 10)).train()  # fmt: skip
-    model.load_state_dict({n: w[0] for n, w in pack.params.views.items()})
+    model.load_state_dict({n: w[0] for n, w in pack.trained.items()})
     x, y = load(Data("digits")).test
     torch.manual_seed(0)
     with torch.no_grad():
@@ -253,7 +253,7 @@ def test_training_moves_its_images_and_measuring_does_not() -> None:
     there = moved(x, key, torch.tensor(1.0), torch.tensor(10.0))
     for lane, inputs in enumerate((there, x)):
         expected = nn.functional.cross_entropy(model(inputs), y).item()
-        assert pack.each.loss[lane].item() == pytest.approx(expected, rel=1e-5)
+        assert pack.loss()[lane].item() == pytest.approx(expected, rel=1e-5)
 
 
 def test_mistakes() -> None:

@@ -97,19 +97,21 @@ def test_the_searches_figures_read_draws_alone() -> None:
 
 def test_a_run_marks_them_everywhere(project: Path) -> None:
     path = project / "studies" / "tiny.py"
-    text = path.read_text().replace("Budget(draws=4, seeds=6)", "Budget(4, 6, finalists=2)")
+    text = path.read_text().replace(
+        "Budget(draws=4, seeds=6)", "Budget(4, 6, finalists=2, final_seeds=5)"
+    )
     path.write_text(text)
     done = harness("run", "tiny", "--scale", "smoke", "--inline")
     assert done.returncode == 0, done.stdout + done.stderr
     rows = pd.read_parquet(project / "reports" / "tiny" / "smoke" / "rows.parquet")
     counts = rows.groupby("phase")["trial"].nunique().to_dict()
-    assert counts == {"tune": 8, "final": 12, "confirm": 12}
+    assert counts == {"tune": 8, "final": 20, "confirm": 12}
     trials = pd.read_csv(project / "reports" / "tiny" / "smoke" / "trials.csv")
     assert trials["phase"].value_counts().to_dict() == counts
     key = trials.loc[trials["phase"] == "final", "trial"].iloc[0]
     assert "bitwise the same" in harness("replay", key).stdout
     again = harness("run", "tiny", "--scale", "smoke", "--inline")
-    assert "32 from the ledger" in again.stdout
+    assert "40 from the ledger" in again.stdout
     assert (
         harness("run", "tiny", "--scale", "smoke", "--inline", "--rows", "f.parquet").returncode
         == 0

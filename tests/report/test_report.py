@@ -293,9 +293,9 @@ def test_a_path_arrives_when_it_stays_at_the_target() -> None:
     rows = pd.DataFrame({
         "arm": "gd", "step": [0, 5, 10, 15, 20], "x": [-10.0, 0.1, -1.0, 0.3, 0.2], "y": 0.0,
     })  # fmt: skip
-    path = descent._place("valley", valley, rows)["paths"]["gd"]
+    path = descent._place("valley", valley, rows, 0)["paths"]["gd"]
     assert path["there"] == 15  # at step 5 it only passes
-    assert descent._place("valley", valley, rows[:3])["paths"]["gd"]["there"] is None
+    assert descent._place("valley", valley, rows[:3], 0)["paths"]["gd"]["there"] is None
 
 
 def test_maps_are_lowest_at_the_minimum() -> None:

@@ -52,10 +52,19 @@ def test_include_takes_cells_out() -> None:
 
 
 def test_a_budget_may_go_by_a_factor() -> None:
-    budget = Budget(By("depth", {1: 6, 4: 2}), 0, width=By("depth", {1: 8, 4: 16}))
+    more = By("depth", {1: 5, 4: 1})
+    budget = Budget(
+        By("depth", {1: 6, 4: 2}),
+        0,
+        finalists=2,
+        final_seeds=more,
+        width=By("depth", {1: 8, 4: 16}),
+    )
     study = make(budgets={"smoke": budget})
     for cell, draws, width in (({"depth": 1}, 6, 8), ({"depth": 4}, 2, 16)):
         assert study.draws("smoke", "a", cell) == draws
+        final = 2 * (5 if cell["depth"] == 1 else 1)
+        assert study.count("smoke", "a", cell) == {"tune": draws, "final": final, "confirm": 0}
         assert study.settings("smoke", "a", cell)["width"] == width
     assert f"{budget.draws}" == "6 (1), 2 (4)"
     with pytest.raises(InvalidStudy, match=r"Budget\.draws is -1"):
@@ -75,7 +84,7 @@ MISTAKES = {
     "budget sets a stranger": ({"budgets": {"smoke": Budget(1, 1, layers=2)}}, "'layers', which is neither"),
     "budget widens a factor": ({"budgets": {"smoke": Budget(1, 1, depth=(9,))}}, "allowed: some of 1, 4"),
     "budget by a stranger": (
-        {"budgets": {"smoke": Budget(By("width", {8: 1}), 1)}}, "'draws' by 'width'; allowed: draws and fixed settings, by depth",
+        {"budgets": {"smoke": Budget(By("width", {8: 1}), 1)}}, "'draws' by 'width'; allowed: draws, final_seeds and fixed settings, by depth",
     ),
     "budget by some levels": (
         {"budgets": {"smoke": Budget(1, 1, width=By("depth", {1: 8}))}}, "at 1; allowed: a value at each of 1, 4",
@@ -229,6 +238,12 @@ def test_seeds_until_decided_double_until_the_most() -> None:
     for wrong in (1, -2, 2.5, True):
         with pytest.raises(InvalidStudy, match=f"Budget.finalists is {wrong}; allowed: 0"):
             Budget(8, 5, finalists=wrong)
+    assert repr(Budget(8, 5, finalists=3, final_seeds=9)) == (
+        "Budget(draws=8, seeds=5, finalists=3, final_seeds=9)"
+    )
+    for wrong in (0, -2, 2.5, True):
+        with pytest.raises(InvalidStudy, match=f"Budget.final_seeds is {wrong}; allowed: an"):
+            Budget(8, 5, finalists=3, final_seeds=wrong)
 
 
 def test_a_published_number_says_how_far_it_can_be_trusted() -> None:

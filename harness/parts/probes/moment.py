@@ -9,10 +9,11 @@ from typing import Any, ClassVar, Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.func import grad, jacrev
+from torch.func import functional_call, grad, jacrev
 
 from harness.parts.data import Sealed, SealedSplits, Splits
-from harness.parts.objectives import Objective, parted
+from harness.parts.draws import keyed_by
+from harness.parts.objectives import Asked, Objective, parted
 from harness.parts.torch_private import BATCH_NORM
 from harness.study import of_test
 
@@ -119,6 +120,23 @@ class Moment:
         """``fn(params, buffers)`` of every trial, in evaluation mode: fused where packs are."""
         params = {name: w.detach() for name, w in self.params.items()}
         return self.program.each(fn, params, self.buffers)
+
+    def ask(self, fn: Callable[[nn.Module], Any]) -> Any:
+        """``fn(module)`` of every trial, the author's module with its own numbers, in evaluation mode:
+        fused where packs are. What it draws (`harness.parts.draws`) is the same for all."""
+
+        def run(params: dict[str, Tensor], buffers: dict[str, Tensor]) -> Any:
+            module = self.program.module
+            author, within = (
+                (module.module, "module.") if isinstance(module, Asked) else (module, "")
+            )
+            own = {
+                f"asked.{name.removeprefix(within)}": t for name, t in {**params, **buffers}.items()
+            }
+            with keyed_by(next(iter(params.values())).new_zeros((), dtype=torch.int64)):
+                return functional_call(_Asking(author, fn), own, ())
+
+        return self.each(run)
 
     def layers(self, kind: type[nn.Module] | tuple[type[nn.Module], ...]) -> list[str]:
         """Paths of the modules of some types, in the order they were made; without the parts of
@@ -234,6 +252,17 @@ class Moment:
             for hook in hooks:
                 hook.remove()
         return tuple(seen[path] for path in paths), output
+
+
+class _Asking(nn.Module):
+    """Calls a function of a module, so that it can be given other numbers."""
+
+    def __init__(self, asked: nn.Module, fn: Callable[[nn.Module], Any]) -> None:
+        super().__init__()
+        self.asked, self.fn = asked, fn
+
+    def forward(self) -> Any:
+        return self.fn(self.asked)
 
 
 class Probe(Protocol):

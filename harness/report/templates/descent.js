@@ -18,11 +18,20 @@
     const root = figure.querySelector(".player"), maps = root.querySelector(".maps");
     const slider = root.querySelector("input"), output = root.querySelector("output");
     const button = root.querySelector(".play"), speed = root.querySelector(".speed");
-    const end = data.steps[data.steps.length - 1];
+    const last = data.steps[data.steps.length - 1], window_ = root.querySelector(".window");
+    let end = data.opens; // of what is played now: the first steps, or all
     const shown = data.arms.map(() => true);
     let now = end, playing = false, before = 0;
     slider.max = end;
     slider.value = end;
+    window_.hidden = end === last;
+    window_.querySelector("select").append(new Option(`first ${end} steps`, end), new Option(`all ${last} steps`, last));
+    window_.addEventListener("change", (event) => {
+      stop();
+      now = end = Number(event.target.value);
+      slider.max = end;
+      paint();
+    });
 
     const places = data.places.map((place) => {
       const box = document.createElement("div"), head = document.createElement("h4");
@@ -79,7 +88,7 @@
         let k = p.steps.length - 1; // the last recorded step that has come
         while (k > 0 && p.steps[k] > now) k--;
         const part = k + 1 < p.steps.length ? (now - p.steps[k]) / (p.steps[k + 1] - p.steps[k]) : 0;
-        let arrived = 0, moving = 0;
+        let arrived = 0, moving = 0, first = null;
         p.paths.forEach((path, a) => {
           if (!path || !path.x.length) return;
           const home = path.there !== null && path.there <= now;
@@ -87,11 +96,12 @@
           if (!shown[a]) return;
           moving++;
           arrived += home;
-          const last = Math.min(k, path.x.length - 1);
-          let x = path.x[last], y = path.y[last];
+          if (home && (first === null || path.there < p.paths[first].there)) first = a;
+          const at = Math.min(k, path.x.length - 1);
+          let x = path.x[at], y = path.y[at];
           pen.beginPath();
           pen.moveTo(X(path.x[0]), Y(path.y[0]));
-          for (let i = 1; i <= last; i++) pen.lineTo(X(path.x[i]), Y(path.y[i]));
+          for (let i = 1; i <= at; i++) pen.lineTo(X(path.x[i]), Y(path.y[i]));
           if (k < path.x.length - 1) {
             x += part * (path.x[k + 1] - x);
             y += part * (path.y[k + 1] - y);
@@ -117,7 +127,9 @@
         pen.arc(X(p.start[0]), Y(p.start[1]), 5 * ratio, 0, 7);
         pen.stroke();
         for (const [x, y] of p.minima) star(pen, X(x), Y(y), 6 * ratio, paper, ink);
-        p.count.textContent = `${arrived} of ${moving} there`;
+        const tally = `${arrived} of ${moving} there`;
+        p.count.textContent = first === null ? tally : `first ${data.arms[first].label}, ${p.paths[first].there}`;
+        p.count.title = tally;
       }
       output.textContent = Math.round(now);
       slider.value = now;
