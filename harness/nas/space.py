@@ -400,7 +400,7 @@ def _all_paths(space: Space) -> tuple[Edges, ...]:
 
 SPACES: Mapping[str, Space] = {
     "smoke": Space(("none", "skip", "pool", "conv3"), 3, 3, depths=(1, 2), widths=(4,)),
-    "default": Space(("none", "skip", "pool", "conv3"), 4, 4, depths=(1, 2), widths=(2, 4)),
+    "default": Space(("none", "skip", "pool", "conv3"), 4, 3, depths=(1, 2), widths=(3, 6)),
     "paper": Space(OPERATIONS, 4, 4, depths=(1, 2), widths=(8, 12, 16, 24, 32), side=28),
 }
 
