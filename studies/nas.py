@@ -40,16 +40,17 @@ A strategy or a space of your own goes beside these in a file of your own: see R
 strategy better?".
 """
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
+from typing import ClassVar
 
 import numpy as np
 
 from harness import Arm, Budget, By, Claim, Data, Metric, Optimizer, Study, Training, Trial, claims
 from harness.figures import blank, curves, custom, intervals, panels
-from harness.nas.darts import cost, relaxed
+from harness.nas.darts import architectures, cost, relaxed
 from harness.nas.network import ConvNet
-from harness.nas.space import HYPERPARAMETERS, SPACES
+from harness.nas.space import HYPERPARAMETERS, SPACES, Space
 from harness.nas.strategies import STRATEGIES, regressor
 from harness.nas.strategies.regression import codes
 from harness.nas.table import METRICS, REFERENCE, JointSpace, Scores, joint, read, search
@@ -101,21 +102,40 @@ def searched(t: Trial):
         yield {**rows[0], **means}
 
 
-def differentiable(t: Trial):
-    scores = read("architectures")
-    space, _ = spaces(t, scores)
-    best = scores.true[scores.rows(space.architectures)].max()
+@dataclass(frozen=True)
+class Derived:
+    """The regret of the architecture that α stands for, and the full trainings that it has cost.
+
+    Args:
+        space: Of the supernet.
+        spent: What the whole search costs, in `updates`.
+    """
+
+    space: Space
+    spent: float
+    updates: int
+    at_end: ClassVar[bool] = False
+
+    def read(self, pack):
+        scores = read("architectures")
+        best = scores.true[scores.rows(self.space.architectures)].max()
+        found = [scores.true[scores.place(one)] for one in architectures(self.space, pack)]
+        regret = pack.loss.new_tensor([100 * float(best - one) for one in found])
+        return {"regret": regret, "evaluations": regret * 0 + self.spent * pack.step / self.updates}
+
+
+def differentiable(t: Trial) -> Training:
+    space, _ = spaces(t, read("architectures"))
     spent = cost(space, t["order"], t["epochs"], t["full"])
-    setting = HYPERPARAMETERS[REFERENCE]
-    found = relaxed(space, Data(t["data"], t["train"]), t["order"], t["epochs"], setting, t.seed)
-    for epoch, (architecture, loss) in enumerate(found, 1):
-        regret = 100 * (best - scores.true[scores.place(architecture)])
-        yield {
-            "step": epoch,
-            "regret": float(regret),
-            "supernet_loss": loss,
-            "evaluations": spent * epoch / t["epochs"],
-        }
+    search_ = partial(
+        relaxed,
+        space,
+        Data(t["data"], t["train"]),
+        t["order"],
+        t["epochs"],
+        HYPERPARAMETERS[REFERENCE],
+    )
+    return search_((Derived(space, spent, search_().updates),))
 
 
 def ranking(t: Trial):
@@ -189,7 +209,7 @@ ARMS = {
     "darts_joint": Arm({"kind": "differentiable", "order": "joint"}, label="differentiable, on the same data"),
     "by_short": Arm({"kind": "ranking", "reads": "short"}, label="a short training"),
     "by_full": Arm({"kind": "ranking", "reads": "full"}, label="a full training"),
-    "by_regression": Arm({"kind": "ranking", "reads": "regression"}, label="a regression on 300 scores"),
+    "by_regression": Arm({"kind": "ranking", "reads": "regression"}, label="a regression on 100 scores"),
     "transfer_best": Arm({"kind": "transfer", "reads": "best"}, label="the best architecture"),
     "transfer_random": Arm({"kind": "transfer", "reads": "random"}, label="a random one"),
     "transfer_peer": Arm({"kind": "transfer", "reads": "peer"}, label="a random one of its depth and width"),
@@ -358,7 +378,7 @@ STUDY = Study(
     },
     metrics={
         **METRICS,
-        "supernet_loss": Metric("nats", better="low", log=True),
+        "train_loss_weights": Metric("nats", better="low", log=True, label="loss of the supernet"),
         "spearman": Metric("rank correlation", better="high", worst=-1.0, label="Spearman's ρ"),
         "overlap": Metric("fraction", better="high", worst=0.0, label="share of the true top ten among its own"),
         "told_accuracy": Metric("fraction", better="high"),

@@ -35,8 +35,11 @@ from harness.plan.declared import Declarations
 from harness.plan.packing import Packer
 from harness.plan.plan import Plan
 from tests import simulated
+from tests.engine.test_beside import KINDS as BESIDE
 from tests.engine.test_buckets import chorales  # noqa: F401 - a fixture
+from tests.engine.test_curvature import KINDS as CURVED
 from tests.engine.test_fusing import MODELS, PROBES, Drawing, Opaque, make, padded, same, stopping
+from tests.engine.test_solving import KINDS as SOLVED
 from tests.engine.test_stages import KINDS as STAGED
 from tests.parts.test_objectives import Two, both, hits
 from tests.parts.test_own_optimizers import Noisy
@@ -115,7 +118,11 @@ def test_other_packings(device: Device, name: str) -> None:
         assert a.metrics["valid_loss"] == pytest.approx(b.metrics["valid_loss"], rel=1e-3)
 
 
-@pytest.mark.parametrize("rule", RULES)
+MORE = {**STAGED, **SOLVED, **CURVED, **BESIDE}
+ALONG = [rule for rule in RULES if not (RULES[rule].asks or RULES[rule].of_outputs)]
+
+
+@pytest.mark.parametrize("rule", ALONG)
 def test_rules(device: Device, rule: str) -> None:
     """Every rule, with what may be added to each and a schedule."""
     extras = {"weight_decay": 1e-3, "l1": 1e-4, "clip": 0.5, "max_norm": 1.0}
@@ -140,11 +147,11 @@ def test_a_loss_of_ones_own(device: Device) -> None:
     device.check([make(partial(Two, 64), lr, objective=Loss(both, hits)) for lr in (0.02, 0.05)])
 
 
-@pytest.mark.parametrize("kind", STAGED)
-def test_stages_and_players(device: Device, kind: str, monkeypatch) -> None:
+@pytest.mark.parametrize("kind", MORE)
+def test_more_than_a_gradient_of_one_loss(device: Device, kind: str, monkeypatch) -> None:
     # what is drawn in scoring depends on how many examples are scored at once
     monkeypatch.setitem(EVAL_ROWS, device.name.split(":")[0], EVAL_ROWS["cpu"])
-    device.check([STAGED[kind](lane) for lane in (0, 2, 1)])
+    device.check([MORE[kind](lane) for lane in (0, 2, 1)])
 
 
 def test_numbers_that_differ(device: Device) -> None:
