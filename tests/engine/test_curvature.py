@@ -27,8 +27,9 @@ from harness.engine.sizing import seconds
 from harness.parts.data import load
 from harness.parts.models import MLP, Recurrent
 from harness.parts.objectives import CrossEntropy, Objective, SquaredError
+from tests.engine.test_flight import Kernel
 from tests.engine.test_fusing import same
-from tests.engine.test_stages import Gan, Kernel, batches, fool, made, tell
+from tests.engine.test_stages import Gan, batches, fool, made, tell
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 DIGITS = Data("digits", train=160)
