@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -147,18 +148,14 @@ def _one_step_on(
 
 
 def relaxed(
-    space: Space,
-    name: str,
-    order: str,
-    epochs: int,
-    setting: Hyperparameters,
+    space: Space, source: data.Data, order: str, epochs: int, setting: Hyperparameters,
     probes: tuple[Probe, ...] = (),
-) -> Training:
+) -> Training:  # fmt: skip
     """The training of a supernet and its architecture parameters `alpha`, two players of one training.
 
     Args:
         space: Of one depth and one width.
-        name: The data set; α learns from its training split, and from no other.
+        source: The data, no random subset; α learns from their training split, and from no other.
         order: "first" (α's gradient at the present weights), "second" (at the weights one step on),
             or "joint" (weights and α from batches of the same, whole training split).
         epochs: Passes of the weights over their half (of "joint", over the half of the split).
@@ -171,10 +168,11 @@ def relaxed(
     if order not in ORDERS:
         raise BadInput(f"order is {order!r}; allowed: {', '.join(ORDERS)}")
     one = Supernet(space)  # whose mistakes are known here
-    half = data.train_size(data.Data(name)) // 2
-    ours, theirs = data.Data(name, half), data.Data(name, half, after=half)
+    half = data.train_size(source) // 2
+    ours = replace(source, train=half)
+    theirs = replace(ours, after=source.after + half)
     if order == "joint":
-        ours = theirs = data.Data(name)
+        ours = theirs = source
     updates = epochs * (half // setting.batch_size)
     scores = CrossEntropy()
     of_alpha = Loss(_of_alpha, scores)

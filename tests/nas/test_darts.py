@@ -77,7 +77,7 @@ def test_a_search_is_a_plain_loop_on_two_halves(order: str) -> None:
     setting, seed, updates = HYPERPARAMETERS["reference"], 3, 4
     size = setting.batch_size
     training = dataclasses.replace(
-        relaxed(SMALL, "digits", order, 1, setting), steps=updates, every=None
+        relaxed(SMALL, Data("digits"), order, 1, setting), steps=updates, every=None
     )
     pack = PackInFlight([training] * 2, [seed, seed + 1], "cpu")
     pack.run()
@@ -144,7 +144,7 @@ class Standing:
 
 @pytest.mark.parametrize("order", ["first", "second", "joint"])
 def test_a_search_learns_fuses_and_its_seed_decides(order: str) -> None:
-    one = relaxed(SMALL, "digits", order, 2, HYPERPARAMETERS["reference"], (Standing(),))
+    one = relaxed(SMALL, Data("digits"), order, 2, HYPERPARAMETERS["reference"], (Standing(),))
     assert one.why_alone() == ""
     first, other, again = train([one] * 3, [0, 1, 0], "cpu")
     assert same(first, again) and not same(first, other)
@@ -163,4 +163,4 @@ def test_what_cannot_be_searched_is_said() -> None:
     with pytest.raises(BadInput, match=r"depths \(1, 2\) and widths \(4,\); allowed: one of each"):
         Supernet(Space(("none", "skip", "conv3"), 4, 3, (1, 2), (4,)))
     with pytest.raises(BadInput, match="order is 'third'; allowed: first, second, joint"):
-        relaxed(SMALL, "digits", "third", 1, HYPERPARAMETERS["reference"])
+        relaxed(SMALL, Data("digits"), "third", 1, HYPERPARAMETERS["reference"])
