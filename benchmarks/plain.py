@@ -7,13 +7,14 @@ and scores the same splits at the same steps.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from benchmarks import chorales
+from benchmarks import chorales, several
 from harness.engine.outcome import Outcome
 from harness.engine.training import Training
 from harness.parts import keyed
@@ -57,12 +58,14 @@ def build(training: Training, seed: int, device: str) -> nn.Module:
     return training.model().to(device)
 
 
-def optimizer(training: Training, model: nn.Module, variant: str) -> torch.optim.Optimizer:
+def optimizer(
+    training: Training, variant: str, moved: Iterable[nn.Parameter]
+) -> torch.optim.Optimizer:
     """torch.optim's own, with the same numbers."""
     rule, numbers = training.optimizer.rule, dict(training.optimizer.numbers)
     kind, words = OPTIMIZERS[rule]
     settings = {"lr": numbers["lr"], **words(numbers), **variants(rule)[variant]}
-    return kind(model.parameters(), **settings)
+    return kind(moved, **settings)
 
 
 def alike() -> None:
@@ -83,7 +86,7 @@ def fastest(training: Training, device: str, steps: int = 40) -> str:
         for w in model.parameters():
             w.grad = torch.full_like(w, 1e-3)
         try:
-            peer = optimizer(training, model, variant)
+            peer = optimizer(training, variant, model.parameters())
             peer.step()
         except RuntimeError:  # torch has no such kernel for this device
             continue
@@ -102,11 +105,14 @@ Row = tuple[int, dict[str, float]]
 
 def rows(training: Training, seed: int, variant: str, device: str = "cpu") -> Iterator[Row]:
     """Train one trial; a row whenever our side records one."""
+    if training.stages or training.players or training.members:
+        yield from several.rows(training, seed, partial(optimizer, training, variant), device)
+        return
     model = build(training, seed, device)
     if training.optimizer.solves:
         yield from _regress(training, model, seed, device)
         return
-    peer = optimizer(training, model, variant)
+    peer = optimizer(training, variant, model.parameters())
     if training.data is None:
         yield from _descend(training, model, peer)
     elif isinstance(training.loss, Bernoulli):

@@ -16,6 +16,7 @@ from benchmarks.works import Work, works
 from harness.engine.graph import CAPTURED
 from harness.engine.outcome import Outcome
 from harness.engine.pack import train
+from harness.engine.training import Training
 from harness.parts.data import load
 
 _here: dict[str, Any] = {}  # what a worker process was told when it started
@@ -103,14 +104,19 @@ def _warm(names: list[str]) -> None:
             training = work.declare(i)
             if training.data is not None:
                 load(training.data, device())
-            brief = dataclasses.replace(
-                training, epochs=None, steps=CAPTURED + 2, every=CAPTURED + 2
-            )
+            brief = _brief(training, CAPTURED + 2)
             if _here["side"] == "ours":
                 train([brief, brief], [0, 1], device())
             else:
                 plain.fit(brief, 0, "for-loop", device())
     _together()
+
+
+def _brief(training: Training, steps: int) -> Training:
+    if training.stages:
+        short = [dataclasses.replace(s, epochs=None, steps=steps) for s in training.stages]
+        return dataclasses.replace(training, stages=tuple(short), every=steps)
+    return dataclasses.replace(training, epochs=None, steps=steps, every=steps)
 
 
 def _fastest(names: list[str]) -> dict[tuple[str, str], str]:

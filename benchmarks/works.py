@@ -12,6 +12,7 @@ from torch import nn
 from benchmarks.chorales import search
 from benchmarks.kinds import Kernel
 from benchmarks.models import CNN, Encoder, PeepholeLSTM, Signals
+from benchmarks.several import ensemble, gan, pretrained
 from harness.engine.training import Training
 from harness.parts.data import Data, at_hand
 from harness.parts.models import MLP, SURFACES, Descent, EchoState
@@ -258,6 +259,21 @@ def works(quick: bool = False) -> dict[str, Work]:
 "alone", f"{4 if quick else 16} of torch's LSTMs, which cannot fuse, batch 32, {EPOCHS} epochs",
             partial(alone, trials=4 if quick else 16), 4 if quick else 16, 2 if quick else 8,
             0.95, 0.95, pack=1,
+        ),
+        Work(
+            "pretraining", f"{c} stacks of 3x128: autoencoders layer by layer, then fine-tuning",
+            partial(pretrained, trials=c, epochs=1 if quick else 10), c, 2 if quick else 8, 4, 50,
+            pack=16, compare="valid_accuracy",
+        ),
+        Work(
+            "gan", f"{c} GANs of 2x64 on a ring of Gaussians, batch 128, {updates} updates",
+            partial(gan, trials=c, steps=updates), c, 2 if quick else 8, 4, 50, pack=32,
+            compare="valid_loss_critic", within=0.2,
+        ),
+        Work(
+            "ensemble", f"{c // 2} ensembles of 10 MLPs 3x64 on digits, batch 64, 5 epochs",
+            partial(ensemble, trials=c // 2), c // 2, 2 if quick else 4, 4, 50, pack=16,
+            compare="valid_accuracy",
         ),
     ]  # fmt: skip
     if at_hand(Data("jsb_chorales")):
