@@ -36,12 +36,9 @@ from harness.parts.probes.pictures import names, packed
 from harness.parts.schedules import Cosine
 from harness.study import Published, classification
 
-SHIFTS = (0.02, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3)
-TRAINED_AT, FEW, SHOWN = (
-    0.1,
-    20,
-    4,
-)  # ε of adversarial training; pixels of a sparse attack; images drawn
+SHIFTS = (2, 5, 10, 15, 20, 25, 30)  # percent of the range of a pixel
+TRAINED_AT, FEW = 10, 20  # that of adversarial training; pixels of a sparse attack
+SHOWN = 4  # images drawn
 
 
 class Shrunk(nn.Module):
