@@ -39,7 +39,7 @@ Pilots, on validation data, set rates, widths, updates and clipping. They showed
 updates vanilla, NFG and NP within two points of each other and CIFG three to five above, seeds 1.5 to
 5 points apart; and on temporal order that NFG and CIFG are the first to learn. In a first run of the
 comparison MNIST-1D's claims were decided at 32 seeds, and temporal order's, of 20 steps, were open:
-there NFG and CIFG learned it on every seed, and vanilla, NP and NOAF failed on one in eight. With 10
+there NFG and CIFG learned it on every seed, and vanilla, NP and NOAF failed on two to four of 16. With 10
 steps vanilla learns it on every seed of a pilot. Margins have not moved since.
 """
 
