@@ -17,7 +17,9 @@ at equal parameters three layers are better than one; it could also mean that th
 exponentially, which no one size can show. ECNU's universal approximation theorem says that a wide
 enough layer exists, not that training finds it; what is tested is that wider layers fit better.
 
-Margins were fixed before any run; bounds are exact.
+Margins were fixed before any run; bounds are exact. What a first run refuted: two tanh units were right
+on 79 % of XOR in the mean, as many seeds get stuck; and the ball was told better by one layer than by two. Three layers beat one on
+the checkerboard by 4.8 points, at their margin of five.
 """
 
 from dataclasses import dataclass

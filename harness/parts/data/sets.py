@@ -137,7 +137,7 @@ class Data:
         if (self.length or 0) < (shortest or 0) or (self.length is not None and shortest is None):
             allowed = "None" if shortest is None else f"at least {shortest}"
             raise DataError(f"length={self.length}; allowed: {allowed} for {self.name}")
-        if not 0 <= self.after < self.most or (self.after and self.draw is not None):
+        if self.after and (not 0 < self.after < self.most or self.draw is not None):
             allowed = f"0 to {self.most - 1} for {self.name}, and no random subset"
             raise DataError(f"after={self.after}; allowed: {allowed}")
         if self.train is not None and not 0 < self.train <= self.most - self.after:
