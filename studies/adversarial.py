@@ -15,7 +15,8 @@ measured on the difference of the scores of two classes, without the bounds of t
 
 Departures: 5,000 images of MNIST by default, and MNIST at the paper scale, without maxout and with fewer
 epochs than the papers'; adversarial training sees moved images only, of ε = 0.1. Margins were fixed before
-any run.
+any run. What a first run refuted: images of 7x7 were no more robust than of 28x28: logistic
+regression gained 1.1 points.
 """
 
 from dataclasses import dataclass
@@ -153,12 +154,16 @@ def included(arm, cell) -> bool:
     return cell["side"] == 28 or arm in ("logistic", "mlp")
 
 
-ACCURACY = Metric("fraction", better="high", worst=0.0)
+def accuracy(label: str) -> Metric:
+    return Metric("fraction", better="high", worst=0.0, label=label)
+
+
 METRICS = {
     **classification(),
-    **{f"{kind}_test_accuracy_{e}": ACCURACY for kind in ("fgsm", "noise") for e in SHIFTS},
-    f"pgd_test_accuracy_{TRAINED_AT}": ACCURACY,
-    "few_test_accuracy": Metric("fraction", better="high", worst=0.0, label=f"test accuracy with {FEW} pixels set"),
+    **{f"{kind}_test_accuracy_{e}": accuracy(f"test accuracy under {words}, ε {e} %")
+       for kind, words in (("fgsm", "FGSM"), ("noise", "random signs")) for e in SHIFTS},
+    f"pgd_test_accuracy_{TRAINED_AT}": accuracy(f"test accuracy under PGD, ε {TRAINED_AT} %"),
+    "few_test_accuracy": accuracy(f"test accuracy with {FEW} pixels set"),
     "overstated_test": Metric("fraction", better="low", label="accuracy under FGSM less that under PGD"),
     "shift_test": Metric("ratio", label="shift of a score over ε times the gradient's L₁ norm"),
     **{name: Metric("pixels") for name in names("pair", 2 * SHOWN * 28 * 28)},
@@ -231,7 +236,7 @@ def by_shift(study, frame, palette):
 
 
 FIGURES = (
-    pictures("pairs", "Four test images, and below them what FGSM makes of them with ε = 0.25: a person still reads them (seed 0). Against a network that was trained on moved images the change takes the shape of strokes.",
+    pictures("pairs", "Four test images, and below them what FGSM makes of them with ε = 0.25: a person still reads them (seed 0).",
              "pair", shape=(2 * 28, SHOWN * 28), where=full, arms=("mlp", "cnn", "pgd"), colours=False),
     custom("shifts", "Test accuracy against the shift, along the gradient's sign and along random signs.", by_shift),
     intervals("few", "Test accuracy where 20 of 784 pixels are set to black or white.", "few_test_accuracy", where=full),
