@@ -19,7 +19,9 @@ Beside it a quadratic of condition number 100, on which the best momentum shrink
 SNU's slide says that momentum with careful initialization solves two problems; read as: both are needed, and
 together they come near second order. Departures: digits and seven small layers in place of three data
 sets and up to eleven layers; 2,500 updates in place of 750,000, so that 0.999 is long for what there is; no
-schedule of momentum. Margins were fixed before any run.
+schedule of momentum. Margins were fixed before any run. In a first run the best rates of plain descent and
+of momentum 0.9 lay at the upper end of their range, 30, and distances on the quadratic went below what
+float32 holds; since then rates go to 1,000. There momentum 0.99 left more error than plain descent.
 """
 
 from dataclasses import dataclass
@@ -112,7 +114,7 @@ class Shrinking:
     at_end: ClassVar[bool] = False
 
     def read(self, pack):
-        now = pack.params["x"].norm(dim=1)  # (K, 50) -> (K,)
+        now = pack.params["x"].abs().amax(1)  # (K, 50) -> (K,)
         half = next((row for step, row in pack.recorded if 2 * step >= pack.step), None)
         if half is None:
             return {"distance": now}
@@ -134,7 +136,8 @@ def trial(t: Trial) -> Training:
         low, high = 1.0, KAPPA**0.5
         heavy = Optimizer("momentum", lr=4 / (low + high) ** 2, momentum=SHRINKS["heavy_ball"] ** 2)
         rule = heavy if t.arm == "heavy_ball" else Optimizer("sgd", lr=2 / (1 + KAPPA))
-        return Training(Bowl, rule, steps=300, every=10, probes=(Shrinking(SHRINKS[t.arm]),))
+        steps = 300 if t.arm == "heavy_ball" else 2000  # until only the slowest direction is left
+        return Training(Bowl, rule, steps=steps, every=10, probes=(Shrinking(SHRINKS[t.arm]),))
     common = {
         "model": partial(autoencoder, tuple(map(int, t["widths"].split("-"))), float(t["scale"])),
         "data": IMAGES, "objective": SquaredError(), "probes": (Rebuilt(),),
@@ -168,7 +171,7 @@ HELD = {"plain": "plain descent", "nesterov_9": "Nesterov 0.9", "nesterov_99": "
         "lowered": "Nesterov 0.99, then 0.9"}  # fmt: skip
 ARMS = {
     **{
-        name: Arm({}, nuisance={"lr": Float(1e-3, 30.0, log=True)}, label=label)
+        name: Arm({}, nuisance={"lr": Float(0.03, 1000.0, log=True)}, label=label)
         for name, label in HELD.items()
     },
     "gauss_newton": Arm({}, nuisance={"damping": Float(1e-4, 1.0, log=True)}, label="Gauss–Newton"),
@@ -194,7 +197,7 @@ METRICS = {
     "distance": Metric("distance", better="low", log=True, label="distance to the minimum"),
     "to_theory": Metric("ratio", label="1 − shrinking a step, over what theory says"),
 }  # fmt: skip
-LEVELS = dict.fromkeys(SCALES, 8) | {"quadratic": 1}
+LEVELS = dict.fromkeys(SCALES, 10) | {"quadratic": 1}
 BUDGETS = {
     "smoke": Budget(draws=2, seeds=2, updates=50, solves=10, scale=("1", "quadratic")),
     "default": Budget(draws=By("scale", {name: LEVELS[name] for name in ("0.25", "1", "4", "quadratic")}),
@@ -262,7 +265,7 @@ def bowls(study, frame, palette):
         ax.semilogy(
             along.index, along.iloc[0] * shrinks**along.index, color=palette[arm], ls=":", lw=1
         )
-    ax.set(xlabel="steps", ylabel="distance to the minimum", ylim=(1e-12, 30))
+    ax.set(xlabel="steps", ylabel="distance to the minimum", ylim=(1e-12, 30), xlim=(0, 400))
     ax.yaxis.set_major_formatter("{x:g}")
     ax.legend(loc="upper right")
     return figure
