@@ -140,7 +140,7 @@ DATA = {
 
 
 def trial(t: Trial) -> Training:
-    early = range(t["every"] // 10, 3 * t["every"], t["every"] // 10)
+    early = range(0, 3 * t["every"], t["every"] // 10)
     late = range(3 * t["every"], t["steps"], t["every"])
     return Training(
         model=partial(network, 784, t["units"], STARTS[t["start"]]),
