@@ -23,7 +23,10 @@ Margins were fixed before any run, and have not moved. In a first run, with a co
 and 1 and up to 40 seeds, three claims stayed open: squared error was 1.2 points less accurate than
 cross-entropy, the hinge 0.9, and cross-entropy needed 0.7 times the steps, read every ten updates; and
 rates from the saturated start lay at the low end. Since then rates fall along a cosine, which leaves less
-noise in the last iterate, are drawn from a wider range, and the first updates are read more often.
+noise in the last iterate, are drawn from a wider range, and the first updates are read more often. What is
+refuted: squared error on raw outputs is never flat, but so steep at the saturated start that it stays at
+chance; from the usual start cross-entropy with a softmax is hardly quicker (0.91 times the steps); and it is
+calibrated no better, by 0.5 points.
 """
 
 from dataclasses import dataclass
