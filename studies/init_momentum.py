@@ -268,7 +268,6 @@ def bowls(study, frame, palette):
             along.index, along.iloc[0] * shrinks**along.index, color=palette[arm], ls=":", lw=1
         )
     ax.set(xlabel="steps", ylabel="distance to the minimum", ylim=(1e-12, 30), xlim=(0, 400))
-    ax.yaxis.set_major_formatter("{x:g}")
     ax.legend(loc="upper right")
     return figure
 

@@ -204,7 +204,6 @@ def drawn_schedules(study, frame, palette):
         )
     axes[0].set(title="networks: share of the peak", xlabel="training (%)")
     axes[1].set(title="quadratic: rate", xlabel="training (%)", yscale="log")
-    axes[1].yaxis.set_major_formatter("{x:g}")
     for ax in axes:
         ax.legend(loc="upper right" if ax is axes[0] else "lower left", fontsize=6)
     return figure

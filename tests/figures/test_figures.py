@@ -256,6 +256,18 @@ def test_a_custom_figure_gets_study_frame_and_palette() -> None:
     assert figures.COLOURS[0] in text
 
 
+def test_a_custom_figures_powers_of_ten_are_words() -> None:
+    def draw(*_: Any) -> Any:
+        figure, (ax,) = figures.panels(1)
+        ax.loglog([1e-3, 1e3], [1e-3, 1e3])
+        return figure
+
+    one, frame = tiny({"a": [1.0, 2.0]})
+    said = texts(figures.svg(figures.custom("mine", "c", draw).draw(one, frame)))
+    assert "10²" in said
+    assert not any("mathdefault" in words for words in said)
+
+
 def test_pictures_are_of_the_first_seed_that_has_one() -> None:
     names = [f"map_{place}" for place in range(2)]  # 16 pixels
     one, frame = tiny(
