@@ -276,7 +276,7 @@ def bowls(study, frame, palette):
 FIGURES = (
     custom("quadratic", "Condition number 100: the best momentum and the best plain descent, and the exact rates (dotted).", bowls),
     intervals("methods", "Squared error of a training image after training, each at its tuned rate: mean and 95 % interval over seeds.", "train_square", where=one),
-    across("scales", "The same against the scale of the initial weights: momentum needs them right.", "train_square", "scale", levels=SCALES, arms=OTHERS),
+    across("scales", "The same against the scale of the initial weights.", "train_square", "scale", levels=SCALES, arms=OTHERS),
     curves("training", "Squared error of a training image through training, at scale 1; second order in its own updates, each of which costs more.", "train_square", where=one, arms=TRAINED),
     sensitivity("sensitivity", "Squared error against the rate at scale 1: every draw of the tune phase.", "train_square", "lr", where=one, arms=tuple(HELD)),
 )  # fmt: skip
