@@ -125,6 +125,14 @@ def told(value: Any, own: Mapping[int, int] = MappingProxyType({}), depth: int =
     return (type(value), re.sub(r" at 0x[0-9a-f]+", "", repr(value)))
 
 
+def alike(part: Any) -> Hashable:
+    """What a part of a training is compared by: itself where its class says what is equal (a
+    frozen dataclass does), else all that it keeps."""
+    kind: Any = type(part)
+    says = kind.__eq__ is not object.__eq__ and kind.__hash__ is not None
+    return part if says or not hasattr(part, "__dict__") else told(part)
+
+
 def _of_tensor(value: Tensor) -> Hashable:
     where = value.device.type
     if where == "meta":

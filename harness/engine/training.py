@@ -17,6 +17,7 @@ from harness.engine.members import Members
 from harness.engine.padding import check_padding
 from harness.engine.process import PRECISIONS
 from harness.engine.stages import Beside, Names, Player, Stage
+from harness.engine.structure import alike
 from harness.engine.vouching import UPDATES, Vouched, vouched, vouched_before
 from harness.parts import data as data_
 from harness.parts.data.augment import Augment
@@ -355,8 +356,8 @@ class Training:
         zeros = dict.fromkeys(self.loss.numbers, 0.0)
         return (
             structure(self.pad_to or self.model), self.optimizer.rule, self._kinds_of_data(),
-            having(self.loss, zeros), self.updates, self.batch_size, self.every,
-            self.probes, self.precision, self.stop and dataclasses.replace(self.stop, patience=0),
+            alike(having(self.loss, zeros)), self.updates, self.batch_size, self.every,
+            tuple(map(alike, self.probes)), self.precision, self.stop and dataclasses.replace(self.stop, patience=0),
             self.augment is not None, self.buckets, self.sealed, self.trains, self.members,
         )  # fmt: skip
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import nn
+from torch import Tensor, nn
 
 from harness.engine.outcome import Outcome
 from harness.engine.pack import PackInFlight, train
@@ -169,6 +170,34 @@ def test_an_author_module_fuses_unchanged() -> None:
     assert own(0.1).signature() == own(0.2).signature()
     outcomes = train([own(0.1), own(0.2), own(0.3)], [0, 1, 2])
     assert same(outcomes[1], train([own(0.2)], [1])[0])
+
+
+def test_a_probe_and_an_objective_of_a_plain_class_fuse() -> None:
+    """They say nothing of what is equal, so they are compared by what they keep."""
+
+    class Largest:
+        at_end = False
+
+        def __init__(self, scale: float) -> None:
+            self.scale = scale
+
+        def read(self, pack: Moment) -> dict[str, Tensor]:
+            ends = [w.flatten(1).abs().amax(1) for w in pack.params.values()]  # (K, ...) -> (K,)
+            return {"largest": self.scale * torch.stack(ends).amax(0)}
+
+    class Doubled(CrossEntropy):
+        __eq__, __hash__ = object.__eq__, object.__hash__
+
+        def loss(self, output: Tensor, target: Tensor) -> Tensor:
+            return 2 * super().loss(output, target)
+
+    def made(lr: float, scale: float = 1.0) -> Training:
+        return replace(digits(lr), probes=(Largest(scale),), objective=Doubled())
+
+    assert made(0.1).signature() == made(0.2).signature()
+    assert made(0.1).signature() != made(0.1, 2.0).signature()
+    outcomes = train([made(0.01), made(0.02)], [0, 1])
+    assert same(outcomes[1], train([made(0.02)], [1])[0])
 
 
 @pytest.mark.parametrize(
