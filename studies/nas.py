@@ -40,25 +40,23 @@ A strategy or a space of your own goes beside these in a file of your own: see R
 strategy better?".
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
-from typing import ClassVar
 
 import numpy as np
 
 from harness import Arm, Budget, By, Claim, Data, Metric, Optimizer, Study, Training, Trial, claims
 from harness.figures import blank, curves, custom, intervals, panels
-from harness.nas.darts import architectures, cost, relaxed
+from harness.nas.darts import Derived, cost, relaxed
 from harness.nas.network import ConvNet
-from harness.nas.space import HYPERPARAMETERS, SPACES, Space
-from harness.nas.strategies import STRATEGIES, regressor
-from harness.nas.strategies.regression import codes
+from harness.nas.ranking import ranking
+from harness.nas.space import HYPERPARAMETERS, SPACES
+from harness.nas.strategies import STRATEGIES
 from harness.nas.table import METRICS, REFERENCE, JointSpace, Scores, joint, read, search
 from harness.study import Published, classification
 
-TOP = 10
 # Strategies of which a trial is fewer searches: that much longer they take.
-SLOW = {"nsga2": 2, "tpe": 4, "regression": 4, "comparator": 4, "comparator_clean": 4}
+SLOW = {"nsga2": 6, "tpe": 10, "regression": 20, "comparator": 25, "comparator_clean": 25}
 MEANS = ("regret", "hypervolume", "evaluations")  # of the searches of a trial
 
 
@@ -67,7 +65,7 @@ def trial(t: Trial):
     kind = t["kind"]
     if kind == "transfer":
         return transferred(t)
-    return {"search": searched, "differentiable": differentiable, "ranking": ranking}[kind](t)
+    return {"search": searched, "differentiable": differentiable, "ranking": ranked}[kind](t)
 
 
 def spaces(t: Trial, scores: Scores):
@@ -102,72 +100,24 @@ def searched(t: Trial):
         yield {**rows[0], **means}
 
 
-@dataclass(frozen=True)
-class Derived:
-    """The regret of the architecture that α stands for, and the full trainings that it has cost.
-
-    Args:
-        space: Of the supernet.
-        spent: What the whole search costs, in `updates`.
-    """
-
-    space: Space
-    spent: float
-    updates: int
-    at_end: ClassVar[bool] = False
-
-    def read(self, pack):
-        scores = read("architectures")
-        best = scores.true[scores.rows(self.space.architectures)].max()
-        found = [scores.true[scores.place(one)] for one in architectures(self.space, pack)]
-        regret = pack.loss.new_tensor([100 * float(best - one) for one in found])
-        return {"regret": regret, "evaluations": regret * 0 + self.spent * pack.step / self.updates}
-
-
 def differentiable(t: Trial) -> Training:
-    space, _ = spaces(t, read("architectures"))
-    spent = cost(space, t["order"], t["epochs"], t["full"])
-    search_ = partial(
-        relaxed,
-        space,
-        Data(t["data"], t["train"]),
+    space, order, setting = (
+        spaces(t, read("architectures"))[0],
         t["order"],
-        t["epochs"],
         HYPERPARAMETERS[REFERENCE],
     )
-    return search_((Derived(space, spent, search_().updates),))
+    spent = cost(space, order, t["epochs"], t["full"])
+    search_ = partial(relaxed, space, Data(t["data"], t["train"]), order, t["epochs"], setting)
+    return search_((Derived("architectures", space, spent, search_().updates),))
 
 
-def ranking(t: Trial):
+def ranked(t: Trial):
     """How well one source of scores ranks the whole space, against full trainings' mean test."""
-    from scipy.stats import spearmanr  # a second, which only what trains needs
-
     scores = read("architectures")
     space, _ = spaces(t, scores)
-    rng = np.random.default_rng([t.seed, 3])
-    rows = scores.rows(space.architectures)
-    true, every = scores.true[rows], np.arange(len(rows))
-    seed = rng.integers(scores.valid.shape[2], size=len(rows))  # one training of each
-    seen = np.array([], int)
-    if t["reads"] == "regression":
-        seen = rng.permutation(len(rows))[: t["pairs"]]
-        model = regressor(rng).fit(codes(space)[seen], scores.valid[rows, -1, seed][seen])
-        told = model.predict(codes(space))
-    else:
-        told = scores.valid[rows, {"short": 0, "full": -1}[t["reads"]], seed]
-    unseen = np.setdiff1d(every, seen)
-    tops = [  # ties fall anyhow
-        set(unseen[np.lexsort((rng.random(len(unseen)), column[unseen]))[-TOP:]])
-        for column in (told, true)
-    ]
-    shown = rng.permutation(unseen)[: t["shown"]]
-    for step, place in enumerate(shown, 1):
-        last = {
-            "spearman": float(spearmanr(told[unseen], true[unseen]).statistic),
-            "overlap": len(tops[0] & tops[1]) / TOP,
-        }
-        pair = {"told_accuracy": float(told[place]), "true_accuracy": float(true[place])}
-        yield {"step": step, **pair, **(last if step == len(shown) else {})}
+    return ranking(
+        space, scores, t["reads"], np.random.default_rng([t.seed, 3]), t["pairs"], t["shown"]
+    )
 
 
 def transferred(t: Trial) -> Training:
@@ -372,7 +322,7 @@ STUDY = Study(
     vary={"space": ("whole", "subset", "joint", "cell")},
     include=included,
     fixed={
-        "table": "default", "searches": 20, "trainings": 100, "every": 5, "first": 20, "depth": 1, "width": 6,
+        "table": "default", "searches": 100, "trainings": 100, "every": 5, "first": 20, "depth": 1, "width": 6,
         "data": "digits", "train": None, "epochs": 9, "full": 9,  # epochs of a training of the table
         "pairs": 300, "shown": 20, "other_data": "fashion_mnist", "other_side": 28, "other_size": 500,
     },

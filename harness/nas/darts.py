@@ -15,8 +15,9 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -28,6 +29,7 @@ from harness.engine.stages import Beside, Player
 from harness.engine.training import Training
 from harness.nas.network import Convolutions, ReadOut, Stem, normalised, pooling
 from harness.nas.space import MAP, Architecture, Hyperparameters, Space, pairs
+from harness.nas.table import read
 from harness.parts import data
 from harness.parts.objectives import CrossEntropy, Loss
 from harness.parts.optimizers import Optimizer
@@ -207,6 +209,31 @@ def architectures(space: Space, moment: Moment) -> list[Architecture]:
     """Those that α stands for, of the trials that a probe is shown."""
     weights = moment.ask(_mixing)  # (K, edges, operations)
     return [derived(space, own) for own in weights.cpu()]
+
+
+@dataclass(frozen=True)
+class Derived:
+    """The regret of the architecture that α stands for, in percentage points of test accuracy, and
+    the full trainings that it has cost.
+
+    Args:
+        table: The study whose rows are looked up: `harness.nas.table.read`.
+        space: Of the supernet.
+        spent: What the whole search costs, in `updates`.
+    """
+
+    table: str
+    space: Space
+    spent: float
+    updates: int
+    at_end: ClassVar[bool] = False
+
+    def read(self, pack: Moment) -> dict[str, Tensor]:
+        scores = read(self.table)
+        best = scores.true[scores.rows(self.space.architectures)].max()
+        found = [scores.true[scores.place(one)] for one in architectures(self.space, pack)]
+        regret = pack.loss.new_tensor([100 * float(best - one) for one in found])
+        return {"regret": regret, "evaluations": regret * 0 + self.spent * pack.step / self.updates}
 
 
 def derived(space: Space, weights: Tensor) -> Architecture:
