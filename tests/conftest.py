@@ -25,10 +25,6 @@ from harness.parts import data
 
 hypothesis.settings.register_profile("long", deadline=None)
 
-# Before anything imports them.
-os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-os.environ["OMP_NUM_THREADS"] = "1"
-
 # Folders of the tests that start Ray, servers and other processes.
 SLOW = {"app", "execution"}
 

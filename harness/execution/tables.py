@@ -52,9 +52,11 @@ def read_first(
 
 def _whole(found: Results, source: Source) -> bool:
     """Whether a run is complete, and today's for where it was trained: rows of a GPU, or of another
-    version of torch, are as good to read, and the report names what differs."""
+    version of torch, are as good to read, and the report names what differs. Its rows may be gone
+    while the ledger still names it: files are moved and deleted."""
     today = Plan(found.study, source, found.scale, origin=found.info.get("origin")).hash()
-    return not found.info["partial"] and found.info.get("plan") == today
+    kept = len(found.frame) > 0
+    return kept and not found.info["partial"] and found.info.get("plan") == today
 
 
 def _latest(study: Study, source: Source, scale: str, root: Path) -> Results | None:

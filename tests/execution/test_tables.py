@@ -75,6 +75,16 @@ def test_what_is_read_is_run_first_and_reaches_every_worker(reader: Path) -> Non
     replayed = harness("replay", key)
     assert "bitwise the same" in replayed.stdout, replayed.stdout + replayed.stderr
 
+    # the ledger names a run whose rows are gone: they are trained anew
+    gone = [*(reader / "mlruns" / "tiny").rglob("*.parquet")]
+    assert gone
+    for path in gone:
+        path.unlink()
+    after = harness("run", "reader", "--scale", "smoke", "--inline")
+    assert after.returncode == 0, after.stderr
+    assert "is run first" in after.stdout
+    check(frame_of(reader, "reader"), frame_of(reader, "tiny"))
+
     # other rows of tiny are other trials of reader
     study = reader / "studies" / "tiny.py"
     study.write_text(study.read_text().replace('"steps": 60', '"steps": 70'))
