@@ -155,17 +155,15 @@ def included(arm, cell) -> bool:
         return (activation, depth, batch, scale) == (*DEEP, 1)
     if arm in SLOW + SMALL:
         return (activation, depth, batch, scale, rate) == ("relu", *THERE)
-    usual = batch == 60 and scale == 1
-    scales = (activation, depth, batch) == DEEP
-    batches = (activation, depth, scale) == ("relu", 3, 1)
-    return rate == 1 and (usual or (arm != "noisy" and (scales or batches)))
+    more = (activation, depth, batch) == DEEP or (activation, depth, scale) == ("relu", 3, 1)
+    return rate == 1 and ((batch, scale) == (60, 1) or (arm != "noisy" and more))
 
 
 METRICS = {
     **classification(),
     "steps_to_level": Metric("steps", better="low", log=True, label="steps to the level of validation accuracy"),
     "error_gap": Metric("points", better="low", worst=90.0, label="test less training error"),
-    "moved": Metric("deviations", log=True, label="how far a unit's mean moves in an update (standard deviations)"),
+    "moved": Metric("deviations", log=True, label="movement of means in an update"),
     "identity_gap": Metric("share", log=True, label="distance of a normalised layer from the identity"),
     "grad_norm_2": Metric("norm", log=True, label="gradient of the second layer's weights"),
 }  # fmt: skip
@@ -286,11 +284,8 @@ CLAIMS = {
         SNU, at.lower("error_gap", arm="norm_few", than="plain_few", by=1.0), "gaps"),
 }  # fmt: skip
 
-BOTH, THREE, USUAL = (
-    ("plain", "norm"),
-    ("plain", "norm", "noisy"),
-    {"batch": 60, "scale": 1.0, "rate": 1.0},
-)
+BOTH, THREE = ("plain", "norm"), ("plain", "norm", "noisy")
+USUAL = {"batch": 60, "scale": 1.0, "rate": 1.0}
 FIGURES = (
     curves("training", "Validation accuracy through training, each at its tuned rate: noise that moves every layer's inputs at each update hardly slows normalised networks down. Left sigmoids, right ReLUs, three layers.", "valid_accuracy", factor="activation", levels=("sigmoid", "relu"), where={**USUAL, "depth": 3}, arms=THREE),
     intervals("moved", "How far a unit's mean moves from one update to the next, in standard deviations: with normalisation not at all, with noise after it further than without either.", "moved", factor="activation", where={**USUAL, "depth": 3}, arms=THREE),
