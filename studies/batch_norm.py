@@ -20,7 +20,10 @@ is 0.05, constant, for four times as many updates.
 
 The paper scale is Ioffe & Szegedy's figure 1a. Their rate and initial spread are not given (ours are tuned,
 and Xavier's); their images are binary. Margins were fixed before any run; pilots chose the data (400
-updates are too few on MNIST-1D), the updates and the range of rates.
+updates are too few on MNIST-1D), the updates and the range of rates. A first run (12 seeds, 24 where claims
+were open) supported 12 of 16 claims; gradients were first read after five updates, now at the start. Open were
+the rates (9.8 times as high), the need for dropout (it adds 0.4 points with and 0.6 without normalisation) and
+the gap (0.8 points narrower): these effects sit on their margins.
 """
 
 from dataclasses import dataclass
@@ -117,13 +120,13 @@ def network(
 
 def trial(t: Trial) -> Training:
     steps = t["steps"] * t.get("longer", 1)
-    growing = {round(steps * 1.16**-k) for k in range(1, 30)}  # speed is read early
+    growing = {0, *(round(steps * 1.16**-k) for k in range(1, 30))}  # speed is read early
     return Training(
         model=partial(network, t["inputs"], t["units"], t["depth"], t["activation"], t["scale"],
                       t["wiring"], t.get("drop")),
         optimizer=Optimizer("sgd", Constant() if t.arm in SLOW else Cosine(), lr=t["lr"] * t["rate"]),
         data=Data(t["data"], few, draw=t.seed) if (few := t.get("few")) else Data(t["data"]),
-        steps=steps, every=tuple(sorted(growing - {0})), batch_size=t["batch"],
+        steps=steps, every=tuple(sorted(growing)), batch_size=t["batch"],
         probes=(RecordTo("valid_accuracy", t["level"], "steps_to_level"), Every(99, GradientNorms()), Layers()),
     )  # fmt: skip
 
@@ -169,7 +172,7 @@ METRICS = {
 }  # fmt: skip
 BUDGETS = {
     "smoke": Budget(draws=1, seeds=2, steps=20, batch=(60,), scale=(1.0, 4.0), rate=(1.0, 4.0)),
-    "default": Budget(draws=8, seeds=12, most_seeds=24, finalists=3),
+    "default": Budget(draws=8, seeds=12, finalists=3),
     "paper": Budget(
         draws=6, seeds=5, finalists=2, final_seeds=2, steps=50_000, inputs=784, units=100, data="mnist", level=0.95,
         activation=("sigmoid",), depth=(3,), batch=(60,), scale=(1.0,), rate=(1.0,)),
