@@ -45,7 +45,9 @@ FUSED = ("sgd", "momentum", "nesterov", "adagrad", "adam", "adamw")
 
 
 def variants(rule: str) -> dict[str, dict[str, bool]]:
-    """Implementations that torch.optim documents for a rule."""
+    """Implementations that torch.optim documents for a rule; a ridge regression has one."""
+    if rule == "ridge":
+        return {"torch.linalg": {}}
     found = {"for-loop": {"foreach": False}, "foreach": {"foreach": True}}
     return {**found, "fused": {"fused": True}} if rule in FUSED else found
 
@@ -76,6 +78,8 @@ def alike() -> None:
 
 def fastest(training: Training, device: str, steps: int = 40) -> str:
     """The implementation of torch.optim that makes this training's step fastest here."""
+    if training.optimizer.solves:
+        return next(iter(variants(training.optimizer.rule)))
     taken: dict[str, float] = {}
     for variant in variants(training.optimizer.rule):
         model = build(training, 0, device)
@@ -105,6 +109,9 @@ def rows(training: Training, seed: int, variant: str, device: str = "cpu") -> It
         yield from several.rows(training, seed, partial(optimizer, training, variant), device)
         return
     model = build(training, seed, device)
+    if training.optimizer.solves:
+        yield from _regress(training, model, seed, device)
+        return
     peer = optimizer(training, variant, model.parameters())
     if training.data is None:
         yield from _descend(training, model, peer)
@@ -175,3 +182,51 @@ def _classify(
         losses.append(loss.detach())
         peer.step()
     yield training.updates, row(losses)
+
+
+@torch.no_grad()
+def _regress(training: Training, model: nn.Module, seed: int, device: str) -> Iterator[Row]:
+    """A reservoir's states, and its read-out by the normal equations, as ours in float64."""
+    assert training.data is not None
+    splits = load(training.data, device)
+    x, y = splits.train
+    within, into, offset, leak = model.buffers()
+    weight, bias = model.parameters()
+
+    def states(x: Tensor) -> Tensor:
+        driven = nn.functional.linear(x, into, offset)
+        h, found = torch.zeros_like(driven[:, 0]), []
+        for now in driven.unbind(1):
+            h = torch.lerp(h, torch.tanh(torch.addmm(now, h, within)), leak)
+            found.append(h)
+        return torch.stack(found, 1)[:, model.washout :]  # type: ignore[misc]
+
+    def row(loss: float) -> dict[str, float]:
+        found = {"train_loss": loss}
+        for name, (inputs, target) in (("valid", splits.valid), ("test", splits.test)):
+            off = nn.functional.linear(states(inputs), weight, bias) - target
+            found[f"{name}_loss"] = off.square().mean().item()
+            found[f"{name}_absolute_error"] = off.abs().mean().item()
+        return found
+
+    size = min(training.batch_size or 1, len(x))
+    order = keyed.permutation(keyed.mix(keyed.keys([seed], "batches", device), 0), len(x))[0]
+    gram = cross = square = count = torch.zeros(())
+    for step in range(training.updates):
+        batch = order[step * size : (step + 1) * size]
+        seen, target = states(x[batch]), y[batch]
+        if step == 0:
+            said = nn.functional.linear(seen, weight, bias)
+            yield step, row((said - target).square().mean().item())
+        z = seen.flatten(0, 1).double()
+        z = torch.cat([z, torch.ones_like(z[:, :1])], 1)
+        t = target.flatten(0, 1).double()
+        gram, cross, square = gram + z.T @ z, cross + z.T @ t, square + t.square().sum()
+        count = count + t.numel()
+    penalty = torch.full_like(gram[0], training.optimizer.numbers["l2"])
+    penalty[-1] = 0
+    solved = torch.linalg.solve(gram + penalty.diag(), cross)
+    weight.copy_(solved[:-1].T)
+    bias.copy_(solved[-1])
+    rest = square - (solved * (2 * cross - gram @ solved)).sum()
+    yield training.updates, row((rest / count).item())

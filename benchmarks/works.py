@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
+import numpy as np
 from torch import nn
 
 from benchmarks.chorales import search
@@ -14,7 +15,8 @@ from benchmarks.models import CNN, Encoder, PeepholeLSTM, Signals
 from benchmarks.several import ensemble, gan, pretrained
 from harness.engine.training import Training
 from harness.parts.data import Data, at_hand
-from harness.parts.models import MLP, SURFACES, Descent
+from harness.parts.models import MLP, SURFACES, Descent, EchoState
+from harness.parts.objectives import SquaredError
 from harness.parts.optimizers import Optimizer
 from harness.parts.probes import Position
 
@@ -173,6 +175,38 @@ def alone(i: int, trials: int, epochs: int = EPOCHS) -> Training:
 
 
 LSTM_STEPS = 500
+SERIES = 200  # steps of a sequence
+WASHOUT = 20  # of them that a reservoir reads before it is read
+
+
+def _narma() -> tuple[tuple[np.ndarray, np.ndarray], ...]:
+    """Sequences of NARMA-10 (Atiya & Parlos 2000) to train on, to validate and to test: even noise,
+    and what a system with ten steps' memory makes of it, after the washout."""
+    u = np.random.default_rng(10).uniform(0, 0.5, (16, SERIES))
+    y = np.zeros_like(u)
+    for t in range(9, SERIES - 1):
+        ten = y[:, t - 9 : t + 1].sum(1)
+        y[:, t + 1] = 0.3 * y[:, t] + 0.05 * y[:, t] * ten + 1.5 * u[:, t - 9] * u[:, t] + 0.1
+    x, y = u[..., None].astype(np.float32), y[:, WASHOUT:, None].astype(np.float32)
+    return tuple((x[rows], y[rows]) for rows in (slice(8), slice(8, 12), slice(12, 16)))
+
+
+NARMA = Data.of(_narma, name="narma10")
+
+
+def echo(i: int, trials: int, units: int = 100) -> Training:
+    """Reservoirs of radius 0.5 to 1.2, each read by a ridge regression."""
+    return Training(
+        partial(
+            EchoState, 1, units, 1, 0.5 + 0.7 * i / max(1, trials - 1), scale=0.5, washout=WASHOUT
+        ),
+        Optimizer("ridge", l2=1e-4),
+        NARMA,
+        SquaredError(),
+        epochs=1,
+        batch_size=4,
+        trains="readout.*",
+    )
 
 
 def works(quick: bool = False) -> dict[str, Work]:
@@ -216,6 +250,10 @@ def works(quick: bool = False) -> dict[str, Work]:
             "encoder", f"{c} transformer layers of width 16, dropout 0.1, batch 32, {EPOCHS} epochs",
             partial(encoder, trials=c), c, 4 if quick else 8, 3, 20, pack=16,
             compare="valid_accuracy", within=0.2,
+        ),
+        Work(
+            "echo", f"{m} echo state networks of 100 units, {SERIES} steps, read by ridge regression",
+            partial(echo, trials=m), m, 4 if quick else 16, 8, 20, pack=16, compare="valid_loss",
         ),
         Work(
 "alone", f"{4 if quick else 16} of torch's LSTMs, which cannot fuse, batch 32, {EPOCHS} epochs",

@@ -33,6 +33,7 @@ EXPORTS = {
     "Optimizer": "harness.parts.optimizers",
     "Rule": "harness.parts.optimizers",
     "Members": "harness.engine.members",
+    "Beside": "harness.engine.stages",
     "Player": "harness.engine.stages",
     "Stage": "harness.engine.stages",
     "Stop": "harness.engine.training",
@@ -47,7 +48,7 @@ if TYPE_CHECKING:
     from harness.app.calls import Judged, results, run
     from harness.engine.members import Members
     from harness.engine.pack import train
-    from harness.engine.stages import Player, Stage
+    from harness.engine.stages import Beside, Player, Stage
     from harness.engine.training import Stop, Training
     from harness.parts.data import Data, at_hand
     from harness.parts.objectives import Loss
@@ -71,7 +72,7 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
-    "Arm", "Budget", "By", "Choice", "Claim", "Data", "Family", "Float", "Gate", "Int", "Judged", "Loss",
+    "Arm", "Beside", "Budget", "By", "Choice", "Claim", "Data", "Family", "Float", "Gate", "Int", "Judged", "Loss",
     "Members", "Metric", "Optimizer", "Player", "Published", "Rule", "Stage", "Stop", "Study", "Training", "Trial", "at_hand", "classification",
     "regression", "results", "run", "train",
 ]  # fmt: skip

@@ -1,21 +1,26 @@
 """Architectures: what makes a small convolutional network good, when every one of them is trained?
 
-Search papers sample a space; here the whole of it is trained, each architecture on five seeds and
+Search papers sample a space; here the whole of it is trained, each architecture on twelve seeds and
 some at twelve training settings, so that what is said of the space holds for the space. Cells are
 those of NAS-Bench-201 (nodes joined by none, skip, pool or a 3x3 convolution; at the paper scale 1x1
-convolutions too) with four nodes and at most four edges; a network is one or two equal cells of 4
-to 8 channels. Architectures that are the same network count once. The rows are a table that other
-studies read (`nas`): test and validation accuracy after one epoch, three and nine at a constant
-rate, so that a short training is the beginning of a long one.
+convolutions too) with four nodes and at most three edges, at the paper scale four; a network is one
+or two equal cells of 3 or 6 channels. Architectures that are the same network count once. The rows
+are a table that other studies read (`nas`): test and validation accuracy after one epoch, three and
+nine at a constant rate, so that a short training is the beginning of a long one.
 
-Departures from the sources: digits of 8x8 in place of CIFAR-10, a stem of 2x2 patches to maps of
+Departures from the sources: 512 digits of 8x8 in place of CIFAR-10, a stem of 2x2 patches to maps of
 4x4, layer normalisation after each node's sum where theirs is batch normalisation in each
 operation, no augmentation, Adam at a constant rate. A network this small is far from convergence
 after nine epochs; that is what a search with little to spend would see.
 
-The number of seeds is small, but what varies between seeds is small too: each statistic is over all
-architectures at once, and its interval over seeds. Margins were fixed before any run, after a look
-at the accuracies' quantiles only, by which the read-out and the rate were chosen.
+Each statistic is over all architectures at once, and its interval over seeds. Margins are those of the
+first table: 2,124 architectures of up to four edges and 4 to 8 channels, all digits, five seeds. There
+the best were right on 97 %, and “in a row” stayed open (1.5 points, 1.0 to 2.0). A second, of 1,416
+with 2 and 4 channels on 512 digits and six seeds, left “in a row” (0.9 points, 0.3 to 1.5) and the order
+under other settings (0.65, 0.45 to 0.84) open. It tried as many structures as the first beside plain
+PyTorch, which took a third of its time: so this one has cells of an edge less, and seeds instead. In
+pilots of three seeds on the second's architectures, “in a row” was at its margin on all digits (1.0 points),
+and MNIST took twice as long as 512 digits do.
 """
 
 from functools import cache, partial
@@ -35,12 +40,9 @@ from harness.study import classification
 REFERENCE = "reference"
 NAMES = {scale: tuple(a.name for a in space.architectures) for scale, space in SPACES.items()}
 # Architectures that are trained at every setting, spread evenly over the sorted space.
-SUBSET = {"smoke": 4, "default": 40, "paper": 64}
+SUBSET = {"smoke": 4, "default": 24, "paper": 64}
 JOINT = {
-    name
-    for scale, names in NAMES.items()
-    for name in names[:: -(-len(names) // SUBSET[scale])]
-    if scale == "default" or name not in NAMES["default"]  # a narrow one may be in both
+    name for scale, names in NAMES.items() for name in names[:: -(-len(names) // SUBSET[scale])]
 }
 LENGTHS = (1, 3, 9)  # epochs
 
@@ -171,7 +173,7 @@ def ranks_agree(table) -> float:
 def planted(score, study: Study, seeds: int, hold: bool) -> pd.DataFrame:
     """Rows of some cells of the default space at all sizes, with the accuracy that `score(what)`
     gives, or its opposite."""
-    names = tuple(n for n in NAMES["default"] if int(n[n.index("-") + 1 :]) % 19 == 0)
+    names = tuple(n for n in NAMES["default"] if int(n[n.index("-") + 1 :]) % 3 == 0)
     values = score(about(names)).to_numpy(float) * (1 if hold else -1)
     noise = np.random.default_rng(0).normal(0, 1e-3, (len(names), seeds))
     accuracy = 0.6 + 0.3 * (values - values.min()) / max(np.ptp(values), 1e-9)
@@ -307,7 +309,7 @@ FIGURES = (
 
 BUDGETS = {
     "smoke": Budget(draws=0, seeds=2, architecture=NAMES["smoke"], space="smoke", data="digits", train=128),
-    "default": Budget(draws=0, seeds=5, architecture=NAMES["default"], space="default", data="digits", train=None),
+    "default": Budget(draws=0, seeds=12, architecture=NAMES["default"], space="default", data="digits", train=512),
     "paper": Budget(draws=0, seeds=5, architecture=NAMES["paper"], space="paper", data="fashion_mnist", train=None),
 }  # fmt: skip
 

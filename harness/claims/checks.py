@@ -162,8 +162,9 @@ class Level(Check):
         return Evidence(estimate, self.margin, self.direction, _joined(notes), test)
 
     def planted(self, study: Study, seeds: int, hold: bool) -> pd.DataFrame:
-        spread = 0.01 * max(abs(self.margin), 1e-6)
-        centre = self.margin + _side(self.direction, hold) * 50 * spread
+        # near enough that two levels may be the ends of a band
+        spread = 0.002 * max(abs(self.margin), 1e-6)
+        centre = self.margin + _side(self.direction, hold) * 10 * spread
         column = centre + spread * np.linspace(-1, 1, seeds)
         return self._rows(study, (self.arm, dict(self.where)), column)
 

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from harness.claims import stats
-from harness.claims.checks import Check, Place, alike
+from harness.claims.checks import Check, Difference, Place, alike
 from harness.claims.reading import final_values
 from harness.claims.verdicts import MIN_SEEDS, Evidence, Missing
 from harness.study import Study
@@ -65,8 +65,15 @@ class Everywhere(Check):
         )  # fmt: skip
 
     def planted(self, study: Study, seeds: int, hold: bool) -> pd.DataFrame:
-        frames = [check.planted(study, seeds, hold) for check in self.checks]
-        return pd.concat(frames).drop_duplicates(["arm", *study.vary, "seed", "step"])
+        keys, made = ["arm", *study.vary, "seed", "step"], pd.DataFrame()
+        for check in self.checks:
+            frame = check.planted(study, seeds, hold)
+            if len(made) and type(check) is Difference:  # as high as the others are, in a chain
+                both = frame[[*keys, check.metric]].merge(made[[*keys, check.metric]], on=keys)
+                apart = both[f"{check.metric}_y"] - both[f"{check.metric}_x"]
+                frame[check.metric] += apart.mean() if len(both) else 0.0
+            made = pd.concat([made, frame]) if len(made) else frame
+        return made.drop_duplicates(keys)
 
 
 def shown(check: Check, weakest: tuple[int, ...]) -> Check:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from harness.engine.building import build, drawing
+from harness.engine.stages import Beside
 from harness.engine.training import VOUCHED_ON, Training
 from harness.parts import data as data_
 from harness.parts.data.sources import called
@@ -43,7 +44,7 @@ def misfit(training: Training) -> str:
         return ""  # its own faults show when it is trained
     sample = training.sample()
     return (
-        _not_taken(module, training.data)
+        _not_taken(module, training.data, training.beside)
         or _not_moved(training, sample[0])
         or _no_classes(training, training.data, module, sample)
     )
@@ -57,9 +58,7 @@ def own_fault(training: Training) -> Exception | None:
 
 
 def _own_fault(training: Training) -> Exception | None:
-    splits = None if training.data is None else data_.load(training.data)
-    size = min(training.batch_size or 1, VOUCHED_ON)
-    batch = () if splits is None else tuple(part[:size] for part in splits.train)
+    batch = training.examples(min(training.batch_size or 1, VOUCHED_ON))
     try:
         with drawing(0):
             inputs, targets = parted(training.loss, batch)
@@ -76,20 +75,25 @@ def _own_fault(training: Training) -> Exception | None:
     return None
 
 
-def _not_taken(module: nn.Module, data: data_.Data) -> str:
+def _not_taken(module: nn.Module, data: data_.Data, beside: Beside | None) -> str:
     """What is called with what it does not take."""
     inputs, targets = data.parts
     taker: Callable[..., Any] = module.forward
     given, name = inputs, f"{type(module).__name__}.forward"
+    numbers: dict[str, str] = {}
     if isinstance(module, Asked):
         taker, name = module.loss.fn, getattr(module.loss.fn, "__name__", "its loss")
-        given = ("the module", *inputs, *targets)
+        more = (
+            () if beside is None else tuple(f"{one} beside" for one in sum(beside.data.parts, ()))
+        )
+        given = ("the module", *inputs, *targets, *more)
+        numbers = {name: name for name, _ in module.numbers.named_buffers()}
     try:
-        takes, gives = inspect.signature(taker), ", ".join(given)
+        takes, gives = inspect.signature(taker), ", ".join((*given, *numbers))
     except ValueError:
         return ""  # compiled code may not tell
     try:
-        bound = takes.bind(*given)
+        bound = takes.bind(*given, **numbers)
     except TypeError:
         return f"{name} takes {takes} and is given {gives}; allowed: as many, in this order"
     own = {called(letter, one): one for letter in "xy" for one in takes.parameters}

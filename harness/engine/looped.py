@@ -18,6 +18,7 @@ from harness.engine.building import Tensors, begin
 from harness.engine.program import Computation
 from harness.engine.structure import kept
 from harness.engine.trees import mapped, stacked
+from harness.parts import draws
 from harness.parts.objectives import Objective, parted
 from harness.parts.torch_private import registers
 
@@ -117,14 +118,16 @@ class Looped(Computation):
                 if window.device.type == "cpu":
                     registers(child)[1][name] = window
 
-    def _call(self, lane: int, x: tuple[Tensor, ...]) -> Any:
+    def _call(self, lane: int, x: tuple[Tensor, ...], progress: Tensor | None = None) -> Any:
         module = begin(self.modules[lane])
         for child, name, window in self._buffers[lane]:
             own = registers(child)[1][name]
             if own is not window and own is not None:
                 registers(child)[1][name] = own.detach().copy_(window)
         self.sow(lane, module.training)
-        with self.autocast([*x, *self._trained[lane].values()]), self.around(lane):
+        share = torch.ones(()) if progress is None else progress
+        autocast = self.autocast([*x, *self._trained[lane].values()])
+        with autocast, draws.trained(share), self.around(lane):
             out = module(*x)
         return mapped(out, Tensor.float)
 
@@ -143,7 +146,7 @@ class Looped(Computation):
                 own = {name: t[lane] for name, t in numbers.items()}
 
                 def said(x: tuple[Tensor, ...], lane: int = lane) -> Any:
-                    return self._call(lane, x)
+                    return self._call(lane, x, numbers["progress"][lane])
 
                 loss = self.loss(said, _cut(batch, lane), own)
                 loss.backward()  # type: ignore[no-untyped-call]

@@ -39,6 +39,13 @@ class Losses:
         if len(self._latest) == GATHERED:
             _ = self.all
 
+    def settle(self, since: int, until: int, loss: Tensor) -> None:
+        """Of some updates, and what follows them, the losses are these (K,); what is no number is so
+        of the last update alone."""
+        before = self.all[since:until]
+        before.copy_(torch.where(loss.isfinite(), loss, before))
+        self.all[until - 1 : until + 1] = loss
+
     def mean(self, since: int, until: int) -> Tensor:
         """(K,) of some updates, each lane summed by itself: a sum across rows would depend on K."""
         return self.all[since:until].t().contiguous().double().mean(1).float()

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+from torch import Tensor
 
 from harness.engine.building import sow
 from harness.engine.lanes import Lanes
@@ -23,10 +24,11 @@ class Noise:
     Args:
         trainings, seeds: Of K trials.
         each: Gets `streams`, each trial's keys; `now`, those of this update; `numbers`, which any
-            trial's loss uses, with these keys among them; and in `buffers`, which it holds already,
-            the keys of dropout layers. Holds the `seeds`.
+            trial's loss uses, with these keys and `progress` among them; and in `buffers`, which it
+            holds already, the keys of dropout layers. Holds the `seeds`.
         layers: Paths of the dropout layers.
         called: Whether dropout that is called as a function has masks of a key, too.
+        span: Turns before this stage, and turns in it.
         device: Where the numbers are used.
 
     Attributes:
@@ -36,9 +38,10 @@ class Noise:
 
     def __init__(
         self, trainings: Sequence[Training], seeds: Sequence[int], each: Lanes,
-        layers: Sequence[str], called: bool, device: str,
+        layers: Sequence[str], called: bool, span: tuple[int, int], device: str,
     ) -> None:  # fmt: skip
         self.each, self.on_cpu, self.step = each, device == "cpu", 0
+        self.called, self.span = called, span
         self._at = torch.zeros((), dtype=torch.int64, device=device)  # where a graph sees the step
         one = trainings[0]
         given = {"noise": [t.noise for t in trainings]} | {
@@ -60,6 +63,7 @@ class Noise:
         each.numbers = numbers | {
             f"{name}_key": key for name, key in each.now.items() if name != "mask" or called
         }
+        each.progress = each.numbers["progress"] = torch.zeros(len(seeds), device=device)
         # every dropout layer mixes its own number into the step's key
         self.keys = [f"{path}.key".lstrip(".") for path in layers]
         each.buffers |= dict.fromkeys(self.keys, each.now["mask"])
@@ -71,8 +75,16 @@ class Noise:
             self._at.fill_(step)
 
     def draw(self, called: int) -> None:
-        """Bring every key to this update; masks' only where there are any, `called` or in layers."""
+        """Bring every key to this update; masks' only where there are any, `called` or in layers; and
+        what a loss may ask for, which is `called`, too."""
         step = self.step if self.on_cpu else self._at
+        if called or not self.called:
+            first, turns = self.span
+            share = (step - first) / turns
+            if isinstance(share, Tensor):
+                self.each.progress.copy_(share)
+            else:
+                self.each.progress.fill_(share)
         for name, key in self.each.streams.items():
             if name != "mask" or self.keys or called:
                 self.each.now[name].copy_(keyed.mix(key, step))

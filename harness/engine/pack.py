@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -33,15 +33,16 @@ from harness.engine.process import arithmetic
 from harness.engine.program import Computation, program
 from harness.engine.record import Record
 from harness.engine.side import Side
-from harness.engine.stages import named
+from harness.engine.solving import Solver
+from harness.engine.stages import begun_with, named
 from harness.engine.stepper import Stepper
 from harness.engine.stopping import Stopping
 from harness.engine.structure import kept, layout
 from harness.engine.training import Training
-from harness.engine.trees import settled
+from harness.engine.trees import Unsettled, settled
 from harness.engine.watching import OUTSIDE
 from harness.parts.models.layers import Dropout
-from harness.parts.objectives import Asked, having
+from harness.parts.objectives import Asked, authors, begins, having
 
 PAYS = 1.5  # compacting must save this many times what tracing anew costs
 RETRACED = 60  # which is as much as so many updates
@@ -140,7 +141,7 @@ def _begun(
     """A pack at its first update, or where an earlier one was saved: of those of its trials that are
     wanted and have not ended."""
     if earlier:
-        with contextlib.suppress(ValueError, KeyError):  # of another structure
+        with contextlib.suppress(Unsettled):  # it was of another structure
             return _resumed(trainings, seeds, device, earlier)
     return PackInFlight(trainings, seeds, device)
 
@@ -241,20 +242,21 @@ class PackInFlight:
 
         modules, masks = _modules([leg.sides[0] for leg in own], each.seeds, number)
         params, buffers = stack_module_state(modules)  # (K, ...) each
-        within = "module." if isinstance(modules[0], Asked) else ""  # where the author's lies
-        reset = self.one.stages[number].reset if handed else ()
-        fresh = named(reset, _bare({**params, **buffers}, within))
+        within = begins(modules[0])
+        for stage in self.one.stages[1:] if not number else ():
+            begun_with(stage, authors({**params, **buffers}, within))  # a mistake is known at once
+        old = begun_with(self.one.stages[number], handed) if handed else {}
+        buffers = {name: b for name, b in buffers.items() if name.startswith(within)}
         for group in (params, buffers):
             for name, tensor in group.items():
-                bare = name.removeprefix(within)
-                old = tensor if bare in fresh else handed.get(bare, tensor)
-                group[name] = old.detach().to(device).contiguous()
+                now = old.get(name.removeprefix(within), tensor)
+                group[name] = now.detach().to(device).contiguous()
         # what never moves is kept with the buffers: what is frozen, and what no loss depends on
         trained = {name for name, w in modules[0].named_parameters() if w.requires_grad}
         moved, found = [], [side.vouched() for side in self.leg.sides]
         idle = frozenset.intersection(*(one.idle for one in found))
         for side, one in zip(self.leg.sides, found, strict=True):
-            wanted = named(side.trains, _bare(params, within))
+            wanted = named(side.trains, authors(params, within))
             moved.append({n for n in trained if n.removeprefix(within) in wanted} - one.idle)
         _check_moved(self.leg, modules[0], moved)
         still = params.keys() - trained | idle
@@ -264,26 +266,29 @@ class PackInFlight:
         drops = [path for path, m in modules[0].named_modules() if isinstance(m, Dropout)]
         fused = [not one.why for one in found]
         first = [leg.sides[0] for leg in own]
-        self.noise = Noise(first, each.seeds, each, drops, any(fused), device)
+        span = turns, sum(self.leg.turns) * self.leg.updates
+        self.noise = Noise(first, each.seeds, each, drops, any(fused), span, device)
         self.batches = Batches(own, each.seeds, each, device, number, turns)
         self._contained = not any(one.why.startswith(OUTSIDE) for one in found)
-        each.loss, self.sides = {}, []
+        self.close()  # of the stage before
+        each.loss, each.own, self.sides = {}, {}, []
         names = [player.name for player in self.leg.players] or [""]
         for place, side in enumerate(self.leg.sides):
             if place:
                 modules, masks = _modules([leg.sides[place] for leg in own], each.seeds, number)
+            each.own[names[place]] = _numbers(modules, device)
             flat = Flat(
                 {name: w for name, w in params.items() if name in moved[place]}, device != "cpu"
             )
             mask = (
                 flat.lay({name: masks[name] for name in flat.shapes}).to(device) if masks else None
             )
-            stepper = Stepper(
-                [leg.sides[place].optimizer for leg in own],
-                flat,
-                _stretch(self.one, number) * self.leg.turns[place],
-                mask,
-                self.noise.sow_step,
+            rules = [leg.sides[place].optimizer for leg in own]
+            updates = _stretch(self.one, number) * self.leg.turns[place]
+            stepper = (
+                Solver(rules, flat, updates)
+                if side.optimizer.solves
+                else Stepper(rules, flat, updates, mask, self.noise.sow_step)
             )
             if slots:
                 stepper.restore(slots[place])
@@ -320,7 +325,8 @@ class PackInFlight:
         pool = None if self.device == "cpu" else torch.cuda.graph_pool_handle()
         for side in self.sides:
             others = [other.params.views for other in self.sides if other is not side]
-            side.bind(_together(self.each.buffers, self.rest.views, *others), pool)
+            own = self.each.own[side.name]
+            side.bind(_together(self.each.buffers, self.rest.views, own, *others), pool)
 
     @property
     def trained(self) -> Tensors:
@@ -329,8 +335,9 @@ class PackInFlight:
 
     @property
     def given(self) -> Tensors:
-        """And what it does not: buffers, and other parameters."""
-        return _together(self.each.buffers, self.rest.views)
+        """And what it does not: buffers, other parameters, and the numbers of the first loss."""
+        own = self.each.own[self.sides[0].name]
+        return _together(self.each.buffers, self.rest.views, own)
 
     def close(self) -> None:
         """Let go of what refers back to this pack: its memory is free now, and not when Python next
@@ -397,10 +404,9 @@ class PackInFlight:
 
     def _handed(self) -> Tensors:
         """All tensors of this stage by the author's names."""
-        within = "module." if isinstance(self.sides[0].program.module, Asked) else ""
-        everything = _together(self.given, self.trained)
         passing = {*self.noise.keys}
-        return {n.removeprefix(within): t for n, t in everything.items() if n not in passing}
+        found = {n: t for n, t in _together(self.given, self.trained).items() if n not in passing}
+        return authors(found, begins(self.sides[0].program.module))
 
     def _run(self, flight: Flight | None) -> bool:
         """This stage; whether any trial is left for the next."""
@@ -419,6 +425,7 @@ class PackInFlight:
             self.move(step)
         self.step = self.end
         self._close()
+        self.rows.closed(self.end)
         return self.end < self.one.updates and self.compact(self.end)
 
     def record(self, step: int) -> None:
@@ -438,6 +445,8 @@ class PackInFlight:
         else:
             # the mean over the last epoch's batches stands for the training loss
             since = max(self.begin, end - self.leg.epoch)
+            if (found := self.sides[0].stepper.found) is not None:
+                self.losses.settle(self.begin, end, found)
             self.losses.all[end] = self.losses.mean(since, end)
         self.record(end)
 
@@ -467,7 +476,7 @@ class PackInFlight:
         """Go on where another pack was, of as many trials, before anything has been trained.
 
         Raises:
-            ValueError: it was of another structure.
+            Unsettled: it was of another structure.
         """
         if state["stage"]:
             self._enter(state["stage"], {})
@@ -486,7 +495,8 @@ class PackInFlight:
     def compact(self, step: int) -> bool:
         """Leave out the lanes of trials that have ended, where that pays by forecast; whether any
         are left."""
-        over = (self.each.end <= step) | ~self.losses.all[: step + 1].isfinite().all(0)  # (K,)
+        over = (self.each.end <= step) | (self.each.lost <= step)  # (K,)
+        over |= ~self.losses.all[: step + 1].isfinite().all(0)
         if (members := self.one.members) is not None:  # a trial ends with the first of them
             over = over.view(-1, members.count).any(1).repeat_interleave(members.count)
         alive = (~over).nonzero().flatten()
@@ -526,8 +536,11 @@ def _together(*groups: Tensors) -> Tensors:
     return full[0] if len(full) == 1 else {n: t for group in full for n, t in group.items()}
 
 
-def _bare(names: Iterable[str], within: str) -> set[str]:
-    return {name.removeprefix(within) for name in names}
+def _numbers(modules: Sequence[nn.Module], device: str) -> Tensors:
+    """(K,) each, those of a loss."""
+    own = [dict(module.numbers.named_buffers()) for module in modules if isinstance(module, Asked)]
+    found = {name: torch.stack([one[name] for one in own]) for name in (own[0] if own else ())}
+    return {f"numbers.{name}": values.to(device) for name, values in found.items()}
 
 
 def _stretch(one: Training, number: int) -> int:

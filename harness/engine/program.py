@@ -94,7 +94,7 @@ class Computation(ABC):
         self.objective, self.precision = objective, precision
         self.most_bytes = 0  # that the traced code holds at once
         self.masks = (
-            0  # that a pack draws for dropout that is called as a function, and other draws
+            0  # that a pack draws for dropout that is called as a function, and all else like it
         )
         self.skipped: list[tuple[int, str]] = []
 
@@ -131,8 +131,9 @@ class Computation(ABC):
         """Whether the modules keep nothing in Python but what they did at first."""
 
     def output(
-        self, params: Tensors, buffers: Tensors, x: tuple[Tensor, ...], key: Tensor | None = None
-    ) -> Any:
+        self, params: Tensors, buffers: Tensors, x: tuple[Tensor, ...], key: Tensor | None = None,
+        progress: Tensor | None = None,
+    ) -> Any:  # fmt: skip
         """What one trial's model says, in float32.
 
         Args:
@@ -141,15 +142,22 @@ class Computation(ABC):
             x: What the module is given.
             key: () int64, of which masks are a function that no layer of ours draws, and what is
                 drawn (`harness.parts.draws`).
+            progress: () how far training has come; in scoring 1.
         """
         lowered = Lowered(key) if self.fused else None
         within = lowered or contextlib.nullcontext()
         given = [*params.values(), *buffers.values(), *x]
         key = given[0].new_zeros((), dtype=torch.int64) if key is None else key
-        with self.autocast(given), draws.keyed_by(key) as source, within:
+        share = key.new_ones((), dtype=torch.float32) if progress is None else progress
+        with (
+            self.autocast(given),
+            draws.keyed_by(key) as source,
+            draws.trained(share) as told,
+            within,
+        ):
             out = functional_call(begin(self.module), (params, buffers), x)
         if lowered and self.module.training:
-            self.masks = max(self.masks, lowered.masks + source.drawn)
+            self.masks = max(self.masks, lowered.masks + source.drawn + told.asked)
         return mapped(out, Tensor.float)
 
     def autocast(self, tensors: list[Tensor]) -> Any:
@@ -206,7 +214,7 @@ class Program(Computation):
         into: Tensors,
     ) -> Callable[[tuple[Tensor, ...]], Tensor]:  # fmt: skip
         """As of every `Computation`."""
-        return self._bound("gradient", self.gradient, params, buffers, batch, numbers, into)
+        return self.bound("gradient", self.gradient, params, buffers, batch, numbers, into)
 
     @torch.no_grad()
     def score(
@@ -218,7 +226,7 @@ class Program(Computation):
         on_cpu = x.device.type == "cpu"
         groups = 1 if own else math.ceil(count * len(x) / (SCORED if on_cpu else SCORED_ON_GPU))
         if groups == 1 or count < 4 or (on_cpu and not self._heavy(params, buffers, batch)):
-            found: Tensors = self._bound(what, fn, params, buffers, batch, {}, {})(batch)
+            found: Tensors = self.bound(what, fn, params, buffers, batch, {}, {})(batch)
             return found
         totals: Tensors = {}
         size = max(2, math.ceil(count / groups))
@@ -226,7 +234,7 @@ class Program(Computation):
             first = min(start, count - size)  # the last may overlap: another size is other code
             some = slice(first, first + size)
             own_params, own_buffers = _cut(params, some), _cut(buffers, some)
-            part = self._bound(what, fn, own_params, own_buffers, batch, {}, {})(batch)
+            part = self.bound(what, fn, own_params, own_buffers, batch, {}, {})(batch)
             for name, value in part.items():
                 totals.setdefault(name, value.new_empty(count))[some] = value
         return totals
@@ -243,12 +251,18 @@ class Program(Computation):
             self._flops[shapes] = counted.flops
         return self._flops[shapes] * len(inputs[0]) > HEAVY
 
-    def _bound(
+    def bound(
         self, what: str, fn: Callable[..., Any], params: Tensors, buffers: Tensors,
         batch: tuple[Tensor, ...], numbers: Tensors, into: Tensors,
     ) -> Callable[[tuple[Tensor, ...]], Any]:  # fmt: skip
-        """A function below by its traced code, made once for each set of shapes, with all
-        but the batch given."""
+        """A function such as `gradient` by its traced code, made once for each set of shapes, with
+        all but the batch given.
+
+        Args:
+            what: The function's name, which is part of what the code is known by.
+            fn: The function.
+            params, buffers, batch, numbers, into: What it is given.
+        """
         # as `leaves` would, which for a small model takes longer than its arithmetic
         before = [*params.values(), *buffers.values()]
         after = [*numbers.values(), *into.values()]
@@ -279,21 +293,28 @@ class Program(Computation):
         No lane's loss depends on another's parameters, so the gradient of their sum is that of
         each. (`torch.func.grad` imports torch's compiler, which takes longer than many a pack.)
         """
-
-        def loss(
-            params: Tensors, buffers: Tensors, batch: tuple[Tensor, ...], numbers: Tensors
-        ) -> Tensor:
-            key = numbers.get("mask_key")
-            return self.loss(lambda x: self.output(params, buffers, x, key), batch, numbers)
-
-        self.module.train()
         own = {name: w.detach().requires_grad_() for name, w in params.items()}
         with torch.enable_grad():
-            losses: Tensor = vmap(loss)(own, buffers, batch, numbers)
+            losses = self.losses(own, buffers, batch, numbers)
             found = torch.autograd.grad(losses.sum(), list(own.values()), allow_unused=True)
         for name, g in zip(own, found, strict=True):
             into[name].copy_(torch.zeros_like(own[name]) if g is None else g)
         return losses.detach()
+
+    def losses(
+        self, params: Tensors, buffers: Tensors, batch: tuple[Tensor, ...], numbers: Tensors
+    ) -> Tensor:
+        """Losses (K,) in training mode, as it is written."""
+
+        def loss(
+            params: Tensors, buffers: Tensors, batch: tuple[Tensor, ...], numbers: Tensors
+        ) -> Tensor:
+            told = numbers.get("mask_key"), numbers.get("progress")
+            return self.loss(lambda x: self.output(params, buffers, x, *told), batch, numbers)
+
+        self.module.train()
+        losses: Tensor = vmap(loss)(params, buffers, batch, numbers)
+        return losses
 
     def _score(
         self, own: bool, params: Tensors, buffers: Tensors, batch: tuple[Tensor, ...], *_: Tensors

@@ -53,7 +53,8 @@ class Record:
     """One row a trial at every recorded step: losses, scores of the splits, probes.
 
     Args:
-        each: Holds what has been `recorded`, by step, and everything that is shown to probes.
+        each: Holds what has been `recorded`, by step, and everything that is shown to probes; and at
+            the end of which stage a trial was `lost`, whose last update left the finite numbers.
         losses: Of every update so far.
         device: Where all of this is.
     """
@@ -65,6 +66,7 @@ class Record:
 
     def __post_init__(self) -> None:
         self.each.recorded = {}
+        self.each.lost = torch.full((len(self.each.lanes),), math.inf, device=self.device)
 
     def enter(self, pack: Measured, stopping: Stopping) -> None:
         """What follows is of another stage, whose rows `stopping` is shown."""
@@ -118,7 +120,7 @@ class Record:
                 for name, part in side.params.cut(side.stepper.mask).items()
             },
             splits=self.splits,
-            subset=each.subset,
+            subset=pack.batches.subset,
         )
         for probe in self.one.probes:
             if not probe.at_end:
@@ -129,6 +131,18 @@ class Record:
         if pack.one.stages:
             metrics["stage"] = torch.full_like(loss, float(pack.number))
         each.recorded[step] = {name: value.detach().clone() for name, value in metrics.items()}
+
+    def closed(self, step: int) -> None:
+        """A stage has ended with this row, which is the only one that has seen its last update."""
+        row = self.each.recorded[step]
+        for name in self._finite.intersection(row):
+            bad = ~row[name].isfinite() & (self.each.end > step)
+            self.each.lost = torch.where(bad, self.each.lost.clamp(max=step), self.each.lost)
+
+    @property
+    def _finite(self) -> set[str]:
+        """What is finite unless a trial has diverged."""
+        return {_of(name, side) for name in LOSSES for side in self.pack.sides}
 
     @staticmethod
     def _read(probe: Probe, moment: Moment) -> dict[str, Tensor]:
@@ -210,9 +224,10 @@ class Record:
         reached = next(reversed(self.each.recorded), 0)
         bad = ~np.isfinite(losses) & inside & (np.arange(len(losses))[:, None] <= reached)
         first_bad = np.where(bad.any(0), bad.argmax(0), math.inf)  # (K,)
+        first_bad = np.minimum(first_bad, self.each.lost.cpu().numpy())
         steps = np.array([*self.each.recorded])
         columns = self._columns()  # each (records, K)
-        finite = {_of(name, side) for name in LOSSES for side in self.pack.sides}
+        finite = self._finite
         rows_of = [{}, *self.each.recorded.values()]  # by how many there are up to one
         outcomes = []
         for lane, worst in enumerate(first_bad):

@@ -10,11 +10,13 @@ from torch import Tensor
 
 from harness.engine.batches import Batches
 from harness.engine.building import Tensors
+from harness.engine.curvature import Curvature
 from harness.engine.flat import Flat
 from harness.engine.graph import Repeated
 from harness.engine.lanes import Lanes
 from harness.engine.noise import Noise
-from harness.engine.program import Computation
+from harness.engine.program import Computation, Program
+from harness.engine.solving import Solver
 from harness.engine.stepper import Stepper
 
 
@@ -31,17 +33,26 @@ class Side:
         noise, batches: What its loss is given.
         device: Where all of this is.
 
+    Raises:
+        ValueError: the rule asks for the loss again, and the program is not fused.
+
     Attributes:
         turns: How many it has at an update.
+        asks: Whether its rule asks for the loss again.
     """
 
     def __init__(
-        self, name: str, turns: int, program: Computation, params: Flat, stepper: Stepper,
+        self, name: str, turns: int, program: Computation, params: Flat, stepper: Stepper | Solver,
         each: Lanes, noise: Noise, batches: Batches, device: str,
     ) -> None:  # fmt: skip
         self.name, self.turns, self.program, self.params = name, turns, program, params
         self.stepper, self.each, self.noise, self.batches = stepper, each, noise, batches
-        self.device = device
+        self.device, self.asks = device, stepper.rule.asks
+        if self.asks and not program.fused:
+            raise ValueError(
+                f"{type(stepper.rule).__name__} asks for the loss again within an update, and the "
+                "model cannot be fused; allowed: a model of what can be"
+            )
         self.given: Tensors = {}  # what it does not move: buffers, and others' parameters
         self._pool: Any = None
         each.loss[name] = torch.zeros(len(each.lanes), device=device)
@@ -56,23 +67,21 @@ class Side:
         """
         self.close()
         self.given, self._pool = given, pool
-        where = self.device if self.stepper.repeats else "cpu"
-        self._apply = Repeated(self.stepper.apply, where, pool)
 
     def close(self) -> None:
         """Let go of what refers back to the pack: its memory is free now, and not when Python next
         looks for cycles."""
-        # both by the length of sequences
+        # all by the length of sequences
         self._calls: dict[int | None, Callable[[tuple[Tensor, ...]], Tensor]] = {}
         self._gradients: dict[int | None, Repeated] = {}
-        self._apply = Repeated(lambda: None, "cpu")
+        self._moves: dict[int | None, Repeated] = {}
 
     def _take_gradient(self) -> None:
         self.noise.draw(self.program.masks)
         batch, length = self.batches.take(), self.batches.steps
         if length not in self._calls:
-            self._calls[length] = self.program.gradients(
-                self.params.views, self.given, batch, self.each.numbers, self.stepper.parts
+            self._calls[length] = self.stepper.taking(
+                self.program, self.given, batch, self.each.numbers
             )
         losses = self._calls[length](batch)
         self.stepper.taken()
@@ -98,8 +107,22 @@ class Side:
         self.stepper.advance()
         if self.program.skipped:
             self.stepper.apply(self.program.skipped)
-        else:
-            self._apply()
+            return
+        length = self.batches.steps if self.asks else None
+        if length not in self._moves:
+            where = self.device if self.stepper.repeats else "cpu"
+            move = self._search if self.asks else self.stepper.apply
+            self._moves[length] = Repeated(move, where, self._pool)
+        self._moves[length]()
+
+    def _search(self) -> None:
+        """Its parameters one step, where the rule asks for the batch's loss again."""
+        assert isinstance(self.program, Program)
+        curvature = Curvature(
+            self.program, self.params, self.given, self.batches.take(), self.each.numbers,
+            self.each.loss[self.name], self.stepper.mask,
+        )  # fmt: skip
+        self.stepper.apply(around=curvature)
 
     def keep(self, alive: Tensor, lanes: Sequence[int]) -> None:
         """Go on with only these trials; to be bound anew."""

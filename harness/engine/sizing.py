@@ -76,11 +76,13 @@ def _seconds(training: Training, turns: int, device: str) -> tuple[float, float]
     work = work_of(model, sample)
     records = training.records
     scored = records * training.scored()
-    passes = 3 * updates
-    examples, runs = passes * (training.batch_size or 1) + scored, passes + records
+    asked = training.optimizer.asked
+    # backward takes twice as long as forward, and a product of the curvature both again
+    passes = updates * (1 if training.optimizer.solves else 3 + 6 * asked)
+    examples, runs = passes * training.read + scored, passes + records
     flops = work.flops * examples + work.flops_once * runs
     made = work.size * examples + work.size_once * runs
-    base = updates * (here.update + work.operations * here.operation)
+    base = updates * (1 + 2 * asked) * (here.update + work.operations * here.operation)
     return base, flops / here.flops + made / here.bytes + updates * 2e-6
 
 
@@ -97,7 +99,7 @@ def _held(training: Training, device: str) -> int:
         return own
     graphs = training.buckets if device != "cpu" else 1  # one for each length
     work = work_of(model, sample)
-    return own + 2 * graphs * (work.size * (training.batch_size or 1) + work.size_once)
+    return own + 2 * graphs * (work.size * training.read + work.size_once)
 
 
 def pack_size(training: Training, device: str, room: float) -> int:

@@ -13,11 +13,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from harness.engine.building import Tensors
 from harness.engine.flat import Flat
 from harness.engine.instances import Instances
+from harness.engine.program import Computation
 from harness.engine.trees import settled
+from harness.parts.optimizers.base import COMMON, Around, Numbers, Rows, State, Step
 from harness.parts.optimizers.declared import Optimizer, Stepped
-from harness.parts.optimizers.rules import COMMON, Muon, Numbers, Rows, State, Step
+from harness.parts.optimizers.rules import Muon
 
 STRETCH = 256  # steps whose scalars are worked out at once
 ROW = 4096  # parameters of a trial from which a call for each trial is faster than one for all
@@ -47,6 +50,8 @@ class Stepper:
         repeats: Whether `apply` is the same kernels each time, which a graph of a GPU can hold.
     """
 
+    found: Tensor | None = None  # what training leaves of the loss is heard of as it goes
+
     def __init__(
         self, optimizers: Sequence[Optimizer], params: Flat, updates: int,
         mask: Tensor | None = None, sow: Callable[[int], None] = lambda lane: None,
@@ -60,7 +65,6 @@ class Stepper:
         self.grads = torch.zeros_like(params.all)
         self.parts = params.cut(self.grads)
         self._free = torch.empty_like(params.all)
-        self.slots = {name: torch.zeros_like(params.all) for name in self.rule.slots}
         self.carry: State = {}
         self.t = 0
         self._numbers = {
@@ -68,6 +72,7 @@ class Stepper:
             name: torch.tensor([o.numbers[name] for o in optimizers], dtype=torch.float64)
             for name in {**COMMON, **self.rule.defaults}
         }
+        self.slots = self.rule.begin(params.all, self._numbers)
         # Extras that no trial uses are not computed; for a trial beside them they change nothing.
         used = {n for n, v in COMMON.items() if bool((self._numbers[n] != v).any())}
         self.extras = used if self.rule.coupled else used - {"weight_decay"}
@@ -139,22 +144,42 @@ class Stepper:
         self._now.copy_(self._steps[self.t - self._start])
         self.t += 1
 
+    def taking(
+        self, program: Computation, given: Tensors, batch: tuple[Tensor, ...], numbers: Tensors
+    ) -> Callable[[tuple[Tensor, ...]], Tensor]:
+        """Losses (K,) as a function of batches shaped as this one, with their gradients in `parts`.
+
+        Args:
+            program: Of the loss.
+            given: What of the module is not moved.
+            batch, numbers: As of `Computation.gradients`.
+        """
+        return program.gradients(self.params.views, given, batch, numbers, self.parts)
+
     def taken(self) -> None:
         """Gradients have been written to `parts`."""
         if self.mask is not None:
             self.grads.mul_(self.mask)
 
-    def apply(self, skipped: Sequence[tuple[int, str]] = ()) -> None:
-        """Move the parameters along `grads`, but for these lanes' and names', slots and all."""
-        with self._left_out(skipped) if skipped else contextlib.nullcontext():
-            self._apply(skipped)
+    def apply(self, skipped: Sequence[tuple[int, str]] = (), around: Around | None = None) -> None:
+        """Move the parameters along `grads`, but for these lanes' and names', slots and all.
 
-    def _apply(self, skipped: Sequence[tuple[int, str]]) -> None:
+        Args:
+            skipped: Lanes and names.
+            around: Where the rule asks, what tells the loss elsewhere.
+        """
+        with self._left_out(skipped) if skipped else contextlib.nullcontext():
+            self._apply(skipped, around)
+
+    def _apply(self, skipped: Sequence[tuple[int, str]], around: Around | None) -> None:
         w, g, c = self.params.all, self.grads, self.scalars
         if self.extras:
             g = self._regularized(w, g, c)  # and `grads` stays the gradient, which probes read
         if self.instances:
             self.instances.step(g, self._rates[self.t - 1 - self._start], set(skipped))
+        elif around is not None:
+            rounds = int(self._numbers[self.rule.rounds].max())
+            self.rule.search(w, g, self.slots, c, around, rounds)
         elif isinstance(self.rule, Muon):
             self._muon(self.rule, w, g)
         elif self._alike:

@@ -16,7 +16,7 @@ from harness.engine.building import structure
 from harness.engine.members import Members
 from harness.engine.padding import check_padding
 from harness.engine.process import PRECISIONS
-from harness.engine.stages import Names, Player, Stage
+from harness.engine.stages import Beside, Names, Player, Stage
 from harness.engine.vouching import UPDATES, Vouched, vouched, vouched_before
 from harness.parts import data as data_
 from harness.parts.data.augment import Augment
@@ -100,8 +100,10 @@ class Training:
             gradient and take no optimizer memory.
         players: Those that take turns at each update, in place of one objective (`Player`).
         stages: What follows each other (`Stage`), each with a length of its own; rows have its number
-            as the metric ``stage``. Early stopping is of the last.
+            as the metric ``stage``. Early stopping is of the last: where stages meet, all trials of
+            a pack go on at the same update.
         members: Where a trial is several networks that vote (`Members`).
+        beside: Another data set that is read beside `data` (`Beside`).
 
     Attributes:
         legs: The stages as Trainings of one each.
@@ -128,6 +130,7 @@ class Training:
     players: tuple[Player, ...] = ()
     stages: tuple[Stage, ...] = ()
     members: Members | None = None
+    beside: Beside | None = None
 
     def __post_init__(self) -> None:
         self._check_kinds()
@@ -160,19 +163,28 @@ class Training:
         if self.players:
             self._check_players()
             return
+        self._check_rule()
         if self.members and (isinstance(self.objective, Loss | Said) or self.data is None):
             raise ValueError(
                 "Training has members and no objective that scores outputs on data; allowed: "
                 "CrossEntropy(), SquaredError() or another on the shelf"
             )
+        if self.beside and not isinstance(self.objective, Said):
+            scores = getattr(self.objective, "scores", None)
+            if not isinstance(self.objective, Loss) or scores is None:
+                raise ValueError(
+                    f"Training has data beside and the objective {self.objective}; allowed: Loss(fn, "
+                    "scores), of a function fn(module, *batch, *beside)"
+                )
         if isinstance(self.objective, Loss):
             if self.data is None:
                 raise ValueError(
                     "Training has a Loss but no data; allowed: a model that is the loss"
                 )
+            scored = len(sum(self.data.parts, ())) if self.beside else None
             for name in ("model", "pad_to"):
                 if (built := getattr(self, name)) is not None:
-                    object.__setattr__(self, name, self.objective.around(built))
+                    object.__setattr__(self, name, self.objective.around(built, scored))
             object.__setattr__(self, "objective", Said())
         if self.optimizer.batched is None:
             object.__setattr__(self, "pad_to", None)
@@ -207,15 +219,34 @@ class Training:
                     f"Training.{name} is {shown(getattr(self, name))}; allowed: {allowed}"
                 )
 
+    def _check_rule(self) -> None:
+        """Raise for what the optimizer's rule cannot do."""
+        rule, name = self.optimizer.batched, self.optimizer.name
+        of_outputs = self.data is not None and not isinstance(self.objective, Loss | Said)
+        if rule is not None and rule.of_outputs and not of_outputs:
+            raise ValueError(
+                f"Training has optimizer {name!r} and no objective of outputs on data; allowed: "
+                "CrossEntropy(), SquaredError() or another on the shelf"
+            )
+        if self.optimizer.solves and self.pad_to is not None:
+            raise ValueError(f"Training has optimizer {name!r} and pad_to; allowed: one of them")
+
     def _check_stages(self) -> None:
         if self.epochs is not None or self.steps is not None or self.players:
             raise ValueError(
                 f"Training has stages and epochs={self.epochs}, steps={self.steps}, "
                 f"{len(self.players)} players; allowed: those of each stage"
             )
-        if self.stages[0].onward or self.stages[0].reset:
-            raise ValueError("the first stage goes on or resets; allowed: what follows another")
+        if self.stages[0].onward or self.stages[0].reset or self.stages[0].copy:
+            raise ValueError(
+                "the first stage goes on, resets or copies; allowed: what follows another"
+            )
         for stage, leg, before in zip(self.stages[1:], self.legs[1:], self.legs, strict=False):
+            if stage.onward and before.optimizer.solves:
+                raise ValueError(
+                    f"a stage goes on with {before.optimizer.name!r}, which has solved its layer; "
+                    "allowed: an optimizer that steps"
+                )
             if stage.onward and (before.players or before.trains != leg.trains):
                 raise ValueError(
                     f"a stage goes on with an optimizer of {before.trains!r} and trains {leg.trains!r}; "
@@ -239,7 +270,7 @@ class Training:
             own = {
                 one.name: getattr(stage, one.name)
                 for one in dataclasses.fields(stage)
-                if one.name not in ("reset", "onward")
+                if one.name not in ("reset", "copy", "onward")
             }
             said = {name: value for name, value in own.items() if value is not None}
             if stage.players:
@@ -272,6 +303,21 @@ class Training:
         """Every player of every stage, and how many times it moves at an update."""
         return tuple(pair for leg in self.legs for pair in zip(leg.sides, leg.turns, strict=True))
 
+    @functools.cached_property
+    def aside(self) -> Training | None:
+        """What reads the data beside as its own, if there are any."""
+        if self.beside is None:
+            return None
+        return dataclasses.replace(
+            self, data=self.beside.data, batch_size=self.beside.batch_size, beside=None,
+            objective=Said(), players=(), buckets=1,
+        )  # fmt: skip
+
+    @property
+    def read(self) -> int:
+        """Examples of an update."""
+        return (self.batch_size or 1) + (self.beside.batch_size if self.beside else 0)
+
     @property
     def epoch(self) -> int:
         """Updates in one pass over the training split; a last, smaller batch is left out."""
@@ -299,7 +345,7 @@ class Training:
             ValueError: `pad_to` does not fit the model, or changes what it computes.
         """
         if self.stages:
-            kept = tuple((stage.reset, stage.onward) for stage in self.stages)
+            kept = tuple((stage.reset, stage.copy, stage.onward) for stage in self.stages)
             return (kept, *(leg.signature() for leg in self.legs))
         if self.players:
             names = tuple((one.name, one.updates) for one in self.players)
@@ -308,17 +354,21 @@ class Training:
             check_padding(self.model, self.pad_to, self._sample(2))
         zeros = dict.fromkeys(self.loss.numbers, 0.0)
         return (
-            structure(self.pad_to or self.model), self.optimizer.rule, self._kind_of_data(),
+            structure(self.pad_to or self.model), self.optimizer.rule, self._kinds_of_data(),
             having(self.loss, zeros), self.updates, self.batch_size, self.every,
             self.probes, self.precision, self.stop and dataclasses.replace(self.stop, patience=0),
             self.augment is not None, self.buckets, self.sealed, self.trains, self.members,
         )  # fmt: skip
 
-    def _kind_of_data(self) -> data_.Data | None:
-        """The data but for the number of the random subset."""
-        if self.data is None or self.data.draw is None:
-            return self.data
-        return dataclasses.replace(self.data, draw=0)
+    def _kinds_of_data(self) -> tuple[Any, ...]:
+        """The data, and those beside, but for the number of a random subset."""
+        beside = self.beside.data if self.beside else None
+        size = self.beside.batch_size if self.beside else 0
+        kinds = (
+            one if one is None or one.draw is None else dataclasses.replace(one, draw=0)
+            for one in (self.data, beside)
+        )
+        return (*kinds, size)
 
     def vouched(self) -> Vouched:
         """Whether a program trains trials like this one as their author wrote them: it is tried."""
@@ -339,17 +389,18 @@ class Training:
     def _vouching(self, ask: Callable[..., T]) -> T:
         zeros = dict.fromkeys(self.loss.numbers, 0.0)
 
-        def examples() -> tuple[Tensor, ...]:
-            if self.data is None:
-                return ()
-            rows = 2 * UPDATES * VOUCHED_ON
-            return tuple(part[:rows] for part in data_.load(self.data).train)
-
         model = self.pad_to or self.model
         return ask(
-            structure(model), model, having(self.loss, zeros), self._kind_of_data(), examples,
+            structure(model), model, having(self.loss, zeros), self._kinds_of_data(),
+            functools.partial(self.examples, 2 * UPDATES * VOUCHED_ON),
             min(self.batch_size or 1, VOUCHED_ON),
         )  # fmt: skip
+
+    def examples(self, most: int) -> tuple[Tensor, ...]:
+        """The first training examples of all that an update reads, so many at most of each; nothing
+        without data."""
+        read = [one for one in (self.data, self.beside and self.beside.data) if one]
+        return tuple(part[:most] for one in read for part in data_.load(one).train)
 
     def why_alone(self) -> str:
         """Why trials like this one cannot be fused, or nothing if they can: it is tried."""
@@ -390,10 +441,7 @@ class Training:
         return len(splits.valid[0]) + (0 if self.sealed else len(splits.test[0]))
 
     def _sample(self, n: int) -> tuple[Tensor, ...]:
-        if self.data is None:
-            return ()
-        inputs, _ = parted(self.loss, data_.load(self.data).train)
-        return tuple(part[:n] for part in inputs)
+        return parted(self.loss, self.examples(n))[0]
 
 
 def declared(study: Study, trial: Trial) -> Any:

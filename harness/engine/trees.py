@@ -41,16 +41,20 @@ def stacked(trees: Sequence[Any]) -> Any:
     return filled(trees[0], [torch.stack(column) for column in columns])
 
 
+class Unsettled(ValueError):
+    """A tensor is to take values of another shape or type."""
+
+
 def settled(tree: Any, values: Any) -> Any:
     """Other values of the same form, in the tensors of the tree where it has them: what else refers
     to those sees the values, too.
 
     Raises:
-        ValueError: a tensor is to take values of another shape or type.
+        Unsettled: a tensor is to take values of another shape or type.
     """
     if isinstance(tree, torch.Tensor) and isinstance(values, torch.Tensor):
         if (tree.shape, tree.dtype) != (values.shape, values.dtype):
-            raise ValueError(
+            raise Unsettled(
                 f"a tensor of {tuple(values.shape)} {values.dtype}; allowed: {tuple(tree.shape)} "
                 f"{tree.dtype}"
             )

@@ -86,8 +86,8 @@ def _batches(examples: tuple[Tensor, ...], size: int) -> list[tuple[Tensor, ...]
     if not examples:
         return [()] * UPDATES
     n = max(1, min(size, len(examples[0])))
-    rows = torch.arange(UPDATES * LANES * n).remainder(len(examples[0])).view(UPDATES, LANES, n)
-    return [tuple(part[chosen] for part in examples) for chosen in rows]
+    rows = torch.arange(UPDATES * LANES * n).view(UPDATES, LANES, n)
+    return [tuple(part[chosen.remainder(len(part))] for part in examples) for chosen in rows]
 
 
 def _shortened(
@@ -136,11 +136,12 @@ def _compared(
         with torch.no_grad():
             for name, w in params.items():
                 own[name].copy_(w)
-        expected = plain.gradients(own, held, batch, {}, truth)(batch)
+        told = {"progress": torch.full((LANES,), (update + 1) / UPDATES / 2)}
+        expected = plain.gradients(own, held, batch, told, truth)(batch)
         idle &= {name for lane, name in plain.skipped if lane == 0}
         try:
             with _unbatched_refused():
-                numbers = {"mask_key": now}
+                numbers = {"mask_key": now, **told}
                 if update < UPDATES - 1:
                     found = fused.gradients(params, buffers, batch, numbers, into)(batch)
                 else:  # once more as it is written, in place of what was traced

@@ -56,8 +56,12 @@ def check_data(plan: Plan, declared: Declarations) -> dict[str, str]:
         known = one.kind in fitting
         if one.kind is not None:
             fitting.add(one.kind)
-        for side, _ in one.training.each_side:
-            used = side.data
+        read = [
+            (side, used)
+            for side, _ in one.training.each_side
+            for used in (side.data, side.beside and side.beside.data)
+        ]
+        for side, used in read:
             if used and used.own is not None:
                 if plan.data.get(used.name) != used.own:
                     raise DataError(
@@ -67,11 +71,10 @@ def check_data(plan: Plan, declared: Declarations) -> dict[str, str]:
                 if not known and (why := misfit(side)):
                     raise DataError(f"data set {used.name!r}: {why}")
                 continue
-            if used and used.draw is not None:
-                used = dataclasses.replace(used, draw=0)
-            if used and used not in seen:
-                seen.add(used)
-                digests.add(f"{used.name} {_digest(data.load(used))}")
+            one_draw = used and dataclasses.replace(used, draw=used.draw and 0)
+            if one_draw and one_draw not in seen:
+                seen.add(one_draw)
+                digests.add(f"{one_draw.name} {_digest(data.load(one_draw))}")
     cautions = [
         f"{name}: {own.content.caution}" for name, own in plan.data.items() if own.content.caution
     ]

@@ -18,6 +18,7 @@ name, a caption (by default what it draws) and what its class and `base.Measured
 | `profile` | the share of problems that each arm solves within a factor of the best |
 | `ranks` | each arm's mean rank over tasks, and which do not differ |
 | `trajectories` | paths over the contours of a surface |
+| `pictures` | pictures that trials have kept: boundaries, filters, samples |
 | `space` | architectures, a dot each, against their size |
 | `genotypes` | the best architectures' cells as graphs |
 | `custom` | what the study's own function draws |
@@ -43,6 +44,7 @@ from harness.figures.networks import Genotypes as genotypes
 from harness.figures.networks import Space as space
 from harness.figures.nuisances import Sensitivity as sensitivity
 from harness.figures.paths import Trajectories as trajectories
+from harness.figures.pictures import Pictures as pictures
 from harness.figures.searches import Marginals as marginals
 from harness.figures.searches import Shares as shares
 from harness.figures.steps import Curves as curves
@@ -67,5 +69,5 @@ from harness.figures.values import final
 __all__ = [
     "COLOURS", "INK", "PAPER", "Figure_", "across", "blank", "boxes", "curves", "custom", "dashes",
     "final", "font_folder", "genotypes", "heat", "intervals", "layers", "marginals", "palette",
-    "panels", "pdf", "prepare", "profile", "ranks", "scatter", "sensitivity", "shares", "space", "standalone", "style", "svg", "trajectories", "words",
+    "panels", "pdf", "pictures", "prepare", "profile", "ranks", "scatter", "sensitivity", "shares", "space", "standalone", "style", "svg", "trajectories", "words",
 ]  # fmt: skip

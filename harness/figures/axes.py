@@ -104,6 +104,16 @@ def numbers(ax: Axes, axis: str, metric: Metric, most: int = 9) -> None:
         one.set_major_formatter(FuncFormatter(lambda v, _: f"{v:.6g}".replace("-", "−")))
 
 
+def plain_powers(ax: Axes) -> None:
+    """Powers of ten in words of ours on log axes that still have matplotlib's labels, whose markup
+    nobody reads here."""
+    from matplotlib.ticker import FuncFormatter, LogFormatter
+
+    for one in (ax.xaxis, ax.yaxis):
+        if one.get_scale() == "log" and isinstance(one.get_major_formatter(), LogFormatter):
+            one.set_major_formatter(FuncFormatter(lambda v, _: _power(v)))
+
+
 def _power(value: float) -> str:
     """1e-06 as "10⁻⁶", 0.02 as "2·10⁻²", 1 as "1"."""
     exponent = math.floor(math.log10(value) + 1e-9)

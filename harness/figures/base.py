@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from harness.figures.axes import words
+from harness.figures.axes import plain_powers, words
 from harness.figures.theme import blank, palette, style
 from harness.ledger.results import at
 from harness.study import PHASES, InvalidStudy, Study, of_test
@@ -223,7 +223,10 @@ class Custom(Figure_):
     def draw(self, study: Study, frame: pd.DataFrame) -> Figure:
         assert self.fn is not None
         with style():
-            return self.fn(study, frame, palette(study)) if len(frame) else blank()
+            figure = self.fn(study, frame, palette(study)) if len(frame) else blank()
+            for ax in figure.axes:
+                plain_powers(ax)
+            return figure
 
 
 def named(factor: str, level: Any) -> str:

@@ -60,7 +60,8 @@ class Results:
         """
         trials, keys = self.trials.set_index("trial"), self.frame["trial"]
         took = keys.map(trials["seconds"]).astype(float)
-        return self.frame.assign(seconds=took, pack=keys.map(trials["pack"]))
+        whole = self.frame.copy()  # columns of a type lie together again
+        return whole.assign(seconds=took, pack=keys.map(trials["pack"]))
 
     @property
     def counts(self) -> dict[str, int]:

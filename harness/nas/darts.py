@@ -6,24 +6,32 @@ training split and α on the other, in turn; at the end the strongest operations
 
 Departures: the cells of `harness.nas.network`, whose nodes are normalised and whose convolutions are
 not; each operation occurs once a cell; cells share α; a cell keeps the strongest `most_edges` edges
-of its space, in place of two into each node; Adam for the weights, as for the table. The rate of α
-lets it move as far as the 50 epochs of 390 updates at 3e-4 of the paper did.
+of its space, in place of two into each node; Adam for the weights, as for the table; the two halves are
+the same in every search. The rate of α lets it move as far as the 50 epochs of 390 updates at 3e-4 of
+the paper did.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
+from torch.func import functional_call, grad
 from torch.nn import functional
 
+from harness.engine.stages import Beside, Player
+from harness.engine.training import Training
 from harness.nas.network import Convolutions, ReadOut, Stem, normalised, pooling
 from harness.nas.space import MAP, Architecture, Hyperparameters, Space, pairs
-from harness.parts import data, keyed
+from harness.parts import data
+from harness.parts.objectives import CrossEntropy, Loss
+from harness.parts.optimizers import Optimizer
+from harness.parts.probes import Moment, Probe
 from harness.study import BadInput
 
 ORDERS = ("first", "second", "joint")
@@ -68,7 +76,7 @@ class MixedCell(nn.Module):
                 z = normalised(sum(brought[start][1:], brought[start][0]))
             done = {"skip": [z] * self.nodes}
             if "pool" in self.operations:
-                pooled = (z.flatten(2) @ self.near).view_as(z)  # (B, width, MAP²) and back
+                pooled = (z.flatten(2) @ self.near).reshape(z.shape)  # (B, width, MAP²) and back
                 done["pool"] = [pooled] * self.nodes
             for name in SIZES:
                 if name in self.operations:
@@ -87,7 +95,7 @@ class Supernet(nn.Module):
     Args:
         space: Of one depth and one width.
 
-    Shapes: images (B, …) and α (edges, operations) to (B, `CLASSES`) logits.
+    Shapes: images (B, …) to (B, `CLASSES`) logits; `alpha` is (edges, operations).
 
     Raises:
         BadInput: the space has several depths or widths.
@@ -104,89 +112,101 @@ class Supernet(nn.Module):
         self.stem = Stem(space.side, width)
         self.cells = nn.ModuleList([MixedCell(space, width) for _ in range(depth)])
         self.out = ReadOut(width)
+        self.alpha = nn.Parameter(
+            1e-3 * torch.randn(len(pairs(space.nodes)), len(space.operations))
+        )
 
-    def forward(self, x: Tensor, alpha: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         z = normalised(self.stem(x))
-        weights = alpha.softmax(1)
+        weights = self.alpha.softmax(1)
         for cell in self.cells:
             z = cell(z, weights)
         out: Tensor = self.out(z)
         return out
 
 
+def _of_weights(net: Supernet, x: Tensor, y: Tensor, *_: Tensor) -> Tensor:
+    return functional.cross_entropy(net(x), y)
+
+
+def _of_alpha(net: Supernet, x: Tensor, y: Tensor, other: Tensor, labels: Tensor) -> Tensor:
+    return functional.cross_entropy(net(other), labels)
+
+
+def _one_step_on(
+    net: Supernet, x: Tensor, y: Tensor, other: Tensor, labels: Tensor, *, rate: Tensor
+) -> Tensor:
+    """That of α at the weights that a step of gradient descent would lead to."""
+    alpha = net.alpha
+
+    def loss(at: Mapping[str, Tensor], x: Tensor, y: Tensor) -> Tensor:
+        return functional.cross_entropy(functional_call(net, {**at, "alpha": alpha}, (x,)), y)
+
+    weights = {name: w for name, w in net.named_parameters() if name != "alpha"}
+    slopes = grad(loss)(weights, x, y)
+    return loss({name: w - rate * slopes[name] for name, w in weights.items()}, other, labels)
+
+
 def relaxed(
-    space: Space, name: str, order: str, epochs: int, setting: Hyperparameters, seed: int
-) -> Iterator[tuple[Architecture, float]]:
-    """Train a supernet and its architecture parameters.
+    space: Space, source: data.Data, order: str, epochs: int, setting: Hyperparameters,
+    probes: tuple[Probe, ...] = (),
+) -> Training:  # fmt: skip
+    """The training of a supernet and its architecture parameters `alpha`, two players of one training.
 
     Args:
         space: Of one depth and one width.
-        name: The data set; the training split is used, and no other.
+        source: The data, no random subset; α learns from their training split, and from no other.
         order: "first" (α's gradient at the present weights), "second" (at the weights one step on),
-            or "joint" (weights and α together, on the same batches of the whole training split).
-        epochs: Passes over the training split.
+            or "joint" (weights and α from batches of the same, whole training split).
+        epochs: Passes of the weights over their half (of "joint", over the half of the split).
         setting: How the weights are trained.
-        seed: Of weights, halves and batches.
+        probes: What is measured after each epoch (`architectures` says what α stands for).
 
-    Yields:
-        After each epoch the architecture that α stands for, and the loss of the last batch.
+    Raises:
+        BadInput: no such order, or the space has several depths or widths.
     """
     if order not in ORDERS:
         raise BadInput(f"order is {order!r}; allowed: {', '.join(ORDERS)}")
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(keyed.torch_seed(seed, "init"))
-        network = Supernet(space)
-        alpha = 1e-3 * torch.randn(len(pairs(space.nodes)), len(space.operations))
-    alpha.requires_grad_()
-    weights = dict(network.named_parameters())
-    x, y = data.load(data.Data(name)).train
-    rng = np.random.default_rng([seed, 2])
-    halves = rng.permutation(len(x))
-    size = setting.batch_size
-    half = len(x) // 2
-    steps = (2 if order == "joint" else 1) * (half // size)
-    adam = torch.optim.AdamW(
-        weights.values(), lr=setting.lr, weight_decay=setting.weight_decay, fused=True
-    )
-    of_alpha = torch.optim.Adam(
-        [alpha], lr=MOVE / (epochs * steps), betas=(0.5, 0.999), weight_decay=1e-3
-    )
-
-    def loss(at: Mapping[str, Tensor], batch: np.ndarray) -> Tensor:
-        rows = torch.from_numpy(batch)
-        return functional.cross_entropy(
-            functional_call(network, dict(at), (x[rows], alpha)), y[rows]
-        )
-
-    for _ in range(epochs):
-        ours = rng.permutation(halves if order == "joint" else halves[:half])
-        theirs = rng.permutation(halves[half:])
-        for start in range(0, steps * size, size):
-            batch, other = ours[start : start + size], theirs[start : start + size]
-            if order != "joint":
-                at: Mapping[str, Tensor] = weights
-                if order == "second":
-                    at = a_step_on(loss(weights, batch), weights, setting.lr)
-                (alpha.grad,) = torch.autograd.grad(loss(at, other), [alpha])
-                of_alpha.step()
-            now = loss(weights, batch)
-            learnt = [*weights.values(), *([alpha] if order == "joint" else [])]
-            slopes = torch.autograd.grad(now, learnt)
-            for value, slope in zip(learnt, slopes, strict=True):
-                value.grad = slope
-            adam.step()
-            if order == "joint":
-                of_alpha.step()
-        yield derived(space, alpha.detach().softmax(1)), float(now.detach())
+    one = Supernet(space)  # whose mistakes are known here
+    half = data.train_size(source) // 2
+    ours = replace(source, train=half)
+    theirs = replace(ours, after=source.after + half)
+    if order == "joint":
+        ours = theirs = source
+    updates = epochs * (half // setting.batch_size)
+    scores = CrossEntropy()
+    of_alpha = Loss(_of_alpha, scores)
+    if order == "second":
+        of_alpha = Loss(_one_step_on, scores, {"rate": setting.lr})
+    parts = tuple(f"{part}.*" for part, _ in one.named_children())
+    return Training(
+        partial(Supernet, space),
+        Optimizer("adamw", lr=setting.lr, weight_decay=setting.weight_decay),
+        ours,
+        beside=Beside(theirs, setting.batch_size),
+        steps=updates,
+        every=updates // epochs,
+        batch_size=setting.batch_size,
+        players=(
+            Player(
+                "alpha", of_alpha, trains="alpha",
+                optimizer=Optimizer("adam", lr=MOVE / updates, beta1=0.5, weight_decay=1e-3),
+            ),
+            Player("weights", Loss(_of_weights, scores), trains=parts),
+        ),
+        probes=probes,
+    )  # fmt: skip
 
 
-def a_step_on(loss: Tensor, weights: Mapping[str, Tensor], rate: float) -> dict[str, Tensor]:
-    """Weights after one step of gradient descent, as a function of all that the loss depends on."""
-    slopes = torch.autograd.grad(loss, list(weights.values()), create_graph=True)
-    return {
-        key: value - rate * slope
-        for (key, value), slope in zip(weights.items(), slopes, strict=True)
-    }
+def _mixing(net: nn.Module) -> Tensor:
+    assert isinstance(net, Supernet)
+    return net.alpha.softmax(1)
+
+
+def architectures(space: Space, moment: Moment) -> list[Architecture]:
+    """Those that α stands for, of the trials that a probe is shown."""
+    weights = moment.ask(_mixing)  # (K, edges, operations)
+    return [derived(space, own) for own in weights.cpu()]
 
 
 def derived(space: Space, weights: Tensor) -> Architecture:

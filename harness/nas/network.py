@@ -19,7 +19,7 @@ def normalised(z: Tensor) -> Tensor:
     """ReLU of maps (B, …) brought to mean 0 and variance 1 in each example: layer normalisation
     (Ba et al. 2016) without gain and bias, so that no example depends on its batch."""
     flat = z.flatten(1)
-    return functional.layer_norm(flat, flat.shape[1:]).relu().view_as(z)
+    return functional.layer_norm(flat, flat.shape[1:]).relu().reshape(z.shape)
 
 
 @functools.cache
@@ -83,9 +83,9 @@ class Convolutions(nn.Module):
 
     def forward(self, z: Tensor) -> tuple[Tensor, ...]:
         weight = (self.weight * self.reach).flatten(2) @ self.taps  # (out, in, p q)
-        weight = weight.view(*weight.shape[:2], MAP * MAP, -1).transpose(1, 2)  # (out, p, in, q)
+        weight = weight.reshape(*weight.shape[:2], MAP * MAP, -1).transpose(1, 2)  # (out, p, in, q)
         out = functional.linear(z.flatten(1), weight.flatten(2).flatten(0, 1))  # (B, out p)
-        return torch.split(out.view(len(z), -1, MAP, MAP), self.width, 1)
+        return torch.split(out.reshape(len(z), -1, MAP, MAP), self.width, 1)
 
 
 class Cell(nn.Module):
@@ -127,7 +127,7 @@ class Cell(nn.Module):
                 for end, part in zip(convolved, next(convolutions)(z), strict=True):
                     brought[end].append(part)
             if others:
-                pooled = (z.flatten(2) @ self.near).view_as(z)  # (B, width, MAP²) and back
+                pooled = (z.flatten(2) @ self.near).reshape(z.shape)  # (B, width, MAP²) and back
                 for end, edge in others:
                     brought[end].append(z * self.skip[edge] + pooled * self.pool[edge])
             z = normalised(sum(brought[start + 1][1:], brought[start + 1][0]))
@@ -154,11 +154,11 @@ class Stem(nn.Linear):
         self.register_buffer("strips", strips(side).clone())
 
     def forward(self, x: Tensor) -> Tensor:
-        weight = (self.weight @ self.strips).view(self.out_features, -1, MAP)
+        weight = (self.weight @ self.strips).reshape(self.out_features, -1, MAP)
         weight = weight.transpose(0, 1).flatten(1)  # (width, strip, MAP) -> (strip, width MAP)
         bias = self.bias.unsqueeze(1).expand(-1, MAP).flatten()  # (width,) -> (width MAP,)
-        z = x.view(len(x), MAP, -1) @ weight + bias  # (B, MAP, width MAP)
-        return z.view(len(x), MAP, -1, MAP).transpose(1, 2)
+        z = x.reshape(len(x), MAP, -1) @ weight + bias  # (B, MAP, width MAP)
+        return z.reshape(len(x), MAP, -1, MAP).transpose(1, 2)
 
 
 class ReadOut(nn.Linear):
@@ -183,7 +183,7 @@ class ReadOut(nn.Linear):
         self.register_buffer("means", own / own.sum(1, keepdim=True))  # (QUADRANTS, MAP²)
 
     def forward(self, z: Tensor) -> Tensor:
-        weight = self.weight.view(CLASSES, -1, QUADRANTS) @ self.means  # (CLASSES, width, MAP²)
+        weight = self.weight.reshape(CLASSES, -1, QUADRANTS) @ self.means  # (CLASSES, width, MAP²)
         return functional.linear(z.flatten(1), weight.flatten(1), self.bias)
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import functools
 import itertools
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -227,8 +227,9 @@ class Space:
 
     def neighbours(self, a: Architecture) -> tuple[Architecture, ...]:
         """Every other architecture of the space that is one change away: an edge's operation
-        ("none" among them, so an edge or a node may come or go), the depth or the width. Sorted;
-        b is a neighbour of a where a is one of b.
+        ("none" among them, so an edge or a node may come or go), an edge's place where there are as
+        many as there may be, the depth or the width. Sorted; b is a neighbour of a where a is one of
+        b.
 
         Raises:
             BadInput: it is not in the space.
@@ -373,13 +374,17 @@ def _places(space: Space) -> dict[Architecture, int]:
 
 @functools.lru_cache(maxsize=64)
 def _beside(space: Space) -> dict[Edges, set[Edges]]:
-    """The cells one operation away from each: what may be added to one is removed from another."""
+    """The cells one change away from each: what may be added to one is removed from another."""
     beside: dict[Edges, set[Edges]] = {cell: set() for cell in _cells(space)}
     for cell in beside:
-        for place, operation in enumerate(cell):
-            others: Sequence[str] = space.operations if operation != "none" else ()
-            for other in others:
-                changed = _canonical((*cell[:place], other, *cell[place + 1 :]))
+        edges = [place for place, operation in enumerate(cell) if operation != "none"]
+        full = len(edges) == space.most_edges
+        free = [place for place in range(len(cell)) if place not in edges] if full else []
+        for edge in edges:
+            changes = [{edge: operation} for operation in space.operations]
+            changes += [{edge: "none", place: cell[edge]} for place in free]
+            for change in changes:
+                changed = _canonical(tuple(change.get(n, was) for n, was in enumerate(cell)))
                 if changed in beside and changed != cell:
                     beside[cell].add(changed)
                     beside[changed].add(cell)
@@ -400,7 +405,7 @@ def _all_paths(space: Space) -> tuple[Edges, ...]:
 
 SPACES: Mapping[str, Space] = {
     "smoke": Space(("none", "skip", "pool", "conv3"), 3, 3, depths=(1, 2), widths=(4,)),
-    "default": Space(("none", "skip", "pool", "conv3"), 4, 4, depths=(1, 2), widths=(4, 6, 8)),
+    "default": Space(("none", "skip", "pool", "conv3"), 4, 3, depths=(1, 2), widths=(3, 6)),
     "paper": Space(OPERATIONS, 4, 4, depths=(1, 2), widths=(8, 12, 16, 24, 32), side=28),
 }
 

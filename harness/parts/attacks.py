@@ -13,13 +13,13 @@ from torch.func import grad
 from torch.nn import functional as F
 
 from harness.parts.draws import uniform
-from harness.parts.objectives import Loss
+from harness.parts.objectives import CrossEntropy, Loss
 from harness.parts.probes.moment import EVAL_ROWS, Moment
 from harness.study import of_test
 
 
 def moved(
-    loss: Callable[[Tensor], Tensor], x: Tensor, size: float, steps: int = 1,
+    loss: Callable[[Tensor], Tensor], x: Tensor, size: float | Tensor, steps: int = 1,
     low: float = 0.0, high: float = 1.0,
 ) -> Tensor:  # fmt: skip
     """Inputs near x, of which the loss is greater.
@@ -45,23 +45,18 @@ def moved(
 
 
 def _trained(
-    size: float, steps: int, low: float, high: float, net: nn.Module, x: Tensor, y: Tensor
+    steps: int, low: float, high: float, net: nn.Module, x: Tensor, y: Tensor, size: Tensor
 ) -> Tensor:
     return F.cross_entropy(
         net(moved(lambda near: F.cross_entropy(net(near), y), x, size, steps, low, high)), y
     )
 
 
-def _scored(net: nn.Module, x: Tensor, y: Tensor) -> dict[str, Tensor]:
-    said = net(x)
-    hits = (said.argmax(-1) == y).float().mean()
-    return {"loss": F.cross_entropy(said, y), "accuracy": hits}
-
-
 def adversarial(size: float, steps: int = 1, low: float = 0.0, high: float = 1.0) -> Loss:
     """The cross entropy of inputs as `moved` moves them (adversarial training: Goodfellow et al. 2015,
-    section 6, without the clean half); scores are of clean inputs."""
-    return Loss(functools.partial(_trained, size, steps, low, high), _scored)
+    section 6, without the clean half); scores are of clean inputs. The size may differ within a
+    pack."""
+    return Loss(functools.partial(_trained, steps, low, high), CrossEntropy(), {"size": size})
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,5 @@
-"""Random numbers for a loss, or a module, to draw: noise, codes, what is hidden, coins.
+"""Random numbers for a loss, or a module, to draw: noise, codes, what is hidden, coins; and how far
+training has come, for weights that ramp.
 
 They are functions of the trial's seed and the update, as dropout's masks are, so that what draws them
 fuses, and a trial's rows are the same in any pack. What is scored draws the same numbers each time,
@@ -44,6 +45,35 @@ def keyed_by(key: Tensor) -> Iterator[Source]:
         yield _SOURCES[-1]
     finally:
         _SOURCES.pop()
+
+
+class Told:
+    """How far training has come, () float32, and how often that was asked for."""
+
+    def __init__(self, share: Tensor) -> None:
+        self.share, self.asked = share, 0
+
+
+_TOLD: list[Told] = []
+
+
+@contextlib.contextmanager
+def trained(share: Tensor) -> Iterator[Told]:
+    """Within, `progress` is this."""
+    _TOLD.append(Told(share))
+    try:
+        yield _TOLD[-1]
+    finally:
+        _TOLD.pop()
+
+
+def progress() -> Tensor:
+    """The share of its stage that a trial has trained, () float32: 0 at the first update and below 1
+    at the last, and 1 where it is scored, and outside of training."""
+    if not _TOLD:
+        return torch.ones(())
+    _TOLD[-1].asked += 1
+    return _TOLD[-1].share
 
 
 def uniform(*shape: int) -> Tensor:

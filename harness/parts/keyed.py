@@ -22,7 +22,7 @@ _MUL2 = 0x94D049BB133111EB - (1 << 64)
 _WORD = (1 << 64) - 1
 STREAMS = {
     "init": 1, "batches": 2, "noise": 3, "mask": 4, "subset": 5, "augment": 6, "task": 7,
-    "buckets": 8, "step": 9, "split": 10, "member": 11, "bag": 12,
+    "buckets": 8, "step": 9, "split": 10, "member": 11, "bag": 12, "beside": 13,
 }  # fmt: skip
 
 

@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol, cast
 
+import torch
 from torch import Tensor, nn
 
 
@@ -235,46 +236,89 @@ def _distance(output: Tensor, target: Tensor) -> dict[str, Tensor]:
 
 @dataclass(frozen=True)
 class Loss:
-    """A loss that is any function: ``fn(module, *batch) -> scalar``.
+    """A loss that is any function: ``fn(module, *batch, **numbers) -> scalar``.
 
     Args:
         fn: Given the module, whose methods and parts it may use as it likes, and the tensors of a
             batch, inputs first.
-        scores: Given the same in evaluation mode, means over the examples by name; without it the
-            loss alone.
+        scores: Given module and batch in evaluation mode, means over the examples by name; or an
+            objective, which scores what the module says of the inputs; without it the loss alone.
+        numbers: By name, what may differ between trials of a pack: `fn` is given them as tensors ().
 
     It is declared once, at the top of a file: trials whose functions differ do not share a pack.
-    What differs in numbers from trial to trial is a buffer of the module.
+    What of the module differs in numbers from trial to trial is a buffer of it.
     """
 
     fn: Callable[..., Tensor]
-    scores: Callable[..., Mapping[str, Tensor]] | None = None
+    scores: Callable[..., Mapping[str, Tensor]] | Objective | None = None
+    numbers: Mapping[str, float] | tuple[tuple[str, float], ...] = ()
 
-    def around(self, model: Callable[[], nn.Module]) -> Callable[[], nn.Module]:
-        """What builds the module with its loss around it, of which the output is `Said`'s."""
+    def __post_init__(self) -> None:
+        pairs = tuple(sorted(dict(self.numbers).items()))
+        if not all(name.isidentifier() and isinstance(value, int | float) for name, value in pairs):
+            raise ValueError(f"Loss.numbers are {dict(pairs)}; allowed: numbers by name")
+        object.__setattr__(self, "numbers", pairs)
+
+    def around(
+        self, model: Callable[[], nn.Module], scored: int | None = None
+    ) -> Callable[[], nn.Module]:
+        """What builds the module with its loss around it, of which the output is `Said`'s.
+
+        Args:
+            model: What builds the module.
+            scored: How many tensors of a batch scores are of, the first; None: all.
+        """
         if not isinstance(model, functools.partial):
-            return functools.partial(_asked, self, model)
-        return functools.partial(_asked, self, model.func, *model.args, **model.keywords)
+            return functools.partial(_asked, self, scored, model)
+        return functools.partial(_asked, self, scored, model.func, *model.args, **model.keywords)
 
 
-def _asked(loss: Loss, model: Callable[..., nn.Module], *args: Any, **keywords: Any) -> nn.Module:
-    return Asked(model(*args, **keywords), loss)
+def _asked(
+    loss: Loss, scored: int | None, model: Callable[..., nn.Module], *args: Any, **keywords: Any
+) -> nn.Module:
+    return Asked(model(*args, **keywords), loss, scored)
 
 
 class Asked(nn.Module):
-    """A module within its loss: of a batch it says the loss in training, and scores otherwise."""
+    """A module within its loss: of a batch it says the loss in training, and scores otherwise.
 
-    def __init__(self, module: nn.Module, loss: Loss) -> None:
+    Args:
+        module, loss: Which. The loss's numbers are buffers here, outside of the author's module.
+        scored: As of `Loss.around`.
+    """
+
+    def __init__(self, module: nn.Module, loss: Loss, scored: int | None = None) -> None:
         super().__init__()
-        self.module, self.loss = module, loss
+        self.numbers = nn.Module()
+        for name, value in dict(loss.numbers).items():
+            self.numbers.register_buffer(name, torch.tensor(float(value)))
+        self.module, self.loss = module, dataclasses.replace(loss, numbers=())
+        self.scored = scored
 
     def forward(self, *batch: Tensor) -> Tensor | dict[str, Tensor]:
         """() in training, else () each by name."""
         if self.training:
-            return self.loss.fn(self.module, *batch)
-        if self.loss.scores is None:
-            return {"loss": self.loss.fn(self.module, *batch)}
-        return dict(self.loss.scores(self.module, *batch))
+            return self._lost(batch)
+        batch, scores = batch[: self.scored], self.loss.scores
+        if scores is None:
+            return {"loss": self._lost(batch)}
+        if callable(scores):
+            return dict(scores(self.module, *batch))
+        inputs, targets = parted(scores, batch)
+        return dict(scores.scores(self.module(*inputs), *targets))
+
+    def _lost(self, batch: tuple[Tensor, ...]) -> Tensor:
+        return self.loss.fn(self.module, *batch, **dict(self.numbers.named_buffers()))
+
+
+def begins(module: nn.Module) -> str:
+    """How the names begin of what of a module is its author's."""
+    return "module." if isinstance(module, Asked) else ""
+
+
+def authors(tensors: Mapping[str, Tensor], begin: str) -> dict[str, Tensor]:
+    """Of tensors by name those whose names begin so, by the author's names."""
+    return {n.removeprefix(begin): t for n, t in tensors.items() if n.startswith(begin)}
 
 
 @dataclass(frozen=True)

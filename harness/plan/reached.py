@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from harness.engine.stages import Beside, Stage
+from harness.engine.training import Training
 from harness.parts.data import Data, Own
 from harness.study import DataError
 
@@ -64,7 +66,7 @@ def _within(value: Any, home: str) -> Iterator[Any]:
     elif isinstance(value, type):
         if _head(value.__module__) == home:
             yield from (*vars(value).values(), *value.__bases__)
-    elif _head(type(value).__module__) == home:
+    elif isinstance(value, Training | Stage | Beside) or _head(type(value).__module__) == home:
         yield from (type(value), getattr(value, "__dict__", None))
     else:
         yield getattr(value, "__wrapped__", None)  # of functools.cache

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import itertools
 import json
 import subprocess
@@ -37,8 +38,11 @@ from harness.parts.probes import EffectiveRate, Position, RecordTo, StepsTo
 from harness.parts.probes.moment import EVAL_ROWS
 from harness.parts.schedules import Cosine
 from tests import simulated
+from tests.engine.test_beside import staged as beside
 from tests.engine.test_buckets import chorales as rolls
+from tests.engine.test_curvature import KINDS as CURVED
 from tests.engine.test_fusing import conv, same, with_rate
+from tests.engine.test_solving import KINDS as SOLVED
 from tests.engine.test_stages import KINDS as STAGED
 from tests.parts.test_own_optimizers import Noisy
 
@@ -109,7 +113,7 @@ def bars(lane: int) -> Training:
     return Training(
         partial(build, hidden=8 + lane % 3), Optimizer("nesterov", lr=0.05, momentum=0.8),
         data=Data("jsb_chorales"), epochs=2, objective=Bernoulli(), batch_size=1, buckets=3,
-        pad_to=partial(build, hidden=16), stop=Stop(patience=1 + lane, restore=True),
+        pad_to=partial(build, hidden=32), stop=Stop(patience=1 + lane, restore=True),
     )  # fmt: skip
 
 
@@ -134,7 +138,7 @@ def noisy(lane: int) -> Training:
 
 
 KINDS = {one.__name__: one for one in (stopped, wide, point, images, bars, kernels, theirs, noisy)}
-KINDS |= STAGED
+KINDS |= STAGED | SOLVED | CURVED | {"beside": beside}
 
 
 @contextlib.contextmanager
@@ -220,7 +224,7 @@ def differences(a: Any, b: Any, where: str, seen: set[int], found: list[str]) ->
 
 # What an update makes anew from the rest before it is read, or what only saves time.
 PASSING = {
-    "grads", "parts", "_free", "_grads", "_slopes", "_alike", "_calls", "_gradients", "_apply", "_pool", "_traced", "_flops",
+    "grads", "parts", "_free", "_grads", "_slopes", "_alike", "_calls", "_gradients", "_moves", "_batch", "_pool", "_traced", "_flops",
     "masks", "most_bytes", "_epoch", "_indices", "_steps", "steps", "chosen", "_scored", "_given",
     "pack.noise.step", "pack.sides[].noise.step", "_buffers", "_trained", "_modes", "modules", "module", "skipped", "calls",
 }  # fmt: skip
@@ -287,6 +291,24 @@ def test_a_pack_that_has_ended_is_not_trained_again(tmp_path: Path, monkeypatch)
     expected = fly("point", [0, 1, 2], tmp_path)
     monkeypatch.setattr(PackInFlight, "run", None)
     found = fly("point", [0, 1, 2], tmp_path)
+    assert expected
+    assert found
+    assert all(map(same, found, expected))
+
+
+def test_a_pack_of_another_structure_trains_anew_and_other_faults_are_not_hidden(
+    tmp_path: Path, monkeypatch
+) -> None:
+    expected = fly("point", [0, 1], tmp_path / "none")
+    assert fly("point", [0, 1], tmp_path, at=7) is None
+    other = dataclasses.replace(wide(0), epochs=2)
+    monkeypatch.setitem(KINDS, "other", lambda lane: other)
+    assert fly("other", [0, 1], tmp_path)
+    assert fly("point", [0, 1], tmp_path, at=7) is None
+    restore = mock.Mock(side_effect=KeyError("each"))
+    with mock.patch.object(PackInFlight, "restore", restore), pytest.raises(KeyError):
+        fly("point", [0, 1], tmp_path)
+    found = fly("point", [0, 1], tmp_path)
     assert expected
     assert found
     assert all(map(same, found, expected))

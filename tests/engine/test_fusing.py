@@ -556,14 +556,14 @@ def test_scoring_some_trials_at_a_time_changes_nothing(monkeypatch, name: str) -
     trainings = [make(MODELS[name], lr) for lr in (0.01, 0.02, 0.05, 0.1, 0.2)]
     whole = train(trainings, range(5))
     sizes = set()
-    real = program.Program._bound
+    real = program.Program.bound
 
     def spy(self, what, fn, params, buffers, *rest):
         if what.startswith("score"):
             sizes.add(len(next(iter(params.values()))))
         return real(self, what, fn, params, buffers, *rest)
 
-    monkeypatch.setattr(program.Program, "_bound", spy)
+    monkeypatch.setattr(program.Program, "bound", spy)
     monkeypatch.setattr(program, "HEAVY", 0)
     # of 180 examples: two groups of two, and one that overlaps
     monkeypatch.setattr(program, "SCORED", 360)

@@ -98,7 +98,7 @@ def test_rows_are_bitwise_the_same_in_any_pack(bag: bool, draw: st.DataObject) -
 
 def test_bags_are_bootstrap_samples() -> None:
     pack = PackInFlight([ensemble(0, bag=True)] * 3, Members(3).seeds(0), "cpu")
-    bags = pack.each.subset
+    bags = pack.batches.subset
     assert bags.shape == (3, 160)
     for bag in bags:
         assert 0.55 < len(bag.unique()) / 160 < 0.72  # 1 - 1/e = 0.632

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
+import math
+import weakref
 from collections.abc import Iterator
 from functools import partial
 
@@ -23,7 +26,7 @@ from harness.parts.models import MLP
 from harness.parts.objectives import CrossEntropy
 from harness.parts.probes import RecordTo
 from harness.parts.schedules import Cosine
-from tests.engine.test_fusing import same
+from tests.engine.test_fusing import Opaque, same
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 DIGITS, OTHER = Data("digits", train=160), Data("digits", train=96)
@@ -101,7 +104,8 @@ def growing(lane: int) -> Training:
 
 
 class Gan(nn.Module):
-    """The critic says sixteen numbers: the last bits of one depend on a trial's place in its pack."""
+    """The critic says sixteen numbers: of one, what is scored would be no multiple of 32, and softplus
+    depend on a trial's place in its pack (README)."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -299,27 +303,48 @@ def test_what_diverges_in_one_stage_harms_no_other() -> None:
     assert same(mixed[2], calm[1])
 
 
-class Kernel(nn.Module):
-    """torch's own LSTM, which does not fuse."""
+def test_a_stages_last_update_may_lose_a_trial() -> None:
+    """Which the next stage would not notice, as it has no use for what was lost."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.read, self.head = nn.LSTM(8, 6, batch_first=True), nn.Linear(6, 10)
+    def one(rate: float) -> Training:
+        return Training(
+            Stack, Optimizer("sgd", lr=rate), DIGITS, batch_size=32, stages=(
+                Stage(steps=1, objective=FIRST, trains="decode.0.*"),
+                Stage(steps=4, optimizer=Optimizer("sgd", lr=0.1), trains="head.*"),
+            ),
+        )  # fmt: skip
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.head(self.read(x.view(-1, 8, 8))[0][:, -1])
+    calm = train([one(0.1), one(0.2)], [0, 1], "cpu")
+    mixed = train([one(0.1), one(math.inf), one(0.2)], [0, 9, 1], "cpu")
+    assert [one.status for one in mixed] == ["finished", "diverged", "finished"]
+    assert mixed[1].steps == [0, 1]
+    assert same(mixed[0], calm[0])
+    assert same(mixed[2], calm[1])
+
+
+def test_the_memory_of_a_stage_is_free_when_the_next_begins() -> None:
+    pack = PackInFlight([transfer(0), transfer(1)], [0, 1], "cpu")
+    assert pack._run(None)
+    before = weakref.ref(pack.sides[0])
+    gc.collect()
+    gc.disable()
+    try:
+        pack._enter(1, pack._handed())
+        assert before() is None
+    finally:
+        gc.enable()
 
 
 def test_what_cannot_fuse_has_stages_all_the_same() -> None:
     one = Training(
-        Kernel, Optimizer("sgd", lr=0.1), DIGITS, batch_size=32,
+        Opaque, Optimizer("sgd", lr=0.1), DIGITS, batch_size=32,
         stages=(Stage(epochs=1, trains="head.*"), Stage(epochs=1, reset="head.*")),
     )  # fmt: skip
     assert one.why_alone()
-    net = made(Kernel, 2)
+    net = made(Opaque, 2)
     for stage in range(2):
         if stage:
-            net.head.load_state_dict(made(Kernel, 2, 1).head.state_dict())
+            net.head.load_state_dict(made(Opaque, 2, 1).head.state_dict())
         peer = torch.optim.SGD((net if stage else net.head).parameters(), lr=0.1)
         for x, y in batches(2, DIGITS, 32, stage, 1):
             net.zero_grad()
@@ -330,6 +355,49 @@ def test_what_cannot_fuse_has_stages_all_the_same() -> None:
     check(pack, net)
 
 
+def test_a_stage_begins_with_copies_of_what_another_left() -> None:
+    """Decoders with their encoders' weights, transposed; each encoder with the other's bias."""
+    one = Training(
+        partial(Stack, (64, 8, 8)), Optimizer("sgd", lr=0.1), DIGITS, batch_size=32, stages=(
+            Stage(epochs=1, objective=FIRST),
+            Stage(
+                epochs=1, reset="encode.1.bias", copy={
+                    "decode.0.weight": "encode.0.weight.T", "encode.0.bias": "encode.1.bias",
+                    "encode.1.bias": "encode.0.bias", "decode.1": "encode.1",
+                },
+            ),
+        ),
+    )  # fmt: skip
+    pack = PackInFlight([one, one], [3, 4], "cpu")
+    assert pack._run(None)
+    left = {name: w.clone() for name, w in pack._handed().items()}
+    pack._enter(1, pack._handed())
+    begun = pack._handed()
+    assert torch.equal(begun["decode.0.weight"], left["encode.0.weight"].mT)
+    assert torch.equal(begun["encode.0.bias"], left["encode.1.bias"])
+    assert torch.equal(begun["encode.1.bias"], left["encode.0.bias"])
+    assert torch.equal(begun["decode.1.weight"], left["encode.1.weight"])
+    assert torch.equal(begun["decode.1.bias"], left["encode.1.bias"])
+    assert torch.equal(begun["encode.0.weight"], left["encode.0.weight"])
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"reset": "haed.*"}, r"Stage.reset is 'haed\.\*'; allowed: one of encode\.0\.weight"),
+        ({"copy": {"haed": "head"}}, "Stage.copy has 'haed'; allowed: one of encode"),
+        ({"copy": {"head": "encode.1"}}, r"'encode\.1', which for head\.weight is \(8, 12\)"),
+        ({"copy": {"head.bias": "head.bias.T"}}, r"for head\.bias is None; allowed: \(10,\)"),
+        ({"copy": {"head.bias": "tail"}}, r"for head\.bias is None"),
+    ],
+)
+def test_a_later_stages_mistakes_are_known_at_the_beginning(given, words) -> None:
+    stages = (Stage(epochs=1, objective=FIRST), Stage(epochs=1, **given))
+    one = Training(Stack, Optimizer("sgd"), DIGITS, batch_size=32, stages=stages)
+    with pytest.raises(ValueError, match=words):
+        PackInFlight([one], [0], "cpu")
+
+
 # --- mistakes ------------------------------------------------------------------------------------
 
 
@@ -338,6 +406,7 @@ def test_what_cannot_fuse_has_stages_all_the_same() -> None:
     [
         ({"epochs": 2, "stages": (Stage(epochs=1),)}, "allowed: those of each stage"),
         ({"stages": (Stage(epochs=1, onward=True),)}, "allowed: what follows another"),
+        ({"stages": (Stage(epochs=1, copy={"g": "d"}),)}, "allowed: what follows another"),
         ({"stages": (Stage(epochs=1), Stage())}, "allowed: one of them"),
         (
             {"stages": (Stage(epochs=1, trains="a.*"), Stage(epochs=1, trains="*", onward=True))},

@@ -79,6 +79,17 @@ def test_what_is_copied_out_is_copied_where_it_was_made_unless_it_changes() -> N
     assert soon(ops, tensors) == [ops[0], ops[2], ops[1]]
 
 
+def test_nothing_is_copied_to_what_is_not_there_yet() -> None:
+    def fn(x):
+        late = x.sin()  # it is made before what it is copied to
+        into = x.cos().clone()
+        return into.view(3).copy_(late)
+
+    x = torch.rand(3)
+    run, _ = trace(fn, (x,))
+    assert torch.equal(run([x]), x.sin())
+
+
 def test_nothing_writes_over_what_is_still_read() -> None:
     def fn(x, bias):
         kept = aten.mul.Scalar(bias, 1)  # a copy until it is simplified away

@@ -256,6 +256,36 @@ def test_a_custom_figure_gets_study_frame_and_palette() -> None:
     assert figures.COLOURS[0] in text
 
 
+def test_a_custom_figures_powers_of_ten_are_words() -> None:
+    def draw(*_: Any) -> Any:
+        figure, (ax,) = figures.panels(1)
+        ax.loglog([1e-3, 1e3], [1e-3, 1e3])
+        return figure
+
+    one, frame = tiny({"a": [1.0, 2.0]})
+    said = texts(figures.svg(figures.custom("mine", "c", draw).draw(one, frame)))
+    assert "10²" in said
+    assert not any("mathdefault" in words for words in said)
+
+
+def test_pictures_are_of_the_first_seed_that_has_one() -> None:
+    names = [f"map_{place}" for place in range(2)]  # 16 pixels
+    one, frame = tiny(
+        {"a": [1.0, 2.0], "b": [1.0, 2.0]},
+        metrics={"m": Metric("steps"), **{name: Metric("pixels") for name in names}},
+    )
+    frame.loc[frame["seed"] == 1, names] = [0.0, 8.0**8 - 1]  # black above, white below
+    spec = figures.pictures("f", "c", "map", shape=(4, 4), colours=False)
+    spec.validate(one)
+    figure = spec.draw(one, frame)
+    assert [ax.get_title(loc="left") for ax in figure.axes] == ["a", "b"]
+    shown = figure.axes[0].images[0].get_array()
+    assert shown.tolist() == [[0.0] * 4] * 2 + [[1.0] * 4] * 2
+    assert figures.svg(figure).count("<image") == 2
+    with pytest.raises(InvalidStudy, match="draws metrics m_0, m_1"):
+        figures.pictures("f", "c", "m").validate(one)
+
+
 @pytest.mark.parametrize(
     ("spec", "says"),
     [

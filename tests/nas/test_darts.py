@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import dataclasses
+from typing import ClassVar
+
 import numpy as np
 import pytest
 import torch
+from torch.func import functional_call
+from torch.nn import functional as F
 
-from harness.nas.darts import SIZES, Supernet, a_step_on, cost, derived, relaxed
+from harness.engine.pack import PackInFlight, train
+from harness.nas.darts import SIZES, Supernet, architectures, cost, derived, relaxed
 from harness.nas.network import ConvNet
 from harness.nas.space import HYPERPARAMETERS, Architecture, Space, pairs
+from harness.parts import keyed
+from harness.parts.data import Data, load
+from harness.parts.probes import Moment
 from harness.study import BadInput
+from tests.engine.test_fusing import same
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -51,18 +61,56 @@ def test_a_certain_supernet_is_the_network_itself(edges: tuple[str, ...]) -> Non
             if ends:
                 next(blocks).weight.data = torch.cat(parts)
     images = torch.rand(5, 64)
-    torch.testing.assert_close(supernet(images, certain(edges)), network(images))
+    supernet.alpha.data = certain(edges)
+    torch.testing.assert_close(supernet(images), network(images))
 
 
-def test_an_unrolled_step_carries_the_gradient_of_alpha() -> None:
-    """On quadratics: train ½(w - α)², valid ½(w - 1)²; one step on, the slope is ξ(w' - 1)."""
-    w = {"w": torch.tensor(0.3, requires_grad=True)}
-    alpha = torch.tensor(0.9, requires_grad=True)
-    after = a_step_on(0.5 * (w["w"] - alpha) ** 2, w, 0.1)["w"]
-    (slope,) = torch.autograd.grad(0.5 * (after - 1) ** 2, [alpha])
-    moved = 0.3 - 0.1 * (0.3 - 0.9)
-    assert after.item() == pytest.approx(moved)
-    assert slope.item() == pytest.approx(0.1 * (moved - 1))
+def halves() -> tuple[torch.Tensor, ...]:
+    """Inputs and classes of both halves of the digits."""
+    x, y = load(Data("digits")).train
+    half = len(x) // 2
+    return x[:half], y[:half], x[half : 2 * half], y[half : 2 * half]
+
+
+@pytest.mark.parametrize("order", ["first", "second"])
+def test_a_search_is_a_plain_loop_on_two_halves(order: str) -> None:
+    setting, seed, updates = HYPERPARAMETERS["reference"], 3, 4
+    size = setting.batch_size
+    training = dataclasses.replace(
+        relaxed(SMALL, Data("digits"), order, 1, setting), steps=updates, every=None
+    )
+    pack = PackInFlight([training] * 2, [seed, seed + 1], "cpu")
+    pack.run()
+    torch.manual_seed(keyed.torch_seed(seed, "init"))
+    net = Supernet(SMALL)
+    weights = {name: w for name, w in net.named_parameters() if name != "alpha"}
+    adam = torch.optim.AdamW(weights.values(), lr=setting.lr, weight_decay=setting.weight_decay)
+    rate = training.players[0].optimizer.numbers["lr"]
+    of_alpha = torch.optim.Adam([net.alpha], lr=rate, betas=(0.5, 0.999), weight_decay=1e-3)
+    x, y, other, labels = halves()
+
+    def orders(stream: str) -> torch.Tensor:
+        return keyed.permutation(keyed.mix(keyed.keys([seed], stream), 0), len(x))[0].split(size)
+
+    ours, theirs = orders("batches"), orders("beside")
+    for update in range(updates):
+        alphas, mine = (ours[2 * update], theirs[2 * update]), ours[2 * update + 1]
+        at = dict(weights)
+        if order == "second":
+            loss = F.cross_entropy(net(x[alphas[0]]), y[alphas[0]])
+            slopes = torch.autograd.grad(loss, [*weights.values()], create_graph=True)
+            at = {n: w - setting.lr * g for (n, w), g in zip(weights.items(), slopes, strict=True)}
+        said = functional_call(net, {**at, "alpha": net.alpha}, (other[alphas[1]],))
+        (net.alpha.grad,) = torch.autograd.grad(
+            F.cross_entropy(said, labels[alphas[1]]), [net.alpha]
+        )
+        of_alpha.step()
+        adam.zero_grad()
+        F.cross_entropy(net(x[mine]), y[mine]).backward()
+        adam.step()
+    handed = pack._handed()
+    for name, w in net.named_parameters():
+        torch.testing.assert_close(handed[name][0], w.detach(), rtol=1e-3, atol=1e-5)
 
 
 def test_the_strongest_edges_are_kept() -> None:
@@ -83,17 +131,27 @@ def test_edges_that_lead_nowhere_are_passed_over() -> None:
     assert found in SMALL and found.paths() == [("conv3", "skip")]
 
 
+@dataclasses.dataclass(frozen=True)
+class Standing:
+    """What α stands for, as a number."""
+
+    at_end: ClassVar[bool] = False
+
+    def read(self, pack: Moment) -> dict[str, torch.Tensor]:
+        found = [SMALL.architectures.index(one) for one in architectures(SMALL, pack)]
+        return {"place": torch.tensor(found, dtype=torch.float32)}
+
+
 @pytest.mark.parametrize("order", ["first", "second", "joint"])
-def test_a_search_learns_and_its_seed_decides(order: str) -> None:
-    setting = HYPERPARAMETERS["reference"]
-
-    def run(seed: int) -> list[tuple[Architecture, float]]:
-        return list(relaxed(SMALL, "digits", order, 2, setting, seed))
-
-    found = run(0)
-    assert found == run(0) and found != run(1)
-    assert len(found) == 2 and found[-1][1] < np.log(10)
-    assert all(architecture in SMALL for architecture, _ in found)
+def test_a_search_learns_fuses_and_its_seed_decides(order: str) -> None:
+    one = relaxed(SMALL, Data("digits"), order, 2, HYPERPARAMETERS["reference"], (Standing(),))
+    assert one.why_alone() == ""
+    first, other, again = train([one] * 3, [0, 1, 0], "cpu")
+    assert same(first, again) and not same(first, other)
+    assert len(first.steps) == 3
+    assert first.metrics["train_loss_weights"][-1] < np.log(10)
+    assert first.metrics["valid_accuracy_weights"][-1] > 0.15
+    assert same(train([one], [1], "cpu")[0], other)
 
 
 def test_costs_are_counted_in_trainings() -> None:
@@ -105,4 +163,4 @@ def test_what_cannot_be_searched_is_said() -> None:
     with pytest.raises(BadInput, match=r"depths \(1, 2\) and widths \(4,\); allowed: one of each"):
         Supernet(Space(("none", "skip", "conv3"), 4, 3, (1, 2), (4,)))
     with pytest.raises(BadInput, match="order is 'third'; allowed: first, second, joint"):
-        next(relaxed(SMALL, "digits", "third", 1, HYPERPARAMETERS["reference"], 0))
+        relaxed(SMALL, Data("digits"), "third", 1, HYPERPARAMETERS["reference"])

@@ -238,3 +238,22 @@ def test_adopted_arrays_stand_in_for_files(home) -> None:
     assert splits.test[0].shape == (20, 16, 16)
     assert splits.test[0].max() <= 1.0
     assert len(home.asked) == 4
+
+
+def test_two_parts_of_a_split_have_nothing_in_common() -> None:
+    whole, first = load(Data("digits")).train, load(Data("digits", 500)).train
+    second, rest = (
+        load(Data("digits", 500, after=500)).train,
+        load(Data("digits", after=1000)).train,
+    )
+    for part, *three in zip(whole, first, second, rest, strict=True):
+        assert np.array_equal(np.concatenate(three), part)
+    assert train_size(Data("digits", after=1000)) == 77
+    for wrong in (
+        {"after": 1077},
+        {"after": -1},
+        {"train": 1000, "after": 78},
+        {"train": 9, "draw": 0, "after": 1},
+    ):
+        with pytest.raises(DataError, match="allowed: "):
+            Data("digits", **wrong)

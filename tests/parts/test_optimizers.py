@@ -35,7 +35,8 @@ TORCH = {
         p, lr=n["lr"], betas=(n["beta1"], n["beta2"]), eps=n["eps"], momentum_decay=n["psi"]
     ),
 }
-NO_PEER = {"lion", "muon"}  # torch has no Lion, and its Muon takes matrices only: see below
+# torch has no Lion, its Muon takes matrices only: see below; the others need more than a gradient
+NO_PEER = {"lion", "muon", "gauss_newton", "newton_cg", "lbfgs", "ridge"}
 CHANGES = {
     "momentum": (0.5, 0.95),
     "beta1": (0.8, 0.95),

@@ -72,6 +72,16 @@ def test_recall(length: int) -> None:
         assert set(np.unique(symbols[:, 1:])) == set(range(4, 8))
 
 
+@pytest.mark.parametrize("length", [1, 9])
+def test_symbols_are_said_again_forwards_or_from_the_last(length: int) -> None:
+    for name, way in (("echo", 1), ("reverse", -1)):
+        arrays = made(name, length)
+        for x, y in zip(arrays[::2], arrays[1::2], strict=True):
+            assert np.array_equal(x[:, ::way], y)
+            counts = np.bincount(x.ravel(), minlength=8)
+            assert abs(counts / counts.sum() - 0.125).max() < 0.05  # four standard errors of 1,000
+
+
 @pytest.mark.parametrize("name", TASKS)
 def test_a_test_sequence_is_a_fresh_one_and_a_length_is_a_task_of_its_own(name: str) -> None:
     train_x, _, valid_x, _, test_x, _ = made(name, 24)

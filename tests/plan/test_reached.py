@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness import Data
+from harness import Beside, Data, Stage
 from harness.plan.plan import Plan
 from harness.plan.reached import reached
 from harness.study import DataError, catalog
@@ -37,8 +37,11 @@ class Holder:
 HOLDER, PARTIAL = Holder(), partial(lambda data: data, data=own("of_a_partial"))
 
 
+POOL, STAGES = Beside(own("beside"), 8), (Stage(steps=1, data=own("of_a_stage")),)
+
+
 def helper() -> Any:
-    return [TABLE for _ in range(1)]
+    return POOL, STAGES, [TABLE for _ in range(1)]
 
 
 @cache
@@ -58,8 +61,8 @@ def trial(t: Any, given: Data = own("by_default")) -> Any:  # noqa: B008
 
 def test_what_names_lead_to() -> None:
     assert [*reached(trial)] == [
-        "behind_a_cache", "by_default", "in_a_table", "named", "of_a_class", "of_a_partial",
-        "of_an_object",
+        "behind_a_cache", "beside", "by_default", "in_a_table", "named", "of_a_class", "of_a_partial",
+        "of_a_stage", "of_an_object",
     ]  # fmt: skip
     inside = own("closed_over")
     assert [*reached(lambda t: inside)] == ["closed_over"]

@@ -85,13 +85,14 @@ def soon(ops: list[Op], tensors: list[Tensor]) -> list[Op]:
 
     read = Counter(home(ref) for op in ops for ref in op.inputs())
     written = {home(ref) for op in ops for ref in op.written()}
-    made = {out for op in ops for out in op.outs if out is not None}
+    made = {out: place for place, op in enumerate(ops) for out in op.outs if out is not None}
     copies: dict[Ref, list[Op]] = {}
     rest = []
     for op in ops:
         if op.target is aten.copy_.default and len(op.args) == 2 and not op.kwargs:
             into, value = op.args
-            if read[home(into)] == 1 and value in made and home(value) not in written:
+            there = made.get(into, -1) < made.get(value, -1)  # before the value is
+            if read[home(into)] == 1 and there and home(value) not in written:
                 copies.setdefault(value, []).append(op)
                 continue
         rest.append(op)

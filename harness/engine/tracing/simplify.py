@@ -54,12 +54,14 @@ class Simplified:
         self.same: dict[Ref, Ref] = {}
         self._made: dict[Ref, Op] = {}
         self._seen: dict[Any, Op] = {}
+        self._otherwise: set[Ref] = set()  # values that may lie otherwise than when recorded
         self._changing = {  # memory that some operation writes to
             tensors[ref.number].untyped_storage().data_ptr() for op in ops for ref in op.written()
         }
         kept = [op for op in ops if not self._known(op)]
         self.returned = mapped(returned, self._earliest)
-        self.ops = _used(self._turned(_used(kept, self.returned)), self.returned)
+        turned = self._turned(_used(kept, self.returned))
+        self.ops = _used(self._viewed(turned), self.returned)
 
     def _turned(self, ops: list[Op]) -> list[Op]:
         """The transpose of a product as a product of transposes, so that it lies in order."""
@@ -90,7 +92,18 @@ class Simplified:
             was = self.tensors[out.number]
             self.tensors[out.number] = torch.empty_like(was, memory_format=torch.contiguous_format)
             turned.append(Op(product.target, tuple(factors), {}, [out], False))
+            self._otherwise.add(out)
         return turned
+
+    def _viewed(self, ops: list[Op]) -> list[Op]:
+        """Views of what may lie otherwise as reshapes, which copy where there is no such view."""
+        for op in ops:
+            if self._otherwise.isdisjoint(op.inputs()):
+                continue
+            if op.target is aten.view.default and self._still(*op.inputs(), *op.outs):
+                op.target = aten.reshape.default
+            self._otherwise.update(out for out in op.outs if out is not None)
+        return ops
 
     def _new(self, value: Tensor) -> Ref:
         self.tensors.append(value)
@@ -159,6 +172,8 @@ class Simplified:
                     return source
                 # a copy: it must not follow what is written to the original later
                 if self._still(source, out) and self._one_with(op, source):
+                    if was.stride() != now.stride():
+                        self._otherwise.add(source)
                     return source
         return None
 

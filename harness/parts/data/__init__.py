@@ -9,7 +9,7 @@ files      finding, downloading and checking their files
 images     digits, MNIST in part and whole, Fashion-MNIST
 signals    MNIST-1D
 sequences  chorales, characters
-tasks      temporal order, adding, copy, recall: sequences made here
+tasks      temporal order, adding, copy, recall, echo, reverse: sequences made here
 augment    training images moved a little, anew at every update
 measured   rows of other studies
 """

@@ -32,7 +32,7 @@ from harness.study import DataError
 class Data:
     """A named data set: images, "digits", "mnist_5k", "mnist", "fashion_mnist"; signals, "mnist1d",
     "mnist1d_shuffled"; sequences, "jsb_chorales", "tinyshakespeare", and of any length
-    "temporal_order", "adding", "copy", "recall"; or one's own (`of`). See `harness.parts.data`.
+    "temporal_order", "adding", "copy", "recall", "echo", "reverse"; or one's own (`of`). See `harness.parts.data`.
 
     Args:
         name: Which.
@@ -42,6 +42,8 @@ class Data:
             smaller one is part of a larger one, so that arms and sizes can be paired.
         length: Steps of a sequence, for data sets that come at any length.
         own: The content of one's own.
+        after: Training examples that are passed over, so that two parts of a split have none in
+            common: labelled and unlabelled, weights' and architecture's.
 
     Raises:
         DataError: an unknown name, more examples than there are, or an impossible length.
@@ -52,6 +54,7 @@ class Data:
     draw: int | None = None
     length: int | None = None
     own: own.Own | None = None
+    after: int = 0
 
     @classmethod
     def of(
@@ -134,8 +137,13 @@ class Data:
         if (self.length or 0) < (shortest or 0) or (self.length is not None and shortest is None):
             allowed = "None" if shortest is None else f"at least {shortest}"
             raise DataError(f"length={self.length}; allowed: {allowed} for {self.name}")
-        if self.train is not None and not 0 < self.train <= self.most:
-            raise DataError(f"train={self.train}; allowed: 1 to {self.most} for {self.name}")
+        if self.after and (not 0 < self.after < self.most or self.draw is not None):
+            allowed = f"0 to {self.most - 1} for {self.name}, and no random subset"
+            raise DataError(f"after={self.after}; allowed: {allowed}")
+        if self.train is not None and not 0 < self.train <= self.most - self.after:
+            raise DataError(
+                f"train={self.train}; allowed: 1 to {self.most - self.after} for {self.name}"
+            )
 
     @property
     def most(self) -> int:
@@ -202,8 +210,8 @@ def load(data: Data, device: str = "cpu", sealed: bool = False) -> Splits:
         DataError: a file is missing or is not the pinned one, or one's own cannot be used.
     """
     train, valid = (_split(data.name, data.length, data.own, device, n) for n in (0, 1))
-    if data.train is not None and data.draw is None:
-        train = tuple(part[: data.train] for part in train)
+    if data.draw is None and (data.after or data.train is not None):
+        train = tuple(part[data.after : data.after + train_size(data)] for part in train)
     if sealed:
         return SealedSplits(train, valid)
     return Splits(train, valid, _split(data.name, data.length, data.own, device, 2))
@@ -224,7 +232,7 @@ def at_hand(data: Data | str) -> bool:
 
 def train_size(data: Data) -> int:
     """Training examples that are used of a data set, known without loading it."""
-    return data.most if data.train is None else data.train
+    return data.most - data.after if data.train is None else data.train
 
 
 # Training, validation and test examples, x and y of each, as the files have them: images are bytes.

@@ -100,10 +100,27 @@ def recall(keys: Tensor, length: int) -> tuple[Tensor, Tensor]:
     return one_hot(symbols, 8).float(), symbols[:, 0].clone()
 
 
+def echo(keys: Tensor, length: int) -> tuple[Tensor, Tensor]:
+    """To say symbols again once all have been read: 8 of them, drawn evenly.
+
+    Shapes: keys (n,); x, y (n, length) int64, below 8.
+    """
+    symbols = (keyed.uniform(keys, length) * COPIED).long()
+    return symbols, symbols.clone()
+
+
+def reverse(keys: Tensor, length: int) -> tuple[Tensor, Tensor]:
+    """The same, from the last to the first."""
+    symbols, same = echo(keys, length)
+    return symbols, same.flip(1)
+
+
 # How each is made, and the fewest steps it has; keys go by the places here.
 TASKS: dict[str, tuple[Callable[[Tensor, int], tuple[Tensor, Tensor]], int]] = {
     "temporal_order": (temporal_order, 10),
     "adding": (adding, 2),
     "copy": (copy, 8),
     "recall": (recall, 2),
+    "echo": (echo, 1),
+    "reverse": (reverse, 1),
 }

@@ -5,10 +5,15 @@ plain tensor operations will do; study files may define their own beside their `
 
     networks   multi-layer perceptrons, activations, initialisations
     recurrent  recurrent cells and what reads sequences with them
+    reservoir  echo state networks
+    translator from one sequence to another, with attention
+    boltzmann  restricted Boltzmann machines
     surfaces   functions of two variables, to be descended
+    two_layer  a network of one hidden layer, lazy or in mean-field scaling, and its kernels
     layers     dropout, batch normalisation and last layers that stand in for torch's in packs
 """
 
+from harness.parts.models.boltzmann import RBM, divergence
 from harness.parts.models.layers import BatchNorm, Dropout
 from harness.parts.models.networks import (
     ACTIVATIONS,
@@ -20,10 +25,12 @@ from harness.parts.models.networks import (
     initialise,
 )
 from harness.parts.models.recurrent import CELLS, GRU, LSTM, RNN, VARIANTS, Recurrent, Variant, cell
+from harness.parts.models.reservoir import EchoState
 from harness.parts.models.surfaces import SURFACES, Descent, Surface
+from harness.parts.models.translator import ATTENTIONS, Translator, scheduled_sampling
 
 __all__ = [
-    "ACTIVATIONS", "CELLS", "GRU", "INITS", "LSTM", "MLP", "RNN", "SURFACES", "VARIANTS", "WIRINGS",
-    "BatchNorm", "Descent", "Dropout", "Recurrent", "SigmoidTanh", "Skip", "Surface", "Variant", "cell",
-    "initialise",
+    "ACTIVATIONS", "ATTENTIONS", "CELLS", "GRU", "INITS", "LSTM", "MLP", "RBM", "RNN", "SURFACES", "VARIANTS", "WIRINGS",
+    "BatchNorm", "Descent", "Dropout", "EchoState", "Recurrent", "SigmoidTanh", "Skip", "Surface", "Translator",
+    "Variant", "cell", "divergence", "initialise", "scheduled_sampling",
 ]  # fmt: skip

@@ -11,7 +11,8 @@ trials of a pack, the rule may not.
 
 from __future__ import annotations
 
+from harness.parts.optimizers.base import COMMON, Rule
 from harness.parts.optimizers.declared import Optimizer
-from harness.parts.optimizers.rules import COMMON, RULES, Rule
+from harness.parts.optimizers.rules import RULES
 
 __all__ = ["COMMON", "RULES", "Optimizer", "Rule"]

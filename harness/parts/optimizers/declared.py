@@ -8,7 +8,8 @@ from types import MappingProxyType
 from typing import Any, cast
 
 from harness.parts.optimizers import own
-from harness.parts.optimizers.rules import COMMON, RULES, Rule
+from harness.parts.optimizers.base import COMMON, Ridge, Rule
+from harness.parts.optimizers.rules import RULES
 from harness.parts.schedules import Constant, Schedule
 
 CONSTANT = Constant()
@@ -61,12 +62,32 @@ class Optimizer:
             defaults = {**COMMON, **Stepped.defaults}
         else:
             defaults = {**COMMON, **self.batched.defaults}
+        takes = [n for n in defaults if self.batched is None or self._takes(self.batched, n)]
         for name in numbers:
-            if name not in defaults and name not in given:
-                raise ValueError(f"{self.name} takes no {name!r}; allowed: {', '.join(defaults)}")
+            if name not in takes and name not in given:
+                raise ValueError(f"{self.name} takes no {name!r}; allowed: {', '.join(takes)}")
+        if self.solves and schedule != CONSTANT:
+            raise ValueError(
+                f"{self.name} is solved at once and has {schedule}; allowed: no schedule"
+            )
         ours = {name: float(value) for name, value in numbers.items() if name not in given}
         object.__setattr__(self, "numbers", MappingProxyType({**defaults, **ours}))
         object.__setattr__(self, "given", MappingProxyType(given))
+
+    @staticmethod
+    def _takes(rule: type[Rule], name: str) -> bool:
+        return name in rule.defaults or name in rule.common
+
+    @property
+    def solves(self) -> bool:
+        """Whether it solves a layer in closed form, and makes no steps."""
+        return self.batched is not None and issubclass(self.batched, Ridge)
+
+    @property
+    def asked(self) -> float:
+        """How often a step asks for the loss or its curvature, at most."""
+        rule = self.batched
+        return self.numbers[rule.rounds] if rule is not None and rule.asks else 0.0
 
     @property
     def batched(self) -> type[Rule] | None:

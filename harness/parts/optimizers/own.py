@@ -51,7 +51,7 @@ def check(maker: Maker, given: Mapping[str, Any]) -> None:
     if step is not None and step.default is inspect.Parameter.empty:
         raise ValueError(
             f"{called(maker)} evaluates the loss again within a step (a closure); "
-            "allowed: optimizers that step along a gradient"
+            "allowed: optimizers that step along a gradient, or the rule 'lbfgs'"
         )
     try:
         _tried(maker, given, tuple(sorted(given)))

@@ -1,55 +1,17 @@
-"""The update rules: what each keeps, and how it moves."""
+"""The update rules that step along a gradient: what each keeps, and how it moves."""
 
 from __future__ import annotations
 
 import functools
 import math
 from collections.abc import Callable, Mapping
-from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from harness.parts import torch_private
-
-State = dict[str, Tensor]
-Numbers = Mapping[str, Tensor]
-Rows = list[Tensor]  # a (P,) tensor of each of some trials
-Step = Callable[[float, Tensor], object]  # of a rate, and of which step it is, from 1, a ()
-
-
-class Rule:
-    """One update rule. Subclasses say which numbers they take and how a step is made.
-
-    `scalars` turns the numbers into what `update` needs, in float64 and for many steps at once;
-    `update` gets them as (K, 1) float32 and works in place. `free` is scratch memory shaped like w.
-    A rule that torch has a kernel of for the CPU may also say how trials of equal numbers are moved
-    by it (`rows`): in one pass through memory in place of one an operation.
-    """
-
-    defaults: ClassVar[Mapping[str, float]] = {}
-    slots: tuple[str, ...] = ()
-    coupled = True  # whether weight decay is added to the gradient
-
-    def scalars(self, n: Numbers, t: Tensor, carry: State) -> dict[str, Tensor]:
-        """Each (T, K), (T, 1) or (K,) float64, from the numbers n, of which the rate is (T, K) and
-        the rest (K,), and the steps t (T, 1), counted from 1.
-
-        `carry` starts empty and keeps what a rule needs from one stretch of steps to the next.
-        """
-        return dict(n)
-
-    def update(self, w: Tensor, g: Tensor, s: State, c: Numbers, free: Tensor) -> None:
-        """Move w (K, P) along g in place; s holds the slots, c what `scalars` returned."""
-        raise NotImplementedError
-
-    def rows(self, w: Rows, g: Rows, s: Mapping[str, Rows], n: Mapping[str, float]) -> Step:
-        """What makes a step, in place, of trials that share the numbers n but for the rate."""
-        raise NotImplementedError
-
-    def rate(self, s: State, c: Numbers) -> Tensor:
-        """What multiplies the (averaged) gradient in a step, (K, P) or (K, 1)."""
-        return c["lr"]
+from harness.parts.optimizers.base import Numbers, Ridge, Rows, Rule, State, Step
+from harness.parts.optimizers.curved import LBFGS, GaussNewton, NewtonCG
 
 
 class SGD(Rule):
@@ -331,12 +293,8 @@ RULES: dict[str, type[Rule]] = {
     "nadam": Nadam,
     "lion": Lion,
     "muon": Muon,
-}
-
-# What every rule takes beside its own numbers, with the value that changes nothing.
-COMMON: Mapping[str, float] = {
-    "weight_decay": 0.0,  # adds wd w to the gradient (L2), unless the rule decays apart from it
-    "l1": 0.0,  # adds l1 sign(w) to the gradient
-    "clip": math.inf,  # the gradient's norm, over all parameters, is cut to this
-    "max_norm": math.inf,  # each unit's incoming weights are scaled back to this norm
+    "gauss_newton": GaussNewton,
+    "newton_cg": NewtonCG,
+    "lbfgs": LBFGS,
+    "ridge": Ridge,
 }

@@ -10,6 +10,7 @@ the test split is sealed, one that asks for it has measured nothing.
               Every
     layers    the network itself: GradientNorms, WeightNorms, Activations, Backpropagated,
               Jacobians, Sharpness
+    pictures  what figures draw: Field
 """
 
 from harness.parts.probes.layers import (
@@ -21,6 +22,7 @@ from harness.parts.probes.layers import (
     WeightNorms,
 )
 from harness.parts.probes.moment import Moment, Probe
+from harness.parts.probes.pictures import Field
 from harness.parts.probes.progress import (
     Best,
     EffectiveRate,
@@ -33,6 +35,6 @@ from harness.parts.probes.progress import (
 )
 
 __all__ = [
-    "Activations", "Backpropagated", "Best", "EffectiveRate", "Every", "Gap", "GradientNorms",
+    "Activations", "Backpropagated", "Best", "EffectiveRate", "Every", "Field", "Gap", "GradientNorms",
     "Jacobians", "Kept", "Moment", "Position", "Probe", "RecordTo", "Sharpness", "StepsTo", "WeightNorms",
 ]  # fmt: skip

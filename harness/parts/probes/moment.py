@@ -13,7 +13,7 @@ from torch.func import functional_call, grad, jacrev
 
 from harness.parts.data import Sealed, SealedSplits, Splits
 from harness.parts.draws import keyed_by
-from harness.parts.objectives import Asked, Objective, parted
+from harness.parts.objectives import Asked, Objective, authors, begins, parted
 from harness.parts.torch_private import BATCH_NORM
 from harness.study import of_test
 
@@ -127,12 +127,9 @@ class Moment:
 
         def run(params: dict[str, Tensor], buffers: dict[str, Tensor]) -> Any:
             module = self.program.module
-            author, within = (
-                (module.module, "module.") if isinstance(module, Asked) else (module, "")
-            )
-            own = {
-                f"asked.{name.removeprefix(within)}": t for name, t in {**params, **buffers}.items()
-            }
+            author = module.module if isinstance(module, Asked) else module
+            theirs = authors({**params, **buffers}, begins(module))
+            own = {f"asked.{name}": t for name, t in theirs.items()}
             with keyed_by(next(iter(params.values())).new_zeros((), dtype=torch.int64)):
                 return functional_call(_Asking(author, fn), own, ())
 
