@@ -15,8 +15,7 @@ block against last. "For building very deep networks": 64 layers fit the trainin
 ones do not; it must be seen in training error, for worse test error alone would be overfitting. A lesion leaves
 one layer or branch of a trained network out, on 256 test images; "lesion" is the mean loss over 16 places.
 
-Departures: digits, dense layers and no augmentation in place of CIFAR-10; the paper scale, 110 layers on
-MNIST, is declared and has their batch of 128, which is as near as the data that are here allow.
+Departures: digits, dense layers, no augmentation in place of CIFAR-10; the paper scale is 110 layers on MNIST.
 
 Margins were fixed before any run. A plain ReLU network's squared gradient norm is log-normal over L layers of
 n units, of variance 5L/n and mean −5L/2n (Hanin & Nica): a factor of four at 64 layers of 32. A first run
