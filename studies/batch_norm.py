@@ -13,11 +13,10 @@ the network is scored. "Moved" is how far a unit's mean over the batch moves in 
 How vague sentences were read. "Rate of convergence": steps to 90 % of validation images right, at rates
 tuned for accuracy. "Much higher learning rates": the largest of a ladder of powers of two that still ends
 with 90 % of test images right. "Less careful about initialization": the range of accuracy over three
-scales, each with a rate of its own of the same range (below it, at 10⁻⁴, plain networks of scale 4 reach 74
-%; those of ¼ learn at none). "Reduces the need for dropout": it adds something without, and next to nothing
-with. "Regularizes": a narrower gap between test and training error. Bjorck et al.'s low rate is 0.05,
-constant, for four times as many updates. The paper scale is Ioffe & Szegedy's figure 1a; its rate and
-initial spread are not given.
+scales, each with a rate of its own from one range (at 10⁻⁴, below it, plain networks of scale 4 reach 74 %;
+those of ¼ learn at no rate). "Reduces the need for dropout": it adds something without, and next to nothing
+with. "Regularizes": a narrower gap between test and training error. Bjorck et al.'s low rate is 0.05, constant,
+for four times as many updates. The paper scale is Ioffe & Szegedy's figure 1a, whose rate is not given.
 
 Margins were fixed before any run; pilots chose data, updates and the range of rates. Of a first run's 16
 claims three lay on their margins, so that rates (9.8 times in six layers) are read in eight, and dropout
