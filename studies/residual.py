@@ -13,7 +13,7 @@ How vague sentences were read. ECNU's "avoid the problem of vanishing gradients"
 vanish issue in really deep neural networks" are about the norm of the gradient by what a layer puts out, first
 block against last. "For building very deep networks": 64 layers fit the training set as well as 8, which plain
 ones do not; it must be seen in training error, for worse test error alone would be overfitting. A lesion leaves
-one layer or branch of a trained network out, on 256 test images; "lesion" is the mean loss over 16 places.
+one layer or branch of a trained network out, on 256 test images; "lesion" is the mean over up to 16 places.
 
 Departures: digits, dense layers, no augmentation in place of CIFAR-10; the paper scale is 110 layers on MNIST.
 
