@@ -80,10 +80,10 @@ def read(path: Path) -> list[Lecture]:
 
 
 def plain(heading: str) -> str:
-    """A heading without what differs between its slides: "(cont'd)", numbers, kinds of quotes."""
+    """A heading without what differs between its slides: "(cont'd)", numbers, kinds of quotes and dashes."""
     while (shorter := _SLIDE.sub("", heading)) != heading:
         heading = shorter
-    return re.sub(r"\s+", " ", heading.translate(str.maketrans("’‘“”", "''\"\""))).strip().lower()
+    return re.sub(r"\s+", " ", heading.translate(str.maketrans("’‘“”–", "''\"\"-"))).strip().lower()
 
 
 def named(source: str, words: str) -> list[str]:
