@@ -47,7 +47,6 @@ from harness.study import Arm, Budget, By, Claim, Metric, Published, Study, Tria
 SIDE, REACH = 48, 1.4  # pixels of a picture's side, and half of what it shows
 SHOWN_AT = (0, 50, 150, 400, 1000)  # updates after which there is one
 PLACES = 32  # of the table
-
 ANGLES = torch.arange(8) * math.pi / 4
 MODES = {
     "ring": torch.stack([ANGLES.cos(), ANGLES.sin()], 1),
@@ -127,16 +126,25 @@ class Exact:
         return pack.ask(off)
 
 
+@dataclass(frozen=True)
+class Fooled(RecordTo):
+    """The same, counted from where the generator's training begins."""
+
+    begin: int = 0
+
+    def read(self, pack):
+        return {name: step - self.begin for name, step in super().read(pack).items()}
+
+
 def trial(t: Trial) -> Training:
-    task, (kind, _, more) = t["task"], t.arm.partition("_")
-    rule = partial(Optimizer, "adam", Cosine(), beta1=0.5)
+    task, (kind, _, more), rule = t["task"], t.arm.partition("_"), partial(Optimizer, "adam", Cosine(), beta1=0.5)  # fmt: skip
     if task == "table":
         return Training(partial(Table, kind), rule(lr=0.05), steps=t["toy_steps"], every=100, probes=(Exact(),))  # fmt: skip
     common, fooled = {"probes": (Slopes(),)}, {"ns": STEADY, "sat": SATURATING}[kind]
     before = Stage(steps=t["ready"], every=(t["ready"],), objective=TOLD_APART, trains="d.*", optimizer=rule(lr=2e-3))  # fmt: skip
     if task == "frozen":
         still = Optimizer("sgd", lr=1e-2) if more else Optimizer("adam", lr=1e-3, beta1=0.5)
-        probes = (Slopes(), RecordTo("fake", 0.5, "steps_to_fool"))
+        probes = (Slopes(), Fooled("fake", 0.5, "steps_to_fool", begin=t["ready"]))
         after = Stage(steps=t["frozen_steps"], every=5, objective=fooled, trains="g.*", optimizer=still, probes=probes)  # fmt: skip
     else:
         probes = (Slopes(), Distance("valid"), Distance("test"))
@@ -173,10 +181,6 @@ RUNS = {
 }  # fmt: skip
 
 
-def included(arm, cell) -> bool:
-    return arm in RUNS.get((cell["task"], cell["critic"]), ())
-
-
 METRICS = {
     **{f"{split}_distance": Metric("distance", better="low", log=True, label=f"energy distance to the {split} split") for split in ("valid", "test")},
     "modes": Metric("modes", better="high", worst=0.0, label="modes with a sample"),
@@ -195,7 +199,7 @@ METRICS = {
 }  # fmt: skip
 DRAWS = {"table": 1, "frozen": 1, "ring": 6, "grid": 6, "digits": 6}
 BUDGETS = {
-    "smoke": Budget(draws=1, seeds=2, steps=30, ready=20, frozen_steps=20, toy_steps=100),
+    "smoke": Budget(draws=1, seeds=2, steps=30, ready=20, frozen_steps=20, toy_steps=100, task=("table", "frozen", "ring", "digits")),
     "default": Budget(draws=By("task", DRAWS), seeds=10, most_seeds=20, finalists=2, final_seeds=2),
     "paper": Budget(draws=By("task", DRAWS), seeds=10, finalists=3, steps=50_000, batch_size=100, units=400, spread=0.01),
 }  # fmt: skip
@@ -251,16 +255,13 @@ def over_time(study, frame, palette):
     """Samples of the ring, the grid and digits after some updates, of the first seed."""
     shown = (("ring", "ns"), ("ring", "sat"), ("ring", "ns_fast"), ("grid", "ns"))
     figure, axes = panels(len(shown) * len(SHOWN_AT), columns=len(SHOWN_AT), height=1.42, legend=0)
-    rows = frame[(frame["critic"] == "fresh") & frame["seen_0"].notna()]
-    family = names("seen", SIDE**2)
+    rows, family = frame[frame["seen_0"].notna()], names("seen", SIDE**2)
     for i, (ax, step) in enumerate(zip(axes, SHOWN_AT * len(shown), strict=True)):
         task, arm = shown[i // len(SHOWN_AT)]
         own = rows[(rows["task"] == task) & (rows["arm"] == arm) & (rows["step"] == step)]
         ax.set(xticks=[], yticks=[], aspect="equal")
-        if i < len(SHOWN_AT):
-            ax.set_title(f"{step} updates")
-        if i % len(SHOWN_AT) == 0:
-            ax.set_ylabel(study.label(arm))
+        ax.set_title(f"{step} updates" if i < len(SHOWN_AT) else "")
+        ax.set_ylabel("" if i % len(SHOWN_AT) else study.label(arm))
         if len(own):
             pixels = unpacked(own[family].iloc[0].to_numpy(float)).reshape(SIDE, SIDE)
             ax.imshow(pixels, cmap="Blues", vmin=0, vmax=1, extent=(-REACH, REACH) * 2)
@@ -278,8 +279,7 @@ def losses(study, frame, palette):
     rows = frame[(frame["task"] == "frozen") & (frame["phase"] == "confirm")]
     for arm in RUNS["frozen", "confident"]:
         along = rows[rows["arm"] == arm].groupby("step")["fake"].mean()
-        dashed = "--" if arm.endswith("sgd") else "-"
-        x = along.index - along.index.min() if len(along) else along.index
+        dashed, x = "--" if arm.endswith("sgd") else "-", along.index - along.index.min()
         axes[1].plot(x, along, dashed, color=palette[arm], lw=1.4, label=study.label(arm))
     axes[0].set(title="what the generator minimises", xlabel="D(G(z))", ylim=(-4, 4))
     axes[1].set(title="mean D(G(z))", xlabel="updates of the generator", ylim=(-0.03, 1.03))
@@ -303,7 +303,7 @@ STUDY = Study(
     trial=trial,
     arms=ARMS,
     vary={"task": ("table", "frozen", "ring", "grid", "digits"), "critic": ("fresh", "confident")},
-    include=included,
+    include=lambda arm, cell: arm in RUNS.get((cell["task"], cell["critic"]), ()),
     nuisance={"lr": Float(1e-4, 1e-2, log=True), "critic_lr": Float(3e-4, 1e-2, log=True)},
     fixed={"steps": 1000, "ready": 500, "frozen_steps": 400, "toy_steps": 2000, "batch_size": 64, "units": 32, "spread": 0.05},
     select=("valid_distance", "off_data", "steps_to_fool"),
