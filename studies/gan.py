@@ -185,8 +185,8 @@ METRICS = {
     **{f"{split}_distance": Metric("distance", better="low", log=True, label=f"energy distance to the {split} split") for split in ("valid", "test")},
     "modes": Metric("modes", better="high", worst=0.0, label="modes with a sample"),
     "quality": Metric("fraction", better="high", worst=0.0, label="share of good samples"),
-    "share": Metric("ratio", log=True, label="gradient of log(1 − D) over that of −log D"),
-    "mean_share": Metric("ratio", log=True, label="gradient of log(1 − D) over that of −log D, mean over training"),
+    "share": Metric("ratio", log=True, label="ratio of gradients"),
+    "mean_share": Metric("ratio", log=True, label="ratio of gradients, mean over training"),
     "steady_norm": Metric("norm", log=True, label="gradient of −log D"),
     "off_share": Metric("ratio", label="relative error of the ratio of slopes"),
     "fake": Metric("probability", label="mean D(G(z))"),
@@ -259,7 +259,7 @@ def over_time(study, frame, palette):
     for i, (ax, step) in enumerate(zip(axes, SHOWN_AT * len(shown), strict=True)):
         task, arm = shown[i // len(SHOWN_AT)]
         own = rows[(rows["task"] == task) & (rows["arm"] == arm) & (rows["step"] == step)]
-        ax.set(xticks=[], yticks=[], aspect="equal")
+        ax.set(xticks=[], yticks=[], aspect="equal", xlim=(-REACH, REACH), ylim=(-REACH, REACH))
         ax.set_title(f"{step} updates" if i < len(SHOWN_AT) else "")
         ax.set_ylabel("" if i % len(SHOWN_AT) else study.label(arm))
         if len(own):
@@ -280,7 +280,9 @@ def losses(study, frame, palette):
     for arm in RUNS["frozen", "confident"]:
         along = rows[rows["arm"] == arm].groupby("step")["fake"].mean()
         dashed, x = "--" if arm.endswith("sgd") else "-", along.index - along.index.min()
-        axes[1].plot(x, along, dashed, color=palette[arm], lw=1.4, label=study.label(arm))
+        axes[1].plot(
+            x, along, dashed, color=palette[arm.split("_")[0]], lw=1.4, label=study.label(arm)
+        )
     axes[0].set(title="what the generator minimises", xlabel="D(G(z))", ylim=(-4, 4))
     axes[1].set(title="mean D(G(z))", xlabel="updates of the generator", ylim=(-0.03, 1.03))
     figure.legend(*axes[1].get_legend_handles_labels(), loc="outside lower center", ncols=4)
@@ -294,7 +296,7 @@ FIGURES = (
     across("distance", "Energy distance of samples to test examples, from a fresh start: mean and 95 % interval over seeds.", "test_distance", "task", levels=("ring", "grid", "digits"), where={"critic": "fresh"}),
     intervals("modes", "Modes that have a sample, of eight and of 25.", "modes", factor="task", levels=("ring", "grid"), where={"critic": "fresh"}),
     intervals("quality", "Share of samples within three standard deviations of a mode.", "quality", factor="task", levels=("ring", "grid"), where={"critic": "fresh"}),
-    pictures("digits", "Digits that generators have made (seed 0).", "seen", shape=(SIDE, SIDE), where=digits, colours=False, columns=2),
+    pictures("digits", "Digits that generators have made (seed 0).", "seen", shape=(SIDE, SIDE), where=digits, colours=False),
     sensitivity("sensitivity", "Energy distance of the ring against the rates: every draw of the tune phase.", "valid_distance", where=ring, arms=("ns", "sat", "ns_5", "sat_5")),
 )  # fmt: skip
 
