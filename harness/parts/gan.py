@@ -199,9 +199,11 @@ class Drawn:
     def _images(self, net: Gan) -> Tensor:
         made = net.sample(COUNTED)
         side = math.isqrt(made.shape[1])
-        many = self.side // side
+        many = self.side // (side + 1)  # with a line of white between them
         tiles = made[: many**2].reshape(many, many, side, side)
-        return tiles.transpose(1, 2).flatten()  # rows of images, and of pixels within them
+        left = self.side - many * (side + 1)
+        sheet = F.pad(tiles, (0, 1, 0, 1)).transpose(1, 2).flatten(0, 1).flatten(1)
+        return F.pad(sheet, (0, left, 0, left)).flatten()
 
     def _density(self, net: Gan) -> Tensor:
         made = net.sample(COUNTED)

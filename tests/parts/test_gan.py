@@ -128,10 +128,12 @@ def shaded(_: int) -> nn.Module:
 
 def test_images_lie_beside_each_other() -> None:
     one = Training(partial(shaded, 0), Optimizer("adam", lr=1e-9), Data("digits"), steps=4,
-                   batch_size=32, players=(CRITIC, GENERATOR), probes=(Drawn((4,), 16),))  # fmt: skip
-    picture = seen(train([one], [0], "cpu")[0].metrics, 16)
-    one_image = torch.cat([torch.zeros(4, 8), torch.ones(4, 8)]).double()
-    assert torch.equal(picture, one_image.repeat(2, 2))
+                   batch_size=32, players=(CRITIC, GENERATOR), probes=(Drawn((4,), 20),))  # fmt: skip
+    picture = seen(train([one], [0], "cpu")[0].metrics, 20)
+    one_image = torch.zeros(9, 9).double()
+    one_image[4:8, :8] = 1
+    assert torch.equal(picture[:18, :18], one_image.repeat(2, 2))
+    assert picture[18:].sum() == picture[:, 18:].sum() == 0
 
 
 def test_samples_are_many() -> None:
