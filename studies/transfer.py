@@ -166,40 +166,40 @@ NONE = {"source": "none"}
 CLAIMS = {
     "transfers": Claim("Layers of a network that tells the same digits by other hands apart help: with 5 labels a class, copied and fine-tuned, they raise test accuracy by more than two points.",
         f"{ECNU}; {UIUC}; [SNU], “Classification: VGGNet”",
-        same(labels=5).higher("test_accuracy", arm="copy", than="scratch", by=0.02, against=NONE), "labels"),
+        same(labels=5).higher("test_accuracy", arm="copy", than="scratch", by=0.02, against=NONE), "layers"),
     "other-digits": Claim("So do layers of a network that tells other digits apart.",
         ECNU + " (“different tasks”)",
-        near(labels=5).higher("test_accuracy", arm="copy", than="scratch", by=0.02, against=NONE), "labels"),
+        near(labels=5).higher("test_accuracy", arm="copy", than="scratch", by=0.02, against=NONE), "layers"),
     "shrinks": Claim("The gain shrinks as labels grow: with 100 a class they are within one point of a network from scratch.",
         ECNU + " (labels are scarce)",
-        same(labels=100).equivalent("test_accuracy", arm="copy", to="scratch", within=0.01, against=NONE), "labels"),
+        same(labels=100).equivalent("test_accuracy", arm="copy", to="scratch", within=0.01, against=NONE), "layers"),
     "never-worse": Claim("Fine-tuning is never worse than from scratch: by at most one point, from any source and with any number of labels.",
         "[Yosinski], section 4.1 (fine-tuned layers do better, from both)",
-        everywhere(same.higher("test_accuracy", arm="copy", than="scratch", by=-0.01, against=NONE), source=SOURCES, labels=(5, 20, 100)), "labels",
+        everywhere(same.higher("test_accuracy", arm="copy", than="scratch", by=-0.01, against=NONE), source=SOURCES, labels=(5, 20, 100)), "layers",
         Published("fine-tuned 63.6 to 64.7 % against 62.5 (ImageNet, halves)", "read in the paper", 0.011)),
     "first-is-general": Claim("The first layer is general: of other digits, frozen, it costs at most two points.",
         "[Yosinski], section 4.1",
-        near.higher("test_accuracy", arm="frozen_1", than="scratch", by=-0.02, against=NONE), "frozen",
+        near.higher("test_accuracy", arm="frozen_1", than="scratch", by=-0.02, against=NONE), "layers",
         Published("62.8 % against 62.5 (ImageNet, halves)", "read in the paper", 0.003)),
     "specific": Claim("Later layers are specific: of other digits each further one that is frozen costs more than three points.",
         "[Yosinski], section 4.1",
-        every(near.lower("test_accuracy", arm="frozen_2", than="frozen_1", by=0.03), near.lower("test_accuracy", arm="frozen_3", than="frozen_2", by=0.03)), "frozen"),
+        every(near.lower("test_accuracy", arm="frozen_2", than="frozen_1", by=0.03), near.lower("test_accuracy", arm="frozen_3", than="frozen_2", by=0.03)), "layers"),
     "top-hurts": Claim("All three layers of the far task, frozen, cost more than ten points.",
         "[Yosinski], section 4.2 (dissimilar tasks)",
-        far.lower("test_accuracy", arm="frozen_3", than="scratch", by=0.1, against=NONE), "frozen",
+        far.lower("test_accuracy", arm="frozen_3", than="scratch", by=0.1, against=NONE), "layers",
         Published("29.1 % against 53.7, 39.9 against 65.3 (all seven layers, man-made and natural)", "read in the paper", -0.25)),
     "distance": Claim("The further the task, the less its layers are worth: three frozen of the same digits beat those of others, and these the shuffled ones, by more than five points.",
         "[Yosinski], section 4.2",
-        every(same.higher("test_accuracy", arm="frozen_3", than="frozen_3", by=0.05, against={"source": "near"}), near.higher("test_accuracy", arm="frozen_3", than="frozen_3", by=0.05, against={"source": "far"})), "frozen"),
+        every(same.higher("test_accuracy", arm="frozen_3", than="frozen_3", by=0.05, against={"source": "near"}), near.higher("test_accuracy", arm="frozen_3", than="frozen_3", by=0.05, against={"source": "far"})), "layers"),
     "beats-random": Claim("They are worth something: three frozen layers of other digits beat three random ones by more than five points.",
         "[Yosinski], section 4.3; [Jarrett]",
-        near.higher("test_accuracy", arm="frozen_3", than="random_3", by=0.05, against=NONE), "frozen"),
+        near.higher("test_accuracy", arm="frozen_3", than="random_3", by=0.05, against=NONE), "layers"),
     "far-is-random": Claim("Those of the far task are worth no more than random ones: at most two points.",
         "counter-evidence to [Yosinski], section 4.3 (distant features beat random ones)",
-        far.lower("test_accuracy", arm="frozen_3", than="random_3", by=-0.02, against=NONE), "frozen"),
+        far.lower("test_accuracy", arm="frozen_3", than="random_3", by=-0.02, against=NONE), "layers"),
     "random-falls": Claim("Random layers do worse the more there are: three cost more than ten points more than one.",
         "[Yosinski], section 4.3 (against [Jarrett])",
-        none.lower("test_accuracy", arm="random_3", than="random_1", by=0.1), "frozen",
+        none.lower("test_accuracy", arm="random_3", than="random_1", by=0.1), "layers",
         Published("one 49.2 %, two 40.3, three near chance (base 57.6)", "read in the paper", -0.4)),
     "freeze-if-few": Claim("Where labels are few, freezing guards against overfitting: with 5 a class three frozen layers of the same digits are at most one point less accurate than fine-tuned ones.",
         "[Yosinski], section 1",
@@ -235,25 +235,40 @@ def tasks(study, frame, palette):
     return figure
 
 
-def frozen_layers(study, frame, palette):
-    """Test accuracy against the number of layers that are frozen, by where they come from."""
-    figure, (ax,) = panels(1, height=2.8)
-    rows = frame[(frame["phase"] == "confirm") & (frame["labels"] == 20)].groupby("trial").last()
-    level = lambda arm, source: 100 * rows[(rows["arm"] == arm) & (rows["source"] == source)]["test_accuracy"]  # noqa: E731  # fmt: skip
-    base, words = level("scratch", "none"), ("same digits", "other digits", "shuffled", "random")
-    for source, arms, label, colour in zip((*SOURCES, "none"), (*3 * [FROZEN], RANDOM), words, [*palette.values()], strict=False):  # fmt: skip
-        found = [base, *(level(arm, source) for arm in arms)]
-        ax.errorbar(range(4), [one.mean() for one in found], [one.std() for one in found], fmt="o-",
-                    ms=4, lw=1.4, capsize=2, color=colour, label=label)  # fmt: skip
-    ax.set(xlabel="layers frozen (0: from scratch)", ylabel="test accuracy (%)", xticks=range(4))
-    ax.legend(title="layers of")
+def layers(study, frame, palette):
+    """Test accuracy by labels of fine-tuned copies, and by how many layers are frozen."""
+    figure, axes = panels(2, columns=2, height=2.6)
+    rows = frame[frame["phase"] == "confirm"].groupby("trial").last()
+    colours = dict(zip((*SOURCES, "none"), palette.values(), strict=False))
+    words = {
+        "same": "same digits",
+        "near": "other digits",
+        "far": "shuffled",
+        "none": "random, or from scratch",
+    }
+
+    def drawn(ax, source, places):
+        own = [rows[(rows["arm"] == arm) & (rows["source"] == of) & (rows["labels"] == labels)] for arm, of, labels in places]  # fmt: skip
+        level = [100 * one["test_accuracy"] for one in own]
+        error = [2 * one.std() / max(1, len(one)) ** 0.5 for one in level]
+        ax.errorbar(range(len(own)), [one.mean() for one in level], error, fmt="o-", ms=4, lw=1.4,
+                    capsize=2, color=colours[source], label=words[source])  # fmt: skip
+
+    for source, arms in (*((source, FROZEN) for source in SOURCES), ("none", RANDOM)):
+        copied = "scratch" if source == "none" else "copy"
+        drawn(axes[0], source, [(copied, source, labels) for labels in (5, 20, 100)])
+        drawn(axes[1], source, [("scratch", "none", 20), *((arm, source, 20) for arm in arms)])
+    axes[0].set(title="all layers fine-tuned", xlabel="labels a class", ylabel="test accuracy (%)")
+    axes[0].set_xticks(range(3), ["5", "20", "100"])
+    axes[1].set(title="20 labels, first layers frozen", xlabel="layers frozen (0: from scratch)")
+    axes[1].set_xticks(range(4))
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
     return figure
 
 
 FIGURES = (
     custom("tasks", "Images of the target and of the three sources, 8x8.", tasks),
-    custom("frozen", "Test accuracy with 20 labels a class where the first layers are frozen, by where they come from: mean and standard deviation over seeds. What a layer is worth falls with its height and with the distance of its task.", frozen_layers),
-    across("labels", "Test accuracy by labels a class, layers copied and fine-tuned or from scratch: layers of the same digits help where labels are few, of other tasks they do not.", "test_accuracy", "labels", levels=(5, 20, 100), arms=("scratch", "copy"), panels="source"),
+    custom("layers", "Test accuracy with layers of each source: left all fine-tuned, where random ones are a network from scratch, by labels a class; right the first ones frozen. Mean and two standard errors. What a frozen layer is worth falls with its height and with the distance of its task.", layers),
     across("freezing", "Layers of the same digits: three frozen, or fine-tuned.", "test_accuracy", "labels", levels=(5, 20, 100), arms=("copy", "frozen_3"), where={"source": "same"}),
     intervals("semi", "MNIST at 8x8 with 100 labels: test accuracy without and with 2,500 images that have none.", "test_accuracy", where=semi),
     sensitivity("rates", "Validation accuracy with 20 labels a class against the rate: every draw of the tune phase.", "valid_accuracy", where=near, arms=("copy", *FROZEN)),
