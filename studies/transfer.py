@@ -237,7 +237,7 @@ def tasks(study, frame, palette):
     figure, axes = panels(4, columns=4, height=1.1, legend=0.0)
     for ax, (_, data), title in zip(axes, drawn, titles, strict=True):
         tiles = load(data).train[0][:8].view(2, 4, SIDE, SIDE).transpose(1, 2)
-        ax.imshow(tiles.reshape(2 * SIDE, 4 * SIDE), cmap="gray_r")
+        ax.imshow(tiles.reshape(2 * SIDE, 4 * SIDE).numpy(), cmap="gray_r")
         ax.set(title=title, xticks=[], yticks=[])
     return figure
 
