@@ -25,11 +25,11 @@ pilots of six seeds chose source, updates and the range of rates, whose upper en
 0.05, where it was chosen for frozen layers; a second one, of up to 48 seeds, left open two claims whose effects
 are near their margins, so that seeds now go to 96.
 
-What runs refuted: only the same digits help; layers of other digits, even fine-tuned, cost some six points
-with 5 labels a class, and frozen they are worth less than random ones, which are not tied to a task: three of
-them lose less than three copied ones of a task that is not the target's. Freezing does not help where labels
-are few, and even the first layer costs some four points. At this size neither dropout nor unlabelled images
-gain two points.
+What runs showed: layers of the same digits gain some three points with 5 labels a class, too near to the margin
+of two for a verdict: it stays open. Refuted: layers of other digits, even fine-tuned, cost some six points there,
+and frozen they are worth less than as many random ones, which are tied to no task. Freezing does not help
+where labels are few, and even the first layer costs some four points. At this size neither dropout nor
+images without labels gain two points.
 """
 
 from dataclasses import replace
