@@ -11,6 +11,7 @@ the test split is sealed, one that asks for it has measured nothing.
     layers    the network itself: GradientNorms, WeightNorms, Activations, Backpropagated,
               Jacobians, Sharpness
     pictures  what figures draw: Field
+    shifts    what is said of inputs that are moved: Shifted
 """
 
 from harness.parts.probes.layers import (
@@ -33,8 +34,9 @@ from harness.parts.probes.progress import (
     RecordTo,
     StepsTo,
 )
+from harness.parts.probes.shifts import Shifted
 
 __all__ = [
     "Activations", "Backpropagated", "Best", "EffectiveRate", "Every", "Field", "Gap", "GradientNorms",
-    "Jacobians", "Kept", "Moment", "Position", "Probe", "RecordTo", "Sharpness", "StepsTo", "WeightNorms",
+    "Jacobians", "Kept", "Moment", "Position", "Probe", "RecordTo", "Sharpness", "Shifted", "StepsTo", "WeightNorms",
 ]  # fmt: skip
