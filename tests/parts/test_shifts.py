@@ -56,7 +56,7 @@ def test_accuracy_and_share_of_moved_images() -> None:
 def test_it_does_not_depend_on_the_pack_and_needs_the_test_split() -> None:
     model = partial(MLP, (64, 12, 10))
     packs = [train([one(model)] * n, [3, 4, 5][:n], "cpu")[0] for n in (1, 3)]
-    same(packs[0], packs[1])
+    assert same(packs[0], packs[1])
     sealed = dataclasses.replace(one(model), sealed=True)
     assert "kept_test_1" not in train([sealed], [3], "cpu")[0].metrics
 
