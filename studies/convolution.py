@@ -167,10 +167,8 @@ class Seen:
 def trial(t: Trial) -> Training:
     if t.arm == "random":
         return Training(Random, Optimizer("sgd", lr=t["lr"]), steps=1, probes=(Exact(),))
-    images, seen = (
-        t["task"] == "images",
-        t.arm in SEEN and (t["task"], t["size"]) == ("ordered", MANY),
-    )
+    at, images = (t["task"], t["size"]), t["task"] == "images"
+    seen = [Seen()] if t.arm in SEEN and at == ("ordered", MANY) else []
     return Training(
         model=Recurrent if t.arm == "recurrent" else partial(Layers, t.arm, images),
         optimizer=Optimizer("adam", Cosine(), lr=t["lr"]),
@@ -178,7 +176,7 @@ def trial(t: Trial) -> Training:
         steps=t["image_steps"] if images else t["steps"],
         every=t["steps"],
         batch_size=t["batch_size"],
-        probes=(Shifted(MOVES), *([Seen()] if seen else [])) if t.phase == "confirm" else (),
+        probes=(Shifted(MOVES), *seen) if t.phase == "confirm" else (),
     )
 
 
