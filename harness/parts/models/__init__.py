@@ -14,7 +14,7 @@ plain tensor operations will do; study files may define their own beside their `
     layers     dropout, batch normalisation and last layers that stand in for torch's in packs
 """
 
-from harness.parts.models.boltzmann import RBM, divergence
+from harness.parts.models.boltzmann import RBM, divergence, states
 from harness.parts.models.convolutions import Local1d, Pool
 from harness.parts.models.layers import BatchNorm, Dropout
 from harness.parts.models.networks import (
@@ -34,5 +34,5 @@ from harness.parts.models.translator import ATTENTIONS, Translator, scheduled_sa
 __all__ = [
     "ACTIVATIONS", "ATTENTIONS", "CELLS", "GRU", "INITS", "LSTM", "MLP", "RBM", "RNN", "SURFACES", "VARIANTS", "WIRINGS",
     "BatchNorm", "Descent", "Dropout", "EchoState", "Local1d", "Pool", "Recurrent", "SigmoidTanh", "Skip", "Surface", "Translator",
-    "Variant", "cell", "divergence", "initialise", "scheduled_sampling",
+    "Variant", "cell", "divergence", "initialise", "scheduled_sampling", "states",
 ]  # fmt: skip

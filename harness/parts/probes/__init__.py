@@ -10,7 +10,7 @@ the test split is sealed, one that asks for it has measured nothing.
               Every
     layers    the network itself: GradientNorms, WeightNorms, Activations, Backpropagated,
               Jacobians, Sharpness
-    pictures  what figures draw: Field
+    pictures  what figures draw: Field, Filters
     shifts    what is said of inputs that are moved: Shifted
 """
 
@@ -23,7 +23,7 @@ from harness.parts.probes.layers import (
     WeightNorms,
 )
 from harness.parts.probes.moment import Moment, Probe
-from harness.parts.probes.pictures import Field
+from harness.parts.probes.pictures import Field, Filters
 from harness.parts.probes.progress import (
     Best,
     EffectiveRate,
@@ -37,6 +37,6 @@ from harness.parts.probes.progress import (
 from harness.parts.probes.shifts import Shifted
 
 __all__ = [
-    "Activations", "Backpropagated", "Best", "EffectiveRate", "Every", "Field", "Gap", "GradientNorms",
+    "Activations", "Backpropagated", "Best", "EffectiveRate", "Every", "Field", "Filters", "Gap", "GradientNorms",
     "Jacobians", "Kept", "Moment", "Position", "Probe", "RecordTo", "Sharpness", "Shifted", "StepsTo", "WeightNorms",
 ]  # fmt: skip
