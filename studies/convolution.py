@@ -187,8 +187,7 @@ ARMS = {
     "convolution": Arm({}), "local": Arm({}, label="locally connected"),
     "none": Arm({}, label="no pooling"), "stride": Arm({}), "max": Arm({}, label="max pooling"),
     "average": Arm({}, label="average pooling"), "blurred": Arm({}, label="blurred max pooling"),
-    "one": Arm({}, label="max pooling, one layer"), "global": Arm({}, label="max pooling, global average"),
-    "random": Arm({}, held={"lr": 0.1}, label="random weights"),
+    "one": Arm({}, label="max pooling, one layer"), "global": Arm({}, label="max pooling, global average"), "random": Arm({}, held={"lr": 0.1}, label="random weights"),
 }  # fmt: skip
 TABLE = ("logistic", "dense", "convolution", "recurrent")
 POOLING = ("none", "stride", "max", "average")
@@ -223,8 +222,7 @@ shuffled, noise, images = (place(task=task, size=n) for task, n in (("shuffled",
 # MNIST-1D's notebook of 2024: percent in order, and shuffled
 PUBLISHED = {"logistic": (31.5, 31.5), "dense": (65.1, 66.0), "convolution": (92.3, 58.7), "recurrent": (89.1, 53.3)}  # fmt: skip
 ECNU, OXFORD = "[ECNU], “Convolutional networks”", "[Oxford], “Convolutional NN”"
-POOLED = "[MNIST-1D], notebook “Benchmarking pooling methods”"
-TABLED = "[MNIST-1D], table of the readme"
+POOLED, TABLED = "[MNIST-1D], notebook “Benchmarking pooling methods”", "[MNIST-1D], table of the readme"  # fmt: skip
 
 
 def within(metric: str, arm: str, at, value: float, by: float):
