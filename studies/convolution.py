@@ -4,9 +4,9 @@ MNIST-1D (signals of 40 places) as published and with its places permuted. The n
 the convolutional one without shared weights (“locally connected”). The networks of their study of pooling,
 two convolutions of 20 channels and pooling by two: none, a stride, the maximum, the mean, the maximum with a blur
 (Zhang 2019). MNIST's images at half their resolution, by a dense network and small convolutional ones, of
-which one averages its last maps over all places. Adam, a rate that falls along a cosine, tuned with the same
-draws for all. Training sets are drawn anew for each seed. Exact facts are of two 3x3 convolutions with ReLU and
-random weights, on noise; receptive fields are of trained networks, the places where a unit has a gradient.
+which one averages its last maps over all places. Adam, a rate that warms up and falls along a cosine, tuned with the
+same draws for all. Training sets are drawn anew for each seed. Exact facts are of two 3x3 convolutions with ReLU
+and random weights, on noise; receptive fields are of trained networks, the places where a unit has a gradient.
 
 How sentences were read. “The same result” (ECNU) is the same accuracy within two points. “Shift invariance” (SNU)
 and “the same outputs” (UIUC): the class stays where an image moves six pixels of 28 to the right and zeros come in.
@@ -33,12 +33,12 @@ from harness.figures import across, custom, intervals, panels, pictures, sensiti
 from harness.parts.models import Local1d, Pool, cell
 from harness.parts.probes import Shifted
 from harness.parts.probes.pictures import names, packed
-from harness.parts.schedules import Cosine
+from harness.parts.schedules import Cosine, WarmUp
 from harness.study import Published, classification
 
 PLACES, SIDE = 40, 16  # of signals; of images of noise
 MOVES = (1, 2, 3, 4, 6, 8)  # by how many places, or pixels, inputs are moved
-DEEP, ROWS = 3, 19  # of the largest network; of a first layer's matrix
+DEEP, THICK, ROWS = 3, 6, 19  # layers, and rows of pixels for each; rows of a first layer's matrix
 POOLS = {"max": "max", "one": "max", "global": "max", "average": "average", "blurred": "blurred"}
 
 
@@ -156,10 +156,11 @@ class Seen:
             shown = F.pad(slopes / slopes.amax(1, keepdim=True), (0, 0, 0, DEEP - len(slopes)))
             first = jacrev(lambda x: net.convs[0](x[None, None]).flatten(0, 2))(x[0])[:ROWS]
             matrix = (first / first.abs().max() + 1).flatten() / 2
-            return (slopes[-1] > 0).float().sum(), shown.flatten(), matrix
+            return (slopes[-1] > 0).float().sum(), shown, matrix
 
         field, shown, matrix = pack.ask(measure)
         count = float(sum(w[0].numel() for w in pack.params.values()))
+        shown = shown.repeat_interleave(THICK, 1).flatten(1)
         found = {"field": field, "weights": torch.full_like(field, count)}
         return {**found, **packed("field", shown), **packed("matrix", matrix)}
 
@@ -171,7 +172,7 @@ def trial(t: Trial) -> Training:
     seen = [Seen()] if t.arm in SEEN and at == ("ordered", MANY) else []
     return Training(
         model=Recurrent if t.arm == "recurrent" else partial(Layers, t.arm, images),
-        optimizer=Optimizer("adam", Cosine(), lr=t["lr"]),
+        optimizer=Optimizer("adam", WarmUp(0.1, Cosine()), lr=t["lr"]),
         data=Data(t["images"] if images else SIGNALS[t["task"]], t["size"], draw=t.seed),
         steps=t["image_steps"] if images else t["steps"],
         every=t["steps"],
@@ -209,11 +210,11 @@ METRICS = {
     **{f"kept_test_{by}": Metric("fraction", better="high", worst=0.0, label=f"share of inputs whose class stays, moved by {by}") for by in MOVES},
     **{name: Metric("ratio", log=True) for name in (*(f"moved_{at}" for at in ("around", "zeros", "inside")), "turned", "enlarged", "summed", "summed_4", "summed_1")},
     "changed": Metric("fraction"), "field": Metric("places", label="receptive field (places)"), "weights": Metric("weights", log=True),
-    **{name: Metric("pixels") for kind, rows in (("field", DEEP), ("matrix", ROWS)) for name in names(kind, rows * PLACES)},
+    **{name: Metric("pixels") for kind, rows in (("field", DEEP * THICK), ("matrix", ROWS)) for name in names(kind, rows * PLACES)},
 }  # fmt: skip
 BUDGETS = {
     "smoke": Budget(draws=1, seeds=2, steps=20, image_steps=10, batch_size=32, task=("ordered", "random"), size=(MANY,)),
-    "default": Budget(draws=5, seeds=6, most_seeds=24, finalists=2, final_seeds=2, size=(FEW, HALF, MANY)),
+    "default": Budget(draws=4, seeds=6, most_seeds=12, finalists=2, final_seeds=2, size=(FEW, HALF, MANY)),
     "paper": Budget(draws=8, seeds=10, finalists=3, steps=6000, image_steps=6000, batch_size=100, images="mnist"),
 }  # fmt: skip
 
@@ -296,7 +297,7 @@ FIGURES = (
     across("table", "Test accuracy in order and with all places permuted; dashed, what was published. Dense networks do not notice; convolutional and recurrent ones lose their lead.", "test_accuracy", "task", levels=tuple(SIGNALS), where={"size": MANY}, arms=TABLE,
            reference={f"{arm}, published": (lambda task, both=both: both[task == "shuffled"] / 100) for arm, both in PUBLISHED.items()}),
     pictures("matrix", "The first layer as a matrix from 40 places (across) to units (down): dense; local, a band; convolutional, the same kernel in each row, moved.", "matrix", shape=(ROWS, PLACES), where=first, arms=("dense", "local", "convolution")),
-    pictures("fields", "Where the middle unit of the first layer (top row), the second and the third has a gradient: the deeper, the wider.", "field", shape=(DEEP, PLACES), where=first, arms=("none", "stride", "max", "average", "blurred", "convolution"), colours=False),
+    pictures("fields", "What the middle unit of a layer sees of the 40 places, by its gradient: the first layer on top, then the second and, of the convolutional network, the third. The deeper, the wider.", "field", shape=(DEEP * THICK, PLACES), where=first, arms=("none", "stride", "max", "average", "blurred", "convolution"), colours=False),
     custom("shifts", "Test accuracy of inputs moved to the right.", by_shift),
     across("sizes", "Test accuracy against the number of signals trained on.", "test_accuracy", "size", where={"task": "ordered"}, arms=(*POOLING, "convolution", "local")),
     intervals("accuracy", "Test accuracy with 4,000 signals.", "test_accuracy", where=first),
@@ -308,8 +309,8 @@ STUDY = Study(
     question="What do locality, sharing and pooling buy, and how much invariance is there in the end?",
     trial=trial, arms=ARMS, include=included, select=("valid_accuracy", "valid_loss"),
     vary={"task": (*SIGNALS, "images", "random"), "size": (FEW, HALF, MANY, 10_000, 50_000)},
-    nuisance={"lr": Float(2e-3, 0.1, log=True)},
-    fixed={"steps": 1000, "image_steps": 400, "batch_size": 50, "images": "mnist_5k"},
+    nuisance={"lr": Float(3e-3, 0.05, log=True)},
+    fixed={"steps": 1000, "image_steps": 300, "batch_size": 50, "images": "mnist_5k"},
     metrics=METRICS, budgets=BUDGETS, claims=CLAIMS, figures=FIGURES,
     sources={
         "[MNIST-1D]": "Greydanus & Kobak 2024, Scaling down deep learning with MNIST-1D",
