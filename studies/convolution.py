@@ -208,8 +208,7 @@ METRICS = {
     **classification(),
     **{f"shifted_test_accuracy_{by}": Metric("fraction", better="high", worst=0.0) for by in MOVES},
     **{f"kept_test_{by}": Metric("fraction", better="high", worst=0.0, label=f"share of inputs whose class stays, moved by {by}") for by in MOVES},
-    **{name: Metric("ratio", log=True) for name in (*(f"moved_{at}" for at in ("around", "zeros", "inside")), "turned", "enlarged", "summed", "summed_4", "summed_1")},
-    "changed": Metric("fraction"), "field": Metric("places", label="receptive field (places)"), "weights": Metric("weights", log=True),
+    **{name: Metric("ratio", log=True) for name in (*(f"moved_{at}" for at in ("around", "zeros", "inside")), "turned", "enlarged", "summed", "summed_4", "summed_1")}, "changed": Metric("fraction"), "field": Metric("places", label="receptive field (places)"), "weights": Metric("weights", log=True),
     **{name: Metric("pixels") for kind, rows in (("field", DEEP * THICK), ("matrix", ROWS)) for name in names(kind, rows * PLACES)},
 }  # fmt: skip
 BUDGETS = {
@@ -294,8 +293,7 @@ def by_shift(study, frame, palette):
 
 SHOWN = (("signals of 40 places", first, ("dense", *POOLING, "blurred")), ("images of 28 pixels", images, IMAGES))  # fmt: skip
 FIGURES = (
-    across("table", "Test accuracy in order and with all places permuted; dashed, what was published. Dense networks do not notice; convolutional and recurrent ones lose their lead.", "test_accuracy", "task", levels=tuple(SIGNALS), where={"size": MANY}, arms=TABLE,
-           reference={f"{arm}, published": (lambda task, both=both: both[task == "shuffled"] / 100) for arm, both in PUBLISHED.items()}),
+    across("table", "Test accuracy in order and with all places permuted; dashed, what was published. Dense networks do not notice; convolutional and recurrent ones lose their lead.", "test_accuracy", "task", levels=tuple(SIGNALS), where={"size": MANY}, arms=TABLE, reference={f"{arm}, published": (lambda task, both=both: both[task == "shuffled"] / 100) for arm, both in PUBLISHED.items()}),
     pictures("matrix", "The first layer as a matrix from 40 places (across) to units (down): dense; local, a band; convolutional, the same kernel in each row, moved.", "matrix", shape=(ROWS, PLACES), where=first, arms=("dense", "local", "convolution")),
     pictures("fields", "What the middle unit of a layer sees of the 40 places, by its gradient: the first layer on top, then the second and, of the convolutional network, the third. The deeper, the wider.", "field", shape=(DEEP * THICK, PLACES), where=first, arms=("none", "stride", "max", "average", "blurred", "convolution"), colours=False),
     custom("shifts", "Test accuracy of inputs moved to the right.", by_shift),
@@ -310,8 +308,7 @@ STUDY = Study(
     trial=trial, arms=ARMS, include=included, select=("valid_accuracy", "valid_loss"),
     vary={"task": (*SIGNALS, "images", "random"), "size": (FEW, HALF, MANY, 10_000, 50_000)},
     nuisance={"lr": Float(3e-3, 0.05, log=True)},
-    fixed={"steps": 1000, "image_steps": 300, "batch_size": 50, "images": "mnist_5k"},
-    metrics=METRICS, budgets=BUDGETS, claims=CLAIMS, figures=FIGURES,
+    fixed={"steps": 1000, "image_steps": 300, "batch_size": 50, "images": "mnist_5k"}, metrics=METRICS, budgets=BUDGETS, claims=CLAIMS, figures=FIGURES,
     sources={
         "[MNIST-1D]": "Greydanus & Kobak 2024, Scaling down deep learning with MNIST-1D",
         "[Zhang]": "Zhang 2019, Making convolutional networks shift-invariant again",

@@ -307,8 +307,7 @@ STUDY = Study(
     trial=trial, arms=ARMS, include=included, select=("valid_accuracy", "valid_loss"),
     vary={"net": ("sigmoid", "relu", *TOYS), "labels": (FEW, 500, ALL, 50_000)},
     nuisance={"lr": Float(1e-2, 3.0, log=True)},
-    fixed={"units": 64, "steps": 600, "pretraining": 200, "pretraining_lr": 1e-2, "toy_steps": 3000, "images": "mnist_5k"},
-    metrics=METRICS, budgets=BUDGETS, claims=CLAIMS, figures=FIGURES,
+    fixed={"units": 64, "steps": 600, "pretraining": 200, "pretraining_lr": 1e-2, "toy_steps": 3000, "images": "mnist_5k"}, metrics=METRICS, budgets=BUDGETS, claims=CLAIMS, figures=FIGURES,
     sources={
         "[Erhan]": "Erhan et al. 2010, Why does unsupervised pre-training help deep learning?",
         "[Bengio07]": "Bengio et al. 2007, Greedy layer-wise training of deep networks",
