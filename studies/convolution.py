@@ -4,8 +4,8 @@ MNIST-1D (signals of 40 places) as published and with its places permuted. The n
 the convolutional one without shared weights (“locally connected”). The networks of their study of pooling,
 two convolutions of 20 channels and pooling by two: none, a stride, the maximum, the mean, the maximum with a blur
 (Zhang 2019). MNIST's images at half their resolution, by a dense network and small convolutional ones, of
-which one averages its last maps over all places. Adam, a rate that warms up and falls along a cosine, tuned with the
-same draws for all. Training sets are drawn anew for each seed. Exact facts are of two 3x3 convolutions with ReLU
+which one averages its last maps over all places. Adam, gradients of norm 1 at most, a rate that warms up and falls
+along a cosine, tuned with the same draws for all. Training sets are drawn anew for each seed. Exact facts are of two 3x3 convolutions with ReLU
 and random weights, on noise; receptive fields are of trained networks, the places where a unit has a gradient.
 
 How sentences were read. “The same result” (ECNU) is the same accuracy within two points. “Shift invariance” (SNU)
@@ -172,7 +172,7 @@ def trial(t: Trial) -> Training:
     seen = [Seen()] if t.arm in SEEN and at == ("ordered", MANY) else []
     return Training(
         model=Recurrent if t.arm == "recurrent" else partial(Layers, t.arm, images),
-        optimizer=Optimizer("adam", WarmUp(0.1, Cosine()), lr=t["lr"]),
+        optimizer=Optimizer("adam", WarmUp(0.1, Cosine()), lr=t["lr"], clip=1.0),
         data=Data(t["images"] if images else SIGNALS[t["task"]], t["size"], draw=t.seed),
         steps=t["image_steps"] if images else t["steps"],
         every=t["steps"],
@@ -213,7 +213,7 @@ METRICS = {
 }  # fmt: skip
 BUDGETS = {
     "smoke": Budget(draws=1, seeds=2, steps=20, image_steps=10, batch_size=32, task=("ordered", "random"), size=(MANY,)),
-    "default": Budget(draws=4, seeds=6, most_seeds=12, finalists=2, final_seeds=2, size=(FEW, HALF, MANY)),
+    "default": Budget(draws=5, seeds=6, most_seeds=12, finalists=2, final_seeds=2, size=(FEW, HALF, MANY)),
     "paper": Budget(draws=8, seeds=10, finalists=3, steps=6000, image_steps=6000, batch_size=100, images="mnist"),
 }  # fmt: skip
 
@@ -307,7 +307,7 @@ STUDY = Study(
     question="What do locality, sharing and pooling buy, and how much invariance is there in the end?",
     trial=trial, arms=ARMS, include=included, select=("valid_accuracy", "valid_loss"),
     vary={"task": (*SIGNALS, "images", "random"), "size": (FEW, HALF, MANY, 10_000, 50_000)},
-    nuisance={"lr": Float(3e-3, 0.05, log=True)},
+    nuisance={"lr": Float(5e-3, 0.15, log=True)},
     fixed={"steps": 1000, "image_steps": 300, "batch_size": 50, "images": "mnist_5k"}, metrics=METRICS, budgets=BUDGETS, claims=CLAIMS, figures=FIGURES,
     sources={
         "[MNIST-1D]": "Greydanus & Kobak 2024, Scaling down deep learning with MNIST-1D",
