@@ -155,8 +155,8 @@ class Seen:
             slopes = vmap(jacrev(middle))(x).abs().mean(0)  # (layers, PLACES)
             shown = F.pad(slopes / slopes.amax(1, keepdim=True), (0, 0, 0, DEEP - len(slopes)))
             first = jacrev(lambda x: net.convs[0](x[None, None]).flatten(0, 2))(x[0])[:ROWS]
-            matrix = (first / first.abs().max() + 1).flatten() / 2
-            return (slopes[-1] > 0).float().sum(), shown, matrix
+            matrix = first.abs() / first.abs().max()
+            return (slopes[-1] > 0).float().sum(), shown, matrix.flatten()
 
         field, shown, matrix = pack.ask(measure)
         count = float(sum(w[0].numel() for w in pack.params.values()))
@@ -294,7 +294,7 @@ def by_shift(study, frame, palette):
 SHOWN = (("signals of 40 places", first, ("dense", *POOLING, "blurred")), ("images of 28 pixels", images, IMAGES))  # fmt: skip
 FIGURES = (
     across("table", "Test accuracy in order and with all places permuted; dashed, what was published. Dense networks do not notice; convolutional and recurrent ones lose their lead.", "test_accuracy", "task", levels=tuple(SIGNALS), where={"size": MANY}, arms=TABLE, reference={f"{arm}, published": (lambda task, both=both: both[task == "shuffled"] / 100) for arm, both in PUBLISHED.items()}),
-    pictures("matrix", "The first layer as a matrix from 40 places (across) to units (down): dense; local, a band; convolutional, the same kernel in each row, moved.", "matrix", shape=(ROWS, PLACES), where=first, arms=("dense", "local", "convolution")),
+    pictures("matrix", "The first layer as a matrix from 40 places (across) to units (down): dense; local, a band; convolutional, the same kernel in each row, moved. The darker, the larger.", "matrix", shape=(ROWS, PLACES), where=first, arms=("dense", "local", "convolution"), colours=False),
     pictures("fields", "What the middle unit of a layer sees of the 40 places, by its gradient: the first layer on top, then the second and, of the convolutional network, the third. The deeper, the wider.", "field", shape=(DEEP * THICK, PLACES), where=first, arms=("none", "stride", "max", "average", "blurred", "convolution"), colours=False),
     custom("shifts", "Test accuracy of inputs moved to the right.", by_shift),
     across("sizes", "Test accuracy against the number of signals trained on.", "test_accuracy", "size", where={"task": "ordered"}, arms=(*POOLING, "convolution", "local")),
