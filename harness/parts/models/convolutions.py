@@ -67,12 +67,17 @@ class Local1d(nn.Module):
         super().__init__()
         self.width, self.stride, self.padding = width, stride, padding
         places, bound = (length + 2 * padding - width) // stride + 1, (inside * width) ** -0.5
+        self.span = (
+            places - 1
+        ) * stride + 1  # from the first place of a kernel's left end to the last
         self.weight = nn.Parameter(torch.empty(places, outside, inside * width))
         self.bias = nn.Parameter(torch.empty(places, outside))
         for drawn in (self.weight, self.bias):
             nn.init.uniform_(drawn, -bound, bound)
 
     def forward(self, x: Tensor) -> Tensor:
-        seen = F.pad(x, (self.padding, self.padding)).unfold(2, self.width, self.stride)
-        seen = seen.movedim(1, 2).flatten(2)  # (B, C, P, width) -> (B, P, C width)
+        x = F.pad(x, (self.padding, self.padding))
+        # not by unfold, of which torch has no batched gradient
+        each = [x[..., at : at + self.span : self.stride] for at in range(self.width)]
+        seen = torch.stack(each, 3).movedim(1, 2).flatten(2)  # (B, C, P, width) -> (B, P, C width)
         return (torch.einsum("bpi,poi->bpo", seen, self.weight) + self.bias).movedim(1, 2)
