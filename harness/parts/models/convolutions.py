@@ -67,9 +67,7 @@ class Local1d(nn.Module):
         super().__init__()
         self.width, self.stride, self.padding = width, stride, padding
         places, bound = (length + 2 * padding - width) // stride + 1, (inside * width) ** -0.5
-        self.span = (
-            places - 1
-        ) * stride + 1  # from the first place of a kernel's left end to the last
+        self.span = (places - 1) * stride + 1  # places that one weight of all kernels sees
         self.weight = nn.Parameter(torch.empty(places, outside, inside * width))
         self.bias = nn.Parameter(torch.empty(places, outside))
         for drawn in (self.weight, self.bias):
