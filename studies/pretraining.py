@@ -230,8 +230,7 @@ TOYS = {"linear": ("linear",), "codes": ("code_2", "code_4", "code_8"), "machine
 ARMS = {
     "none": Arm({}), "supervised": Arm({}, label="greedy supervised"), "autoencoder": Arm({}), "denoising": Arm({}),
     "rbm": Arm({}, label="RBM"), "good": Arm({}, label="none, good initialisation"),
-    "linear": Arm({}, held={"lr": 0.02}, label="linear autoencoder"), **{f"code_{n}": Arm({"code": n}, held={"lr": 3e-3}, label=f"{n} numbers") for n in (2, 4, 8)},
-    "machine": Arm({}, held={"lr": 0.1}, label="small RBM"),
+    "linear": Arm({}, held={"lr": 0.02}, label="linear autoencoder"), **{f"code_{n}": Arm({"code": n}, held={"lr": 3e-3}, label=f"{n} numbers") for n in (2, 4, 8)}, "machine": Arm({}, held={"lr": 0.1}, label="small RBM"),
 }  # fmt: skip
 SOME, DEEP = (
     ("none", "denoising"),
