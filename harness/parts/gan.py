@@ -164,7 +164,7 @@ class Modes:
     at_end: ClassVar[bool] = False
 
     def read(self, pack: Moment) -> dict[str, Tensor]:
-        centres = pack.loss.new_tensor(self.centres)  # (modes, F)
+        centres = torch.tensor(self.centres, device=pack.loss.device)  # (modes, F)
 
         def near(net: Gan) -> dict[str, Tensor]:
             gap = (net.sample(COUNTED).unsqueeze(1) - centres).norm(dim=-1)  # (n, modes)
