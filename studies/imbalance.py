@@ -32,6 +32,7 @@ from typing import ClassVar
 
 import numpy as np
 import torch
+from scipy.stats import qmc
 from torch import nn
 from torch.nn import functional as F
 
@@ -44,35 +45,26 @@ from harness.parts.schedules import Cosine
 from harness.study import Published
 
 RARE, SIDE = 8, 14  # the rare digit; pixels a side
+MEAN = torch.tensor([1.0, 0.0])  # of the rare class, on two Gaussians; the other's is −1
 
 
 @functools.cache
-def images(data: str, split: str) -> tuple[torch.Tensor, torch.Tensor]:
-    """The images (n, 196) of a split that are not the rare digit, and those that are."""
+def classes(task: str, data: str, split: str) -> tuple[torch.Tensor, torch.Tensor]:
+    """Examples (n, F) of the common class and of the rare one; of Gaussians points that lie evenly."""
+    if task == "gaussians":
+        z = torch.from_numpy(qmc.MultivariateNormalQMC([0, 0], rng=0).random(1024)).float()
+        return z - MEAN, z + MEAN
     x, y = getattr(load(Data(data)), split)
     x = F.avg_pool2d(x.unsqueeze(1), 28 // SIDE).flatten(1)
     return x[y != RARE], x[y == RARE]
 
 
-@functools.cache
-def tested(task: str, data: str, split: str) -> tuple[torch.Tensor, torch.Tensor]:
-    """What is asked of the common class and of the rare one; of Gaussians points that lie evenly."""
-    if task == "images":
-        return images(data, split)
-    from scipy.stats import qmc
-
-    z = torch.from_numpy(qmc.MultivariateNormalQMC(np.zeros(2), rng=0).random(1024)).float()
-    shift = torch.tensor([1.0, 0.0])
-    return z - shift, z + shift
-
-
 def sampled(task: str, data: str, common: int, rare: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """A training set: examples of the common class and of the rare one, (n, F) each."""
-    if task == "images":
-        both, counts = images(data, "train"), (common, rare)
-        return tuple(x[torch.randperm(len(x))[:n]] for x, n in zip(both, counts, strict=True))
-    shift = torch.tensor([1.0, 0.0])
-    return torch.randn(common, 2) - shift, torch.randn(rare, 2) + shift
+    """A training set of so many examples of the two classes."""
+    if task == "gaussians":
+        return torch.randn(common, 2) - MEAN, torch.randn(rare, 2) + MEAN
+    both = zip(classes(task, data, "train"), (common, rare), strict=True)
+    return tuple(x[torch.randperm(len(x))[:n]] for x, n in both)
 
 
 def resampled(common, rare, remedy: str) -> tuple[torch.Tensor, torch.Tensor]:
@@ -91,29 +83,24 @@ def resampled(common, rare, remedy: str) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 class Rare(nn.Module):
-    """() loss of a network on a training set of its own, of which each update reads a batch, or all.
-
-    Args:
-        remedy: The arm.
-        ratio, rare: How many common examples there are for a rare one; how many rare ones.
-        batch: Examples of an update, 0 for all.
-    """
+    """() loss of a network on a training set of its own, of which each update reads a batch, or all
+    (0); there are `rare` examples of the rare class, and `ratio` times as many of the other."""
 
     def __init__(
         self, task: str, data: str, remedy: str, ratio: int, rare: int, batch: int, units: int
     ) -> None:
         super().__init__()
-        hidden = [nn.Linear(SIDE**2, units), nn.ReLU(), nn.Linear(units, 1)]
-        self.net = nn.Sequential(*hidden) if task == "images" else nn.Linear(2, 1)
-        self.batch = batch
+        layers = nn.Linear(SIDE**2, units), nn.ReLU(), nn.Linear(units, 1)
+        self.net = nn.Sequential(*layers) if task == "images" else nn.Linear(2, 1)
         parts = resampled(*sampled(task, data, ratio * rare, rare), remedy)
         counts = torch.tensor([len(part) for part in parts])
         y = torch.tensor([0, 1]).repeat_interleave(counts)
         weights = len(y) / (2 * counts) if remedy == "weights" else torch.ones(2)
-        self.register_buffer("x", torch.cat(parts))
-        self.register_buffer("y", y.float())
-        self.register_buffer("weight", weights[y])
-        self.register_buffer("cut", torch.tensor(-math.log(ratio) * (remedy == "threshold")))
+        cut = -math.log(ratio) if remedy == "threshold" else 0.0
+        for name, value in (("x", torch.cat(parts)), ("y", y.float()), ("weight", weights[y])):
+            self.register_buffer(name, value)
+        self.register_buffer("cut", torch.tensor(cut))
+        self.batch = batch
 
     def forward(self):
         x, y, weight = self.x, self.y, self.weight
@@ -121,13 +108,14 @@ class Rare(nn.Module):
             chosen = (uniform(self.batch) * len(y)).long()
             x, y, weight = x[chosen], y[chosen], weight[chosen]
         logits = self.net(x).squeeze(-1)
-        each = F.softplus(logits) - y * logits
-        return (weight * each).mean()
+        return (weight * (F.softplus(logits) - y * logits)).mean()
 
 
 @dataclass(frozen=True)
 class Judged:
-    """How the classes of a split are told apart, where the rare one is as rare as in training."""
+    """How the classes of a split are told apart, where the rare one is as rare as in training. Of the line on
+    the Gaussians also its slope over the posterior's; its intercept; by how much that is over the posterior's, −ln r, in
+    units of ln r; and recall less that of the posterior."""
 
     task: str
     data: str
@@ -136,68 +124,43 @@ class Judged:
     at_end: ClassVar[bool] = True
 
     def read(self, pack):
-        of_common, of_rare = tested(self.task, self.data, self.split)
-        share = 1 / (1 + self.ratio)
+        both, log = classes(self.task, self.data, self.split), math.log(self.ratio)
 
         def of(net):
-            common, rare = net.net(of_common).squeeze(-1), net.net(of_rare).squeeze(-1)
-            recall = (rare > net.cut).float().mean()
-            specificity = (common <= net.cut).float().mean()
+            common, rare = (net.net(x).squeeze(-1) for x in both)
+            recall, kept = (rare > net.cut).float().mean(), (common <= net.cut).float().mean()
 
-            def mean(fn):
-                return (1 - share) * fn(common).mean() + share * fn(rare).mean()
+            def share(by):  # predicted of the rare class, over the true one
+                return self.ratio * (common - by).sigmoid().mean() + (rare - by).sigmoid().mean()
 
             return {
-                "auroc": (rare.unsqueeze(1) > common).float().mean(),
-                "recall": recall,
-                "specificity": specificity,
-                "balanced_accuracy": (recall + specificity) / 2,
-                "overestimate": mean(torch.sigmoid) / share,
-                "corrected": mean(lambda z: torch.sigmoid(z - math.log(self.ratio))) / share,
-                "log_loss": (1 - share) * F.softplus(common).mean()
-                + share * F.softplus(-rare).mean(),
-            }
+                "auroc": (rare.unsqueeze(1) > common).float().mean(), "recall": recall,
+                "balanced_accuracy": (recall + kept) / 2, "overestimate": share(0), "corrected": share(log),
+            }  # fmt: skip
 
-        return {f"{self.split}_{name}": value for name, value in pack.ask(of).items()}
-
-
-@dataclass(frozen=True)
-class Line:
-    """Of logistic regression on the Gaussians its weights, over 2, and its intercept; by how much that is over
-    the posterior's, −ln r, in units of ln r; and its recall less what the posterior's is."""
-
-    ratio: int
-    at_end: ClassVar[bool] = True
-
-    def read(self, pack):
-        (along, across_), log = pack.params["net.weight"][:, 0].unbind(1), math.log(self.ratio)
-        intercept = pack.params["net.bias"][:, 0]
-        exact = 0.5 * (1 + math.erf((1 - log / 2) / math.sqrt(2)))
-        found = {
-            "slope": along / 2,
-            "tilt": across_ / 2,
-            "intercept": intercept,
-            "shift": (intercept + log) / log,
-        }
-        if "test_recall" in pack.metrics:
-            found["test_recall_off"] = pack.metrics["test_recall"] - exact
+        found = {f"{self.split}_{name}": value for name, value in pack.ask(of).items()}
+        if self.task == "gaussians":
+            slope, intercept = pack.params["net.weight"][:, 0, 0] / 2, pack.params["net.bias"][:, 0]
+            exact = 0.5 * (1 + math.erf((1 - log / 2) / math.sqrt(2)))
+            found[f"{self.split}_recall_off"] = found[f"{self.split}_recall"] - exact
+            found |= {"slope": slope, "intercept": intercept, "shift": (intercept + log) / log}
         return found
 
 
 def trial(t: Trial) -> Training:
     task, ratio, data = t["task"], t["ratio"], t["data"]
-    gaussians = task == "gaussians"
-    rare = t["rare"] if gaussians else t["common"] // ratio
-    batch = 0 if gaussians else t["batch_size"]
+    if task == "gaussians":
+        rare, batch, steps = t["rare"], 0, t["fits"]
+        optimizer = Optimizer("lbfgs", tries=10)
+    else:
+        rare, batch, steps = t["common"] // ratio, t["batch_size"], t["steps"]
+        optimizer = Optimizer("momentum", Cosine(), lr=t["lr"])
     splits = ("valid", "test") if t.phase == "confirm" else ("valid",)
-    probes = [Judged(task, data, ratio, split) for split in splits]
     return Training(
         model=partial(Rare, task, data, t.arm, ratio, rare, batch, t["units"]),
-        optimizer=Optimizer("lbfgs", tries=10)
-        if gaussians
-        else Optimizer("momentum", Cosine(), lr=t["lr"]),
-        steps=t["fits"] if gaussians else t["steps"],
-        probes=(*probes, *([Line(ratio)] if gaussians else [])),
+        optimizer=optimizer,
+        steps=steps,
+        probes=tuple(Judged(task, data, ratio, split) for split in splits),
     )
 
 
@@ -209,7 +172,7 @@ ARMS = {
     "weights": Arm({}, label="class weights"),
     "threshold": Arm({}, label="moved threshold"),
 }
-REMEDIES, RESAMPLED = ("under", "over", "smote", "weights", "threshold"), ("under", "over", "smote", "weights")
+RESAMPLED = ("under", "over", "smote", "weights")
 RATIOS = (10, 30, 100)
 
 SHARE = {"unit": "fraction", "better": "high", "worst": 0.0}
@@ -218,13 +181,10 @@ METRICS = {
     "test_auroc": Metric(**SHARE, label="AUROC"),
     "test_balanced_accuracy": Metric(**SHARE, label="balanced accuracy"),
     "test_recall": Metric(**SHARE, label="recall of the rare class"),
-    "test_specificity": Metric(**SHARE, label="recall of the common class"),
     "test_recall_off": Metric("fraction", label="recall less that of the posterior"),
     "test_overestimate": Metric("ratio", log=True, label="predicted share of the rare class over the true one"),
     "test_corrected": Metric("ratio", log=True, label="the same, less ln r"),
-    "test_log_loss": Metric("nats", better="low", label="log loss where classes are as rare as in training"),
     "slope": Metric("ratio", label="slope over the posterior's"),
-    "tilt": Metric("ratio", label="slope along the other axis"),
     "intercept": Metric("nats"),
     "shift": Metric("ln r", label="intercept less the posterior's"),
 }  # fmt: skip
@@ -298,3 +258,92 @@ CLAIMS = {
         "[Chawla], section 4; " + TWO + ", Synthetic Minority Oversampling Technique",
         pixels.higher("test_balanced_accuracy", arm="smote", than="over", by=0.02, ratio=100), "balanced"),
 }  # fmt: skip
+
+
+def fitted(study, frame, palette):
+    """What remedies make of a training set of two Gaussians, and where classes are then parted."""
+    figure, axes = panels(4, columns=4, height=2.0, legend=0.3)
+    rows = of_lines(frame, 30)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        common, rare = sampled("gaussians", "", 600, 20)
+        for ax, arm in zip(axes, ("none", "under", "over", "smote"), strict=True):
+            left, right = resampled(common, rare, arm)
+            size, line = 7 if arm == "over" else 3.5, rows.loc[arm]
+            ax.plot(*left.T, ".", ms=2, mew=0, color="0.65")
+            ax.plot(*right.T, ".", ms=size, mew=0, color=palette["over"])
+            ax.axvline(
+                -line["intercept"] / (2 * line["slope"]), color="k", lw=1.4, label="parted at ½"
+            )
+            ax.axvline(0, color="k", ls=":", lw=1.1, label="best for balanced accuracy")
+            ax.set(title=study.label(arm), xlim=(-4, 4), ylim=(-3.5, 3.5), xticks=[], yticks=[])
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    return figure
+
+
+def of_lines(frame, ratio):
+    """The mean line of each arm on the Gaussians."""
+    rows = frame[(frame["phase"] == "confirm") & (frame["task"] == "gaussians")]
+    means = rows[rows["ratio"] == ratio].groupby("arm")[["slope", "intercept"]].mean()
+    return means.reindex(list(ARMS))
+
+
+def eights(study, frame, palette):
+    """Ten images of the rare digit, and ten that SMOTE makes of them."""
+    figure, axes = panels(20, columns=10, height=0.62, legend=0.0)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        made = resampled(*sampled("images", study.fixed["data"], 40, 10), "smote")[1]
+    for ax, image in zip(axes, made[:20], strict=True):
+        ax.imshow(image.view(SIDE, SIDE), cmap="Greys", vmin=0, vmax=1)
+        ax.set(xticks=[], yticks=[])
+        ax.grid(False)
+    return figure
+
+
+def posterior(study, frame, palette):
+    """What logistic regression says against what is so, by arm and ratio."""
+    figure, axes = panels(3, columns=3, height=2.1)
+    logit = np.linspace(-8, 4, 200)
+    for ax, ratio in zip(axes, RATIOS, strict=True):
+        for arm in ("none", *RESAMPLED):
+            line = of_lines(frame, ratio).loc[arm]
+            said = line["slope"] * (logit + math.log(ratio)) + line["intercept"]
+            x, y = (1 / (1 + np.exp(-z)) for z in (logit, said))
+            ax.plot(x, y, color=palette[arm], lw=1.4, label=study.label(arm))
+        ax.set(title=f"ratio {ratio}", xlabel="true probability", ylabel="predicted probability")
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=5)
+    return figure
+
+
+FIGURES = (
+    custom("remedies", "Two Gaussians at ratio 30, and where logistic regression parts them at ½: left alone, it gives the rare class up, as it should where errors count alike; whatever is resampled, the line moves to the same place. Dots of copies lie on each other.", fitted),
+    custom("eights", "Ten of the rare images, and ten that SMOTE makes between neighbours among them.", eights),
+    across("recall", "Recall of the rare class by ratio.", "test_recall", "ratio"),
+    across("balanced", "Balanced accuracy by ratio: every remedy helps, a moved threshold as much as any.", "test_balanced_accuracy", "ratio"),
+    across("auroc", "AUROC by ratio, which no threshold changes.", "test_auroc", "ratio"),
+    custom("posterior", "On Gaussians: what is predicted against the true probability. Resampling and weights bend it upwards, the more, the rarer the class.", posterior),
+    across("overestimate", "The predicted share of the rare class over the true one by ratio: 1 is calibrated.", "test_overestimate", "ratio"),
+    sensitivity("sensitivity", "On images at ratio 100: validation AUROC against the rate, every draw of the tune phase.", "valid_auroc", where=pixels(ratio=100)),
+)  # fmt: skip
+
+STUDY = Study(
+    question="What helps a class that is rare, and what does it cost?",
+    trial=trial,
+    arms=ARMS,
+    vary={"task": ("gaussians", "images"), "ratio": RATIOS},
+    nuisance={"lr": Float(1e-2, 1.0, log=True)},
+    fixed={"steps": 600, "fits": 30, "batch_size": 100, "units": 64, "rare": 300, "common": 1000, "data": "mnist_5k"},
+    select=("valid_auroc",),
+    metrics=METRICS,
+    budgets=BUDGETS,
+    sources={
+        "[Goorbergh]": "van den Goorbergh, van Smeden, Timmerman & Van Calster 2022, The harm of class imbalance corrections for risk prediction models",
+        "[Carriero]": "Carriero, Luijken, de Hond, Moons, van Calster & van Smeden 2024, The harms of class imbalance corrections for machine learning based prediction models",
+        "[Buda]": "Buda, Maki & Mazurowski 2018, A systematic study of the class imbalance problem in convolutional neural networks",
+        "[Chawla]": "Chawla, Bowyer, Hall & Kegelmeyer 2002, SMOTE: synthetic minority over-sampling technique",
+        "[Elkan]": "Elkan 2001, The foundations of cost-sensitive learning",
+    },
+    claims=CLAIMS,
+    figures=FIGURES,
+)  # fmt: skip
