@@ -11,6 +11,7 @@ signals    MNIST-1D
 sequences  chorales, characters
 tasks      temporal order, adding, copy, recall, echo, reverse: sequences made here
 augment    training images moved a little, anew at every update
+resampling two classes made equally frequent
 measured   rows of other studies
 """
 
