@@ -19,7 +19,8 @@ held against averaging.
 
 Departures: one hidden layer, no batch normalisation and no adversarial training (Lakshminarayanan et al.); signals in place
 of images. Pilots of members and bagging on two to four seeds chose the data and the updates; margins were fixed
-before any other run.
+before any other run. What is refuted: bagging is worse with 8 units, too, by 1.3 points. Open is whether ten snapshots beat one
+network as long (by 0.2 points; half a point was asked): two do, by 3, but the longer a run, the more alike they are.
 """
 
 from dataclasses import dataclass
@@ -52,16 +53,18 @@ from harness.parts.probes.generalization import MaskAverage
 from harness.parts.schedules import Cosine
 from harness.study import Published, classification
 
-GRID = torch.linspace(-1, 1, 41).unsqueeze(1)
+GRID = torch.linspace(-1.5, 1.5, 61).unsqueeze(1)
 
 
 def points():
     """A curve at 20 places in two clumps, and at 200 of its whole length to validate and test; with noise."""
     noise = np.random.default_rng(0)
     clumps = np.concatenate([np.linspace(-0.9, -0.3, 10), np.linspace(0.4, 0.8, 10)])
-    places = (clumps, *np.split(noise.uniform(-1, 1, 400), 2))
-    return tuple((x[:, None].astype("float32"), (np.sin(4 * x) + 0.1 * noise.normal(size=len(x))).astype("float32"))
-                 for x in places)  # fmt: skip
+    places = [x.astype("float32") for x in (clumps, *np.split(noise.uniform(-1, 1, 400), 2))]
+    return tuple(
+        (x[:, None], np.sin(4 * x) + 0.1 * noise.normal(size=len(x)).astype("float32"))
+        for x in places
+    )
 
 
 CURVE = Data.of(points, name="curve")
@@ -72,7 +75,8 @@ class Curve(nn.Module):
 
     def __init__(self, units: int) -> None:
         super().__init__()
-        self.net = nn.Sequential(nn.Linear(1, units), nn.Tanh(), nn.Linear(units, units), nn.Tanh(), nn.Linear(units, 1))  # fmt: skip
+        layers = nn.Linear(1, units), nn.ReLU(), nn.Linear(units, units), nn.ReLU()
+        self.net = nn.Sequential(*layers, nn.Linear(units, 1))
 
     def forward(self, x):
         said = self.net(x)
@@ -118,7 +122,8 @@ class Cycles(nn.Module):
 @dataclass(frozen=True)
 class Vote:
     """The accuracy of whatever an arm averages; by how much that of scaled weights is above it; what averaging saves
-    of the members' mean log loss; how often two snapshots differ; and what the identity leaves of squared errors."""
+    of the members' mean log loss; how often two snapshots differ; what the identity leaves of squared
+    errors; and what a network says along the curve, ``at_0`` and on."""
 
     at_end: ClassVar[bool] = True
 
@@ -126,7 +131,9 @@ class Vote:
         of = pack.metrics
         lost = of.get("test_member_loss", of["test_loss"])
         if "test_spread" in of:
-            return {"test_left": (lost - of["test_loss"] - of["test_spread"]).abs()}
+            said = pack.ask(lambda net: net.net(GRID).squeeze(-1))  # (K, 61)
+            left = (lost - of["test_loss"] - of["test_spread"]).abs()
+            return {f"at_{n}": y for n, y in enumerate(said.unbind(1))} | {"test_left": left}
         voted = 1 - of["averaged_error"] / 100 if "averaged_error" in of else of["test_accuracy"]
         found = {"test_vote_accuracy": voted, "test_scaled_gap": of["test_accuracy"] - voted}
         if isinstance(pack.program.module, Cycles):
@@ -135,25 +142,14 @@ class Vote:
         return found | saved
 
 
-@dataclass(frozen=True)
-class Drawn:
-    """What a network says along the curve: ``at_0`` and on."""
-
-    at_end: ClassVar[bool] = True
-
-    def read(self, pack):
-        said = pack.ask(lambda net: net.net(GRID).squeeze(-1))  # (K, 41)
-        return {f"at_{place}": column for place, column in enumerate(said.unbind(1))}
-
-
 def trial(t: Trial) -> Training:
     count, units, steps = t["members"], t["width"], t["steps"]
     voting = {"members": "mean", "bagging": "mean", "majority": "majority"}.get(t.arm)
     members = Members(count, voting, bag=t.arm == "bagging") if voting and count > 1 else None
     if t["task"] == "curve":
         return Training(
-            partial(Curve, units), Optimizer("adam", lr=t["rate"]), CURVE, Squares(), steps=t["fits"], batch_size=20,
-            every=t["fits"], members=members, probes=(Vote(), *(() if members else (Drawn(),))),
+            partial(Curve, units), Optimizer("adam", lr=t["rate"]), CURVE, Squares(), steps=t["fits"],
+            batch_size=20, every=t["fits"], members=members, probes=(Vote(),),
         )  # fmt: skip
     common = {
         "optimizer": Optimizer("momentum", Cosine(), lr=t["lr"]),
@@ -212,7 +208,7 @@ METRICS = {
 }  # fmt: skip
 DRAWS = {"curve": 1, "signals": 5}
 BUDGETS = {
-    "smoke": Budget(draws=By("task", {"curve": 1, "signals": 1}), seeds=2, steps=20, fits=20, members=(1, 2, 5), width=(8, 64)),
+    "smoke": Budget(draws=By("task", {"curve": 1, "signals": 1}), seeds=2, steps=20, fits=20, members=(1, 10), width=(64,)),
     "default": Budget(draws=By("task", DRAWS), seeds=10, most_seeds=20, finalists=2, final_seeds=2),
     "paper": Budget(draws=By("task", DRAWS | {"signals": 12}), seeds=20, most_seeds=80, finalists=3, steps=6000, size=4000),
 }  # fmt: skip
@@ -227,11 +223,9 @@ CLAIMS = {
     "never-hurts": Claim("Averaging never hurts the log loss of the average member (exact, by Jensen's inequality): it saves something with 2, 5 and 10, with and without bagging.",
         LAKSH + ", section 2.4", everywhere(at.above("test_saved", 0.0, arm="members", members=2), members=(2, 5, 10), arm=("members", "bagging")), "members"),
     "more": Claim("Several networks are better than one: twenty are more than two points more accurate.",
-        "[SNU], “How can we improve the performance of CNNs?”", twenty.higher("test_vote_accuracy", arm="members", than="single", by=0.02, against=one), "members",
-        Published("40.7 to 38.1 % top-1 error with five (AlexNet, validation)", "read in the paper", 0.026)),
+        "[SNU], “How can we improve the performance of CNNs?”", twenty.higher("test_vote_accuracy", arm="members", than="single", by=0.02, against=one), "members", Published("40.7 to 38.1 % top-1 error with five (AlexNet, validation)", "read in the paper", 0.026)),
     "diminishing": Claim("With diminishing returns: five gain more than two points over one, and twenty less than two over five.",
-        LAKSH + ", section 3.3", every(five.higher("test_vote_accuracy", arm="members", than="single", by=0.02, against=one),
-                                      twenty.lower("test_vote_accuracy", arm="members", than="members", by=-0.02, against={"members": 5})), "members"),
+        LAKSH + ", section 3.3", every(five.higher("test_vote_accuracy", arm="members", than="single", by=0.02, against=one), twenty.lower("test_vote_accuracy", arm="members", than="members", by=-0.02, against={"members": 5})), "members"),
     "equal-cost": Claim("Ten are more than one point more accurate than one that is trained ten times as long.",
         "[SNU], “How can we improve the performance of CNNs?”", ten.higher("test_vote_accuracy", arm="members", than="single", by=0.01), "members"),
     "log-loss": Claim("The log loss of ten is less than nine tenths of that of one.",
@@ -249,15 +243,13 @@ CLAIMS = {
     "wide-agree": Claim("Wide networks agree more: with 512 units at most two thirds as often two differ as with 8.",
         "[Neal], abstract (variance falls with width)", at(width=512, members=5).ratio_below("test_disagreement", 2 / 3, arm="members", than="members", against={"width": 8}), "width"),
     "snapshots": Claim("Ten snapshots of one run are more than half a point more accurate than one network at the end of a run as long.",
-        "[SGDR], Table 2; [Huang], abstract", ten.higher("test_vote_accuracy", arm="snapshots", than="single", by=0.005), "members",
-        Published("4.03 to 3.51 % (CIFAR-10, three snapshots)", "read in the paper", 0.0052)),
+        "[SGDR], Table 2; [Huang], abstract", ten.higher("test_vote_accuracy", arm="snapshots", than="single", by=0.005), "members", Published("4.03 to 3.51 % (CIFAR-10, three snapshots)", "read in the paper", 0.0052)),
     "starts-beat-snapshots": Claim("Independent starts beat snapshots at equal cost: ten by more than half a point.",
         "[SGDR], Table 2; [Fort], abstract", ten.higher("test_vote_accuracy", arm="members", than="snapshots", by=0.005), "members"),
     "one-mode": Claim("For snapshots stay near each other: two of ten differ at most three quarters as often as independent ones.",
         "[Fort], abstract", ten.ratio_below("test_disagreement", 0.75, arm="snapshots", than="members"), "disagreement"),
     "weight-scaling": Claim("Scaled weights equal the average of 50 thinned networks, to half a point, after 1 and 10 times the updates.",
-        "[Srivastava], section 7.5; [UIUC], “Dropout”",
-        every(*(everywhere(check, members=(1, 10)) for check in (ten.above("test_scaled_gap", -0.005, arm="dropout"), ten.below("test_scaled_gap", 0.005, arm="dropout")))), "scaling"),
+        "[Srivastava], section 7.5; [UIUC], “Dropout”", every(*(everywhere(check, members=(1, 10)) for check in (ten.above("test_scaled_gap", -0.005, arm="dropout"), ten.below("test_scaled_gap", 0.005, arm="dropout")))), "scaling"),
     "beat-dropout": Claim("Independent networks beat dropout's masks at equal cost: ten by more than one point.",
         LAKSH + ", section 3.3", ten.higher("test_vote_accuracy", arm="members", than="dropout", by=0.01), "members"),
     "voting": Claim("A majority vote of ten is as good as averaging: within one point.",
@@ -268,30 +260,25 @@ CLAIMS = {
 def fan(study, frame, palette):
     """Networks from different starts through the same points, and their mean and spread."""
     figure, axes = panels(2, columns=2, height=2.3)
-    rows = frame[
-        (frame["phase"] == "confirm") & (frame["task"] == "curve") & (frame["arm"] == "single")
-    ]
-    said = (
-        rows.groupby("seed")[[f"at_{n}" for n in range(len(GRID))]].last().to_numpy(float)
-    )  # (M, 41)
+    rows = frame[(frame["phase"] == "confirm") & (frame["task"] == "curve")]
+    each = rows[rows["arm"] == "single"].groupby("seed")[[f"at_{n}" for n in range(len(GRID))]]
+    said = each.last().to_numpy(float)  # (M, 61)
     x, (train, _, _) = GRID.squeeze(1).numpy(), points()
     for ax, title in zip(axes, ("members", "their mean, and two spreads"), strict=True):
         ax.plot(np.sort(x), np.sin(4 * x), color="0.5", ls=":", lw=1.0, label="the curve")
         ax.plot(train[0][:, 0], train[1], "o", ms=3, color="0.2", label="points")
-        ax.set(title=title, xlabel="x", ylim=(-2.2, 2.2))
+        ax.set(title=title, xlabel="x", ylim=(-2.6, 2.6))
     axes[0].plot(x, said.T, color=palette["members"], lw=0.8, alpha=0.7)
     if len(said):
-        mean, spread = said.mean(0), said.std(0)
+        mean, two = said.mean(0), 2 * said.std(0)
         axes[1].plot(x, mean, color=palette["members"], lw=1.6)
-        axes[1].fill_between(
-            x, mean - 2 * spread, mean + 2 * spread, color=palette["members"], alpha=0.25, lw=0
-        )
-    axes[0].legend(loc="upper right", fontsize=6.5)
-    return figure  # fmt: skip
+        axes[1].fill_between(x, mean - two, mean + two, color=palette["members"], alpha=0.25, lw=0)
+    axes[0].legend(loc="lower left", fontsize=6.5)
+    return figure
 
 
 FIGURES = (
-    custom("fan", "Networks from independent starts through the same 20 points: where there are points they agree, elsewhere their spread tells that they do not know.", fan),
+    custom("fan", "Networks from independent starts through the same 20 points: where there are points they agree, and elsewhere they drift apart; yet the curve leaves the band of two spreads, for all go on in straight lines.", fan),
     across("members", "Test accuracy by how many networks an arm costs: independent starts gain most, and most of it with the first five.", "test_vote_accuracy", "members", where=at, arms=LINES),
     across("loss", "Log loss by how many networks an arm costs; that of dropout is of scaled weights.", "test_loss", "members", where=at, arms=LINES),
     across("width", "Five networks by their width: test accuracy, independent and bagged.", "test_vote_accuracy", "width", where={"task": "signals", "members": 5}, arms=("members", "bagging")),
