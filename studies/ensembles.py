@@ -161,7 +161,7 @@ def trial(t: Trial) -> Training:
         return Training(partial(Cycles, units, count), **common, stages=stages, probes=(Vote(),))
     if t.arm == "dropout":
         model = partial(thinned, units, t["drop"])
-        probes = (MaskAverage(), Vote()) if t.phase == "confirm" else ()
+        probes = (MaskAverage(t["masks"]), Vote()) if t.phase == "confirm" else ()
     else:
         model, probes = partial(MLP, (40, units, 10)), (Vote(),)
     length = steps if members else steps * count
@@ -208,7 +208,7 @@ METRICS = {
 }  # fmt: skip
 DRAWS = {"curve": 1, "signals": 5}
 BUDGETS = {
-    "smoke": Budget(draws=By("task", {"curve": 1, "signals": 1}), seeds=2, steps=20, fits=20, members=(1, 10), width=(64,)),
+    "smoke": Budget(draws=By("task", {"curve": 1, "signals": 1}), seeds=2, steps=20, fits=20, masks=3, members=(1, 10), width=(64,)),
     "default": Budget(draws=By("task", DRAWS), seeds=10, most_seeds=20, finalists=2, final_seeds=2),
     "paper": Budget(draws=By("task", DRAWS | {"signals": 12}), seeds=20, most_seeds=80, finalists=3, steps=6000, size=4000),
 }  # fmt: skip
@@ -297,7 +297,7 @@ STUDY = Study(
     vary={"task": ("curve", "signals"), "members": COUNTS, "width": WIDTHS},
     include=included,
     nuisance={"lr": Float(2e-2, 1.0, log=True)},
-    fixed={"steps": 500, "fits": 500, "batch_size": 50, "size": 1000, "rate": 0.01},
+    fixed={"steps": 500, "fits": 500, "batch_size": 50, "size": 1000, "rate": 0.01, "masks": 50},
     select=("valid_accuracy", "valid_loss"),
     metrics=METRICS,
     budgets=BUDGETS,
