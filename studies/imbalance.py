@@ -5,9 +5,8 @@ the rare one; the rare one copied up to the size of the common one; SMOTE, by im
 nothing, but a threshold that is moved from ½ to the rare class's share. Each seed draws its own training set, the same
 for all arms; test splits are never resampled, and calibration is read where classes are as rare as in training.
 
-On two Gaussians, N(±1, 1) on the first of two axes, all is known: the logit of the posterior is 2x − ln r, the best
-balanced accuracy Φ(1). 300 rare examples stand beside 300 r common ones, and logistic regression is fitted until it is
-done. On images of 14x14 pixels the rare class is the digit 8, 1,000/r of them beside 1,000 others; a network of 64
+On two Gaussians, N(±1, 1) on the first of two axes, the logit of the posterior is 2x − ln r; 300 rare examples stand
+beside 300 r common ones, and logistic regression is fitted until it is done. On images of 14x14 pixels the rare class is the digit 8, 1,000/r of them beside 1,000 others; a network of 64
 ReLUs is trained by momentum 0.9 for as many updates in every arm, at a rate that is tuned with the same draws
 for all, by the area under the ROC curve (AUROC), which knows no threshold.
 
@@ -40,7 +39,6 @@ from harness import Arm, Budget, By, Claim, Data, Float, Metric, Optimizer, Stud
 from harness.claims import every, everywhere, place
 from harness.figures import across, custom, panels, sensitivity
 from harness.parts.data import load
-from harness.parts.data.resampling import RESAMPLED, resampled
 from harness.parts.draws import uniform
 from harness.parts.schedules import Cosine
 from harness.study import Published
@@ -68,6 +66,22 @@ def sampled(task: str, data: str, common: int, rare: int) -> tuple[torch.Tensor,
     return tuple(x[torch.randperm(len(x))[:n]] for x, n in both)
 
 
+def resampled(common, rare, how: str) -> tuple[torch.Tensor, torch.Tensor]:
+    """What a remedy makes of a training set."""
+    if how == "under":
+        return common[torch.randperm(len(common))[: len(rare)]], rare
+    if how == "over":
+        return common, rare[torch.arange(len(common)) % len(rare)]
+    if how == "smote":
+        from imblearn.over_sampling import SMOTE  # takes seconds
+
+        y = np.repeat([0, 1], [len(common), len(rare)])
+        maker = SMOTE(random_state=int(torch.randint(1 << 31, ())))
+        x, y = maker.fit_resample(torch.cat([common, rare]).numpy(), y)
+        return common, torch.from_numpy(x[y == 1])
+    return common, rare
+
+
 class Rare(nn.Module):
     """() loss of a network on a training set of its own, of which each update reads a batch, or all
     (0); there are `rare` examples of the rare class, and `ratio` times as many of the other."""
@@ -78,8 +92,7 @@ class Rare(nn.Module):
         super().__init__()
         layers = nn.Linear(SIDE**2, units), nn.ReLU(), nn.Linear(units, 1)
         self.net = nn.Sequential(*layers) if task == "images" else nn.Linear(2, 1)
-        parts = sampled(task, data, ratio * rare, rare)
-        parts = resampled(*parts, remedy) if remedy in RESAMPLED else parts
+        parts = resampled(*sampled(task, data, ratio * rare, rare), remedy)
         counts = torch.tensor([len(part) for part in parts])
         y = torch.tensor([0, 1]).repeat_interleave(counts)
         weights = len(y) / (2 * counts) if remedy == "weights" else torch.ones(2)
@@ -100,9 +113,8 @@ class Rare(nn.Module):
 
 @dataclass(frozen=True)
 class Judged:
-    """How the classes of a split are told apart, where the rare one is as rare as in training. Of the line on
-    the Gaussians also its slope over the posterior's; its intercept; by how much that is over the posterior's, −ln r, in
-    units of ln r; and recall less that of the posterior."""
+    """How the classes of a split are told apart, where the rare one is as rare as in training; of the line on Gaussians
+    its slope over the posterior's, its intercept, how far that is over −ln r in units of ln r, and recall less the posterior's."""
 
     task: str
     data: str
@@ -152,7 +164,7 @@ ARMS = {
     "over": Arm({}, label="copies"), "smote": Arm({}, label="SMOTE"),
     "weights": Arm({}, label="class weights"), "threshold": Arm({}, label="moved threshold"),
 }  # fmt: skip
-REMEDIES = (*RESAMPLED, "weights")
+REMEDIES = ("under", "over", "smote", "weights")
 RATIOS = (10, 30, 100)
 
 SHARE = {"unit": "fraction", "better": "high", "worst": 0.0}
@@ -164,15 +176,13 @@ METRICS = {
     "test_recall_off": Metric("fraction", label="recall less that of the posterior"),
     "test_overestimate": Metric("ratio", log=True, label="predicted over true share"),
     "test_corrected": Metric("ratio", log=True, label="the same, ln r taken from logits"),
-    "slope": Metric("ratio", label="slope over the posterior's"),
-    "intercept": Metric("nats"),
+    "slope": Metric("ratio", label="slope over the posterior's"), "intercept": Metric("nats"),
     "shift": Metric("ln r", label="intercept less the posterior's"),
 }  # fmt: skip
 BUDGETS = {
     "smoke": Budget(draws=By("task", {"gaussians": 1, "images": 2}), seeds=2, steps=20, ratio=(10, 100)),
     "default": Budget(draws=By("task", {"gaussians": 1, "images": 8}), seeds=16, most_seeds=64, finalists=3),
-    "paper": Budget(draws=By("task", {"gaussians": 1, "images": 12}), seeds=20, most_seeds=80, finalists=3,
-                    steps=3000, rare=3000, common=10_000, units=256, data="mnist"),
+    "paper": Budget(draws=By("task", {"gaussians": 1, "images": 12}), seeds=20, most_seeds=80, finalists=3, steps=3000, rare=3000, common=10_000, units=256, data="mnist"),
 }  # fmt: skip
 
 flat, pixels = place(task="gaussians"), place(task="images")
@@ -239,11 +249,11 @@ def made(study, frame, palette):
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         parts = sampled("gaussians", "", 600, 20)
-        drawn = {"none": parts, **{how: resampled(*parts, how) for how in RESAMPLED}}
+        drawn = {how: resampled(*parts, how) for how in ("none", *REMEDIES[:3])}
     for ax, (arm, (common, rare)) in zip(axes, drawn.items(), strict=True):
         line = lines(frame, 30).loc[arm]
-        ax.plot(*common.T, ".", ms=2, mew=0, color="0.65")
-        ax.plot(*rare.T, ".", ms=7 if arm == "over" else 3.5, mew=0, color=palette["over"])
+        ax.plot(*common.T.numpy(), ".", ms=2, mew=0, color="0.65")
+        ax.plot(*rare.T.numpy(), ".", ms=7 if arm == "over" else 3.5, mew=0, color=palette["over"])
         at = -line["intercept"] / (2 * line["slope"])
         ax.axvline(at, color="k", lw=1.4, label="parted at ½")
         ax.axvline(0, color="k", ls=":", lw=1.1, label="best for balanced accuracy")
@@ -254,21 +264,21 @@ def made(study, frame, palette):
 
 def eights(study, frame, palette):
     """Ten images of the rare digit, and ten that SMOTE makes of them."""
-    figure, axes = panels(20, columns=10, height=0.62, legend=0.0)
+    figure, (ax,) = panels(1, height=1.4, legend=0.0)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         rare = resampled(*sampled("images", study.fixed["data"], 40, 10), "smote")[1]
-    for ax, image in zip(axes, rare[:20], strict=True):
-        ax.imshow(image.view(SIDE, SIDE), cmap="Greys", vmin=0, vmax=1)
-        ax.axis("off")
+    sheet = rare[:20].view(2, 10, SIDE, SIDE).transpose(1, 2).reshape(2 * SIDE, -1)
+    ax.imshow(sheet.numpy(), cmap="Greys", vmin=0, vmax=1)
+    ax.axis("off")
     return figure
 
 
 def lines(frame, ratio):
     """The mean line of each arm on the Gaussians."""
     rows = frame[(frame["phase"] == "confirm") & (frame["task"] == "gaussians")]
-    means = rows[rows["ratio"] == ratio].groupby("arm")[["slope", "intercept"]].mean()
-    return means.reindex(list(ARMS))
+    rows = rows[rows["ratio"] == ratio]
+    return rows.groupby("arm")[["slope", "intercept"]].mean().reindex(list(ARMS))
 
 
 def posterior(study, frame, palette):
@@ -299,14 +309,10 @@ FIGURES = (
 
 STUDY = Study(
     question="What helps a class that is rare, and what does it cost?",
-    trial=trial,
-    arms=ARMS,
-    vary={"task": ("gaussians", "images"), "ratio": RATIOS},
-    nuisance={"lr": Float(2e-3, 2.0, log=True)},
+    trial=trial, arms=ARMS, metrics=METRICS, budgets=BUDGETS, claims=CLAIMS, figures=FIGURES,
+    vary={"task": ("gaussians", "images"), "ratio": RATIOS}, nuisance={"lr": Float(2e-3, 2.0, log=True)},
     fixed={"steps": 600, "fits": 30, "batch_size": 100, "units": 64, "rare": 300, "common": 1000, "data": "mnist_5k"},
     select=("valid_auroc",),
-    metrics=METRICS,
-    budgets=BUDGETS,
     sources={
         "[Goorbergh]": "van den Goorbergh, van Smeden, Timmerman & Van Calster 2022, The harm of class imbalance corrections for risk prediction models",
         "[Carriero]": "Carriero, Luijken, de Hond, Moons, van Calster & van Smeden 2024, The harms of class imbalance corrections for machine learning based prediction models",
@@ -314,6 +320,4 @@ STUDY = Study(
         "[Chawla]": "Chawla, Bowyer, Hall & Kegelmeyer 2002, SMOTE: synthetic minority over-sampling technique",
         "[Elkan]": "Elkan 2001, The foundations of cost-sensitive learning",
     },
-    claims=CLAIMS,
-    figures=FIGURES,
 )  # fmt: skip

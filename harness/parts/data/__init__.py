@@ -11,7 +11,6 @@ signals    MNIST-1D
 sequences  chorales, characters
 tasks      temporal order, adding, copy, recall, echo, reverse: sequences made here
 augment    training images moved a little, anew at every update
-resampling two classes made equally frequent
 measured   rows of other studies
 """
 
