@@ -278,7 +278,7 @@ def fan(study, frame, palette):
 
 
 FIGURES = (
-    custom("fan", "Networks from independent starts through the same 20 points: where there are points they agree, and elsewhere they drift apart; yet the curve leaves the band of two spreads, for all go on in straight lines.", fan),
+    custom("fan", "Networks from independent starts through the same 20 points: where there are points they agree, and elsewhere they drift apart; yet to the left the curve leaves the band of two spreads, for all go on in straight lines.", fan),
     across("members", "Test accuracy by how many networks an arm costs: independent starts gain most, and most of it with the first five.", "test_vote_accuracy", "members", where=at, arms=LINES),
     across("loss", "Log loss by how many networks an arm costs; that of dropout is of scaled weights.", "test_loss", "members", where=at, arms=LINES),
     across("width", "Five networks by their width: test accuracy, independent and bagged.", "test_vote_accuracy", "width", where={"task": "signals", "members": 5}, arms=("members", "bagging")),

@@ -164,8 +164,7 @@ ARMS = {
     "over": Arm({}, label="copies"), "smote": Arm({}, label="SMOTE"),
     "weights": Arm({}, label="class weights"), "threshold": Arm({}, label="moved threshold"),
 }  # fmt: skip
-REMEDIES = ("under", "over", "smote", "weights")
-RATIOS = (10, 30, 100)
+REMEDIES, RATIOS = ("under", "over", "smote", "weights"), (10, 30, 100)
 
 SHARE = {"unit": "fraction", "better": "high", "worst": 0.0}
 METRICS = {
@@ -254,8 +253,7 @@ def made(study, frame, palette):
         line = lines(frame, 30).loc[arm]
         ax.plot(*common.T.numpy(), ".", ms=2, mew=0, color="0.65")
         ax.plot(*rare.T.numpy(), ".", ms=7 if arm == "over" else 3.5, mew=0, color=palette["over"])
-        at = -line["intercept"] / (2 * line["slope"])
-        ax.axvline(at, color="k", lw=1.4, label="parted at ½")
+        ax.axvline(-line["intercept"] / 2 / line["slope"], color="k", lw=1.4, label="parted at ½")
         ax.axvline(0, color="k", ls=":", lw=1.1, label="best for balanced accuracy")
         ax.set(title=study.label(arm), xlim=(-4, 4), ylim=(-3.5, 3.5), xticks=[], yticks=[])
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
@@ -276,8 +274,7 @@ def eights(study, frame, palette):
 
 def lines(frame, ratio):
     """The mean line of each arm on the Gaussians."""
-    rows = frame[(frame["phase"] == "confirm") & (frame["task"] == "gaussians")]
-    rows = rows[rows["ratio"] == ratio]
+    rows = frame.query("phase == 'confirm' and task == 'gaussians' and ratio == @ratio")
     return rows.groupby("arm")[["slope", "intercept"]].mean().reindex(list(ARMS))
 
 
