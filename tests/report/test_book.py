@@ -75,6 +75,7 @@ def test_the_lectures_of_this_project() -> None:
             one["name"] for one in chapter["headings"] if not one["claims"] and not one["why"]
         ] == []
         assert all(one.says for one in lecture.headings if one.why)
+        assert [one["name"] for one in chapter["headings"] if one["claims"] and one["why"]] == []
         cited = {
             name for claim in claims for name in lectures.named(claim["source"], lecture.words)
         }
