@@ -125,6 +125,7 @@ class Judged:
 
     def read(self, pack):
         both, log = classes(self.task, self.data, self.split), math.log(self.ratio)
+        both = [part.to(pack.loss.device) for part in both]
 
         def of(net):
             common, rare = (net.net(x).squeeze(-1) for x in both)
