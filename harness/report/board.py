@@ -17,9 +17,8 @@ from types import SimpleNamespace
 from typing import Any
 
 from harness.report import bars, lectures, numbers, words
+from harness.report.front import LARGEST
 from harness.report.page import asset, environment
-
-LARGEST = 400_000  # bytes of a figure on the board
 
 
 def write_index(reports_root: Path) -> Path:

@@ -72,10 +72,9 @@ def read(path: Path) -> list[Lecture]:
             if WORKS[f"[{one['tag']}]"]
         ]
     except (tomllib.TOMLDecodeError, KeyError, TypeError) as wrong:
-        decks = ", ".join(tag.strip("[]") for tag in WORKS if not WORKS[tag].year or tag == "[SNU]")
         raise BadInput(
             f"{path.name}: {type(wrong).__name__}: {shown(str(wrong))}; allowed: [[lecture]] with tag "
-            f"(a tag of harness.study.sources, such as {decks}) and headings of name, says and why"
+            f"(one of harness.study.sources, such as SNU) and headings of name, says and why"
         ) from None
 
 

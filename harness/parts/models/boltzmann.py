@@ -43,15 +43,15 @@ class RBM(nn.Module):
         """The log of what makes probabilities of exp(-energy), (), summed over all states: 2 to the
         number of visible units, or of hidden ones where there are fewer."""
         if len(self.b) <= len(self.c):
-            return (-self.free(states(len(self.b)))).logsumexp(0)
-        h = states(len(self.c))
+            return (-self.free(states(len(self.b), self.b.device))).logsumexp(0)
+        h = states(len(self.c), self.c.device)
         return (h @ self.c + F.softplus(F.linear(h, self.weight.t(), self.b)).sum(-1)).logsumexp(0)
 
 
-def states(units: int) -> Tensor:
+def states(units: int, device: torch.device | None = None) -> Tensor:
     """All states of some binary units, (2^units, units), counted upwards."""
-    places = torch.arange(units - 1, -1, -1)
-    return (torch.arange(2**units).unsqueeze(1) >> places & 1).float()
+    places = torch.arange(units - 1, -1, -1, device=device)
+    return (torch.arange(2**units, device=device).unsqueeze(1) >> places & 1).float()
 
 
 def divergence(rbm: RBM, v: Tensor, steps: int = 1) -> Tensor:
