@@ -7,7 +7,7 @@ verdict that one is better than another is wrong. At most 5 % of studies should 
 
 Where arms are tuned, the winners' rates differ by luck, and with them, a little, the truth: what is
 counted there is not the rate of wrong verdicts on the winners but how often tuning by few draws is
-taken for a difference of the arms (README, "Why you can believe a verdict").
+taken for a difference of the arms (VERDICTS.md, "Why you can believe a verdict").
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ def test_every_target_and_command_is_there_and_no_other() -> None:
 
 def test_every_option_named_exists() -> None:
     source = (ROOT / "harness" / "app" / "cli.py").read_text()
-    others = {"--install-completion", "--out", "--from"}  # typer's, and those of benchmarks.gpu
+    others = {"--install-completion", "--help"}  # typer's
     for option in set(re.findall(r"(--[a-z][a-z-]*)", README)) - others:
         assert f'"{option}"' in source or f"{option[2:]}:" in source, option
 
@@ -56,7 +56,7 @@ def test_every_path_named_exists_or_is_written() -> None:
 
 
 FENCED = re.compile(r"```python\n(.*?)```", re.S)
-BLOCKS = FENCED.findall(README)
+BLOCKS = FENCED.findall(README + (ROOT / "YOURS.md").read_text())
 TRAININGS = FENCED.findall((ROOT / "TRAININGS.md").read_text())
 PAGES = [path.read_text() for path in (ROOT / "harness" / "app" / "pages").glob("*.txt")]
 
@@ -100,6 +100,14 @@ def test_code_runs_as_it_is_written(code: str, tmp_path: Path, monkeypatch, caps
     assert "nan" not in said.lower().split()
 
 
+def test_the_readme_is_short_and_its_links_lead_somewhere() -> None:
+    assert len(README.splitlines()) <= 300
+    pages = [*ROOT.glob("*.md"), ROOT / "benchmarks" / "README.md"]
+    for page in pages:
+        for link in re.findall(r"\]\(([^)#]+\.md)", page.read_text()):
+            assert (page.parent / link).is_file(), (page, link)
+
+
 def test_exports_are_what_a_study_needs() -> None:
     assert set(harness.__all__) == set(harness.EXPORTS)
     for name in harness.EXPORTS:
@@ -109,7 +117,12 @@ def test_exports_are_what_a_study_needs() -> None:
 def test_nothing_names_this_machine() -> None:
     code = [path for part in ("harness", "studies", "tests", "benchmarks")
             for path in (ROOT / part).rglob("*.py")]  # fmt: skip
-    for path in [*ROOT.glob("*.md"), *code, *ROOT.glob("reports/*.md")]:
+    for path in [
+        *ROOT.glob("*.md"),
+        ROOT / "benchmarks" / "README.md",
+        *code,
+        *ROOT.glob("reports/*.md"),
+    ]:
         assert not re.search(r"(^|[\s\"'(])/(work|root|home)/", path.read_text(), re.M), path
 
 

@@ -192,7 +192,20 @@ def run(
 ) -> None:
     """Run a study: train what the ledger lacks, judge the claims, write the report.
 
-    Interrupted runs go on where they were when the same command is given again.
+    Interrupted runs go on where they were when the same command is given again: finished trials
+    are never trained twice, and packs in flight, saved every few minutes and when a run ends, go
+    on from their last save, on the CPU bitwise as if they had never stopped. On Ray workers save
+    where they see the driver's disk; on others a pack begins anew. A store that refuses records
+    ends the run with one line that says why: the records wait in the spool.
+
+    With `--limit` a long study can be done in slices. `--trial-limit` cuts even a trial that hangs
+    in C code: its worker process is ended. Fused trials end together, so a pack may take the limit
+    times what it is forecast to take over one of its trials alone; a pack that overruns is halved
+    until the culprit is alone. What was cut counts as failed, says so, and is trained again by the
+    next run.
+
+    Ctrl-C once ends with a report marked partial, twice at once. A shell's background jobs ignore
+    Ctrl-C, and so does a run among them: there SIGTERM (`kill`) does the same.
     """
     study, source = _load(name, scale)
     from harness.app import running

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Study:
-    """A comparison and what it may claim. See README.md, "Write a study".
+    """A comparison and what it may claim. See CONTRIBUTING.md, "Add a study".
 
     Args:
         question: What the study asks, in one sentence.

@@ -105,7 +105,7 @@ def growing(lane: int) -> Training:
 
 class Gan(nn.Module):
     """The critic says sixteen numbers: of one, what is scored would be no multiple of 32, and softplus
-    depend on a trial's place in its pack (README)."""
+    depend on a trial's place in its pack (VERDICTS.md)."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -15,7 +15,7 @@ from harness.plan.plan import Plan
 from harness.study import DataError, catalog
 from tests.conftest import apart, harness
 
-# As README.md has it under "My data".
+# As YOURS.md has it under "My data".
 MINE = '''\
 """Wine: does momentum help on my data?"""
 from functools import partial
