@@ -160,6 +160,8 @@ def _entry(path: Path, root: Path) -> dict[str, Any]:
                 "n": int(claim.get("n") or 0),
                 "words": [str(text) for text in claim.get("words") or ("", "", "")],
                 "late": bool(claim.get("changed_late")),
+                "published": claim.get("published") or {},
+                "within": words.within(claim),
                 "first": str((claim.get("amended") or {}).get("words") or ""),
             }
             for number, claim in enumerate(found["claims"], 1)

@@ -12,7 +12,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from harness.report import manifest
+from harness.report import manifest, words
 
 BEGIN, END = "<!-- published:begin -->", "<!-- published:end -->"
 CHAINS = "chains"  # the folder of the published runs' manifests
@@ -92,6 +92,7 @@ def markdown(kept: list[dict[str, Any]], home: Path) -> str:
         link = f"[{run['study']}](#{run['study']})"
         lines.append(f"| {link} | {_cell(run['question'])} | {_tally(run['claims'])} |")
     lines += _by_source(kept)
+    lines += _beside(kept)
     for run in kept:
         lines += _study(run, home)
     return "\n".join(lines) + "\n"
@@ -108,6 +109,33 @@ def _by_source(kept: list[dict[str, Any]]) -> list[str]:
         return []
     lines = ["", "| deck or paper | ✓ | ✕ | ? |", "|---|--:|--:|--:|"]
     return lines + [f"| {_cell(name)} | {_tally(some)} |" for name, some in sorted(cited.items())]
+
+
+def _beside(kept: list[dict[str, Any]]) -> list[str]:
+    """What the literature reports, with how far that is known, beside what was found here."""
+    lines = []
+    for run in kept:
+        for claim in run["claims"]:
+            known = claim.get("published")
+            if known and claim["effect"] is not None:
+                effect, interval, _ = map(_cell, claim["words"])
+                lines.append(
+                    f"| [{run['study']}](#{run['study']}) {claim['id']} | {_cell(known['words'])} "
+                    f"| {known['trust']} | {effect} | {interval} | {words.within(claim) or '—'} |"
+                )
+    if not lines:
+        return []
+    return [
+        "",
+        "## Published beside ours",
+        "",
+        "Theirs are of the papers' data and sizes, ours of this scale's. A dash stands where theirs has no",
+        "number in the unit of our effect.",
+        "",
+        "| claim | theirs | how it is known | ours | interval | theirs within it |",
+        "|---|---|---|--:|---|---|",
+        *lines,
+    ]
 
 
 def _study(run: dict[str, Any], home: Path) -> list[str]:

@@ -225,6 +225,20 @@ def published(verdict: Verdict) -> Known | None:
     )
 
 
+def within(claim: Mapping[str, Any]) -> str:
+    """Whether what the literature reports lies in a claim's interval, as its verdicts.json has both.
+
+    Returns:
+        "yes", "no", or "" where the one has no number in the unit of the effect or the other no end.
+    """
+    value = (claim.get("published") or {}).get("value")
+    low, high = claim.get("low"), claim.get("high")
+    if value is None or claim.get("effect") is None or (low is None and high is None):
+        return ""
+    inside = (-math.inf if low is None else low) <= value <= (math.inf if high is None else high)
+    return "yes" if inside else "no"
+
+
 def cites(claim: Claim | None, study: Study) -> list[str]:
     """The decks and papers that a claim's source names."""
     if claim is None:
