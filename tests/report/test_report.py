@@ -485,7 +485,9 @@ def test_the_board_shows_every_study_and_broken_files_too(tmp_path: Path) -> Non
     assert report.answer(results, verdicts) in page.text
     link = "optimizers/default/report.html"
     own = [f"{link}#claim-{number}" for number in range(1, len(verdicts) + 1)]
-    assert page.values["href"] == [*own, link]
+    beside = [f"#optimizers.{v.id}" for v in verdicts if v.published]
+    assert beside
+    assert page.values["href"] == [*own, *beside, link]
     for name, text in (("verdict", "supported"), ("study", "optimizers"), ("scale", "default")):
         assert text in page.values[f"data-{name}"]
     assert {"Course overview", "Kingma & Ba 2015"} == set(page.values["data-cites"])
@@ -666,3 +668,18 @@ def test_the_page_the_note_and_the_data_say_how_often_it_was_scored() -> None:
     assert words.tested(whole) in report.html(whole, verdicts, drawn, {})
     assert words.tested(whole) in report.note(whole, verdicts)
     assert report.verdicts_json(whole, verdicts)["test_scored"] == whole.test_scored
+
+
+@pytest.mark.parametrize(
+    ("claim", "said"),
+    [
+        ({"published": {"value": 0.2}, "effect": 0.1, "low": 0.0, "high": 0.3}, "yes"),
+        ({"published": {"value": 0.4}, "effect": 0.1, "low": 0.0, "high": 0.3}, "no"),
+        ({"published": {"value": -9.0}, "effect": 0.1, "low": None, "high": 0.3}, "yes"),
+        ({"published": {"value": None}, "effect": 0.1, "low": 0.0, "high": 0.3}, ""),
+        ({"published": {"value": 0.2}, "effect": None, "low": None, "high": None}, ""),
+        ({"published": None, "effect": 0.1, "low": 0.0, "high": 0.3}, ""),
+    ],
+)
+def test_whether_what_was_published_lies_in_the_interval(claim: dict, said: str) -> None:
+    assert words.within(claim) == said
