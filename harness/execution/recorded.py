@@ -85,6 +85,8 @@ def results_of(
 ) -> Results:
     """The value that verdicts, figures and report are made from, rows in a fixed order."""
     order = ["phase", "arm", *study.vary, "seed", "trial", "step"]
+    frame = frame.copy(deep=False)
+    frame.attrs = {}  # what a file says of its rows: pandas would copy it at every operation
     frame = frame.sort_values(order, kind="stable", ignore_index=True)
     trials = rows.trials_of(study, frame, dict(run_ids))
     return Results(study, scale, frame[study.columns()], trials, info)
