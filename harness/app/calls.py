@@ -201,8 +201,10 @@ def results(
     loaded, source = _loaded(study, None if published else scale, name)
     root = catalog.root()
     if published:
-        found = execution.read_published(loaded, source)
-        return Judged(found, root / "reports" / loaded.name / "published")
+        found = execution.read_published(loaded, source, scale)
+        return Judged(
+            found, root / "reports" / loaded.name / catalog.published_as("published", scale)
+        )
     with execution.left_as_found():
         execution.read_first(loaded, scale, root)
         found = execution.recall(loaded, source, scale, root)

@@ -291,7 +291,7 @@ def report(
         raise BadInput(f"claim {quote!r}; allowed: {', '.join(ids) or 'none, there are no claims'}")
     root = catalog.root()
     if published:
-        found = execution.read_published(study, source)
+        found = execution.read_published(study, source, scale)
     else:
         execution.read_first(study, scale, root)
         found = execution.recall(study, source, scale, root)
@@ -301,7 +301,8 @@ def report(
         verdict = running.judged(found)[ids.index(quote)]
         out.print(line(found, verdict), markup=False, soft_wrap=True)
         return
-    folder = running.report_folder(root, study.name, "published" if published else scale)
+    kind = catalog.published_as("published", scale) if published else scale
+    folder = running.report_folder(root, study.name, kind)
     concluded = running.conclude(found, folder, told=printing.concluded)
     if latex:
         from harness.report import latex as paper
@@ -471,7 +472,7 @@ def verify(
     from harness.execution import verified
 
     if published:
-        found = verified.verify_published(study, source)
+        found = verified.verify_published(study, source, scale)
     else:
         found = verified.verify(study, source, scale, catalog.root())
     printing.document([vars(one) for one in found]) if as_json else printing.verified(found)

@@ -43,7 +43,7 @@ def write_published(results: Results, home: Path) -> Path:
         part = _every(study, frame, every)
         part.attrs = {"scale": results.scale, "info": info | {"every": every}}
         part.attrs["digest"] = digest(part)
-        path = home / f"{study.name}.parquet"
+        path = home / f"{catalog.published_as(study.name, results.scale)}.parquet"
         size = _save(part, path)
         if size <= LARGEST:
             return path
@@ -78,13 +78,13 @@ def _save(frame: pd.DataFrame, path: Path) -> int:
     return path.stat().st_size
 
 
-def read_published(study: Study, source: Source) -> Results:
-    """The published run of a study.
+def read_published(study: Study, source: Source, scale: str = "default") -> Results:
+    """The published run of a study at a scale.
 
     Raises:
         BadInput: there is none, or it is damaged or of another study.
     """
-    path = published_file(study.name)
+    path = published_file(study.name, scale)
     frame, _, scale = read_rows(path)
     # a copy lies in one piece, where column after column was given its type
     frame = fitting(study, frame, f"the published run {path.name}").copy()
@@ -95,7 +95,7 @@ def read_published(study: Study, source: Source) -> Results:
     return results_of(study, scale, frame, {}, info | registration.summary(registered, entry))
 
 
-def published_file(study: str) -> Path:
+def published_file(study: str, scale: str = "default") -> Path:
     """The rows of a study's published run: the project's, or those that came with the package.
 
     Raises:
@@ -103,6 +103,7 @@ def published_file(study: str) -> Path:
     """
     here = catalog.project()
     folders = [here / "reports" / "published"] if here else []
+    study = catalog.published_as(study, scale)
     paths = [folder / f"{study}.parquet" for folder in (*folders, catalog.PUBLISHED)]
     found = next((path for path in paths if path.is_file()), None)
     if found is None:

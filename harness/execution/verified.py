@@ -109,18 +109,18 @@ def verify(study: Study, source: Source, scale: str, root: Path) -> list[Check]:
     return [*checks, _safely("ledger", lambda: _ledger(record, root))]
 
 
-def verify_published(study: Study, source: Source) -> list[Check]:
-    """Recompute what the published run of a study states.
+def verify_published(study: Study, source: Source, scale: str = "default") -> list[Check]:
+    """Recompute what the published run of a study at a scale states.
 
     Raises:
         BadInput: there is none.
     """
-    path = published_file(study.name)
+    path = published_file(study.name, scale)
     home = path.parent
     try:
-        results = read_published(study, source)
-        stated = json.loads((home / f"{study.name}.json").read_text("utf-8"))
-        linked = home / front.CHAINS / f"{study.name}.json"
+        results = read_published(study, source, scale)
+        stated = json.loads(path.with_suffix(".json").read_text("utf-8"))
+        linked = home / front.CHAINS / f"{path.stem}.json"
         made = json.loads(linked.read_text("utf-8")) if linked.is_file() else {}
         if made:
             info = {**results.info, "registrations": made["registrations"]}

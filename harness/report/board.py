@@ -19,6 +19,7 @@ from typing import Any
 from harness.report import bars, lectures, numbers, words
 from harness.report.front import LARGEST
 from harness.report.page import asset, environment
+from harness.study import catalog
 
 
 def write_index(reports_root: Path) -> Path:
@@ -50,7 +51,11 @@ def gathered(reports_root: Path) -> dict[str, Any]:
     entries = [
         _entry(path, reports_root) for path in sorted(reports_root.glob("*/*/verdicts.json"))
     ]
-    here = {entry["study"] for entry in entries if entry.get("scale") == "default"}
+    here = {
+        catalog.published_as(entry["study"], entry["scale"])
+        for entry in entries
+        if not entry["error"]
+    }
     published = sorted((reports_root / "published").glob("*.json"))
     entries += [_entry(path, reports_root) for path in published if path.stem not in here]
     entries.sort(key=lambda entry: (entry.get("study", entry["where"]), entry["where"]))
@@ -91,7 +96,11 @@ def rendered(made: dict[str, Any], **paper: Any) -> str:
 
 def _figure(entry: dict[str, Any], folder: Path) -> dict[str, str] | None:
     """A study's first figure that is not too large, as text that a style sheet can hold."""
-    names = [f"{entry['study']}.svg"] if folder.name == "published" else []
+    names = (
+        [f"{catalog.published_as(entry['study'], entry['scale'])}.svg"]
+        if folder.name == "published"
+        else []
+    )
     names += [f"figures/{name}.svg" for name in entry["figures"]]
     for path in (folder / name for name in names):
         if path.is_file() and path.stat().st_size < LARGEST:

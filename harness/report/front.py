@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.report import manifest, words
+from harness.study import catalog
 
 BEGIN, END = "<!-- published:begin -->", "<!-- published:end -->"
 CHAINS = "chains"  # the folder of the published runs' manifests
@@ -25,7 +26,7 @@ def add(folder: Path, reports: Path) -> Path:
     verdicts = json.loads((folder / "verdicts.json").read_text(encoding="utf-8"))
     home = reports / "published"
     home.mkdir(parents=True, exist_ok=True)
-    study = verdicts["study"]
+    study = catalog.published_as(verdicts["study"], verdicts["scale"])
     shutil.copy(folder / "verdicts.json", home / f"{study}.json")
     drawn = [folder / "figures" / f"{name}.svg" for name in verdicts["figures"]]
     small = [path for path in drawn if path.stat().st_size < LARGEST]
@@ -59,7 +60,7 @@ def summary(kept: list[dict[str, Any]]) -> str:
         tally = Counter(claim["verdict"] for claim in run["claims"])
         counts = " | ".join(str(tally[outcome]) for outcome in MARKS)
         lines.append(
-            f"| [{run['study']}](reports/README.md#{run['study']}) | {counts} "
+            f"| [{_name(run)}](reports/README.md#{_name(run)}) | {counts} "
             f"| {run['trials']['planned']:,} | {run['seconds']:.0f} s | {run['machine']} |"
         )
     return "\n".join(lines) + "\n"
@@ -77,7 +78,7 @@ def markdown(kept: list[dict[str, Any]], home: Path) -> str:
     lines = [
         "# Published verdicts",
         "",
-        f"{_count(kept, 'study', 'studies')}, {len(claims)} claims, each written down with its margin "
+        f"{_count([*{run['study'] for run in kept}], 'study', 'studies')}, {len(claims)} claims, each written down with its margin "
         f"and its source before any trial{', but for those marked' if late else ''}.",
         "`harness report NAME --publish` wrote this page from the runs named below; nothing is typed.",
         "`make study NAME=…` makes the full report: every claim with its figure, interval and source.",
@@ -89,7 +90,7 @@ def markdown(kept: list[dict[str, Any]], home: Path) -> str:
         "|---|---|--:|--:|--:|",
     ]
     for run in kept:
-        link = f"[{run['study']}](#{run['study']})"
+        link = f"[{_name(run)}](#{_name(run)})"
         lines.append(f"| {link} | {_cell(run['question'])} | {_tally(run['claims'])} |")
     lines += _by_source(kept)
     lines += _beside(kept)
@@ -120,7 +121,7 @@ def _beside(kept: list[dict[str, Any]]) -> list[str]:
             if known and claim["effect"] is not None:
                 effect, interval, _ = map(_cell, claim["words"])
                 lines.append(
-                    f"| [{run['study']}](#{run['study']}) {claim['id']} | {_cell(known['words'])} "
+                    f"| [{_name(run)}](#{_name(run)}) {claim['id']} | {_cell(known['words'])} "
                     f"| {known['trust']} | {effect} | {interval} | {words.within(claim) or '—'} |"
                 )
     if not lines:
@@ -143,7 +144,7 @@ def _study(run: dict[str, Any], home: Path) -> list[str]:
     cost = f" ({run['cost']})" if run.get("cost") else ""
     lines = [
         "",
-        f"## {run['study']}",
+        f"## {_name(run)}",
         "",
         f"{run['question']}",
         "",
@@ -167,9 +168,13 @@ def _study(run: dict[str, Any], home: Path) -> list[str]:
             verdict += f"<br><sub>{_cell(said)}</sub>"
         what = f"{_cell(claim['statement'])}<br><sub>{_cell(claim['source'])}</sub>"
         lines.append(f"| {verdict} | {what} | {effect} | {interval} | {claimed} | {claim['n']} |")
-    if (home / f"{run['study']}.svg").exists():
-        lines += ["", f"![{run['study']}](published/{run['study']}.svg)"]
+    if (home / f"{_name(run)}.svg").exists():
+        lines += ["", f"![{_name(run)}](published/{_name(run)}.svg)"]
     return lines
+
+
+def _name(run: dict[str, Any]) -> str:
+    return catalog.published_as(run["study"], run["scale"])
 
 
 def _tally(claims: list[dict[str, Any]]) -> str:

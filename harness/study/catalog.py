@@ -37,6 +37,11 @@ SHIPPED = _shipped("_studies", "studies")
 PUBLISHED = _shipped("_published", "reports/published")  # the rows of published runs
 
 
+def published_as(study: str, scale: str) -> str:
+    """What the files of a published run are called: by its study, and by its scale but for the default."""
+    return study if scale == "default" else f"{study}-{scale}"
+
+
 def project() -> Path | None:
     """The nearest folder upwards with `studies/` and `reports/`, if there is one."""
     here = Path.cwd()

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness import report
-from harness.report import board, book, lectures
+from harness.report import board, book, front, lectures
 from harness.report.lectures import Heading, Lecture
 from harness.study import BadInput
 from tests import synthetic
@@ -150,3 +150,14 @@ def test_the_book_says_on_which_page_each_part_begins(reports: Path) -> None:
 def test_a_book_of_nothing_is_told_in_a_line(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match=r"no report; allowed: after a run"):
         book.write(tmp_path)
+
+
+def test_a_run_of_another_scale_is_published_beside_the_default(tmp_path: Path) -> None:
+    made = sorted((ROOT / "reports" / "published").glob("*.json"))[0]
+    run = json.loads(made.read_text())
+    kept = [run, run | {"scale": "paper"}]
+    name = f"{run['study']}-paper"
+    assert f"[{name}](reports/README.md#{name})" in front.summary(kept)
+    text = front.markdown(kept, tmp_path)
+    assert text.startswith("# Published verdicts\n\n1 study,")
+    assert f"\n## {run['study']}\n" in text and f"\n## {name}\n" in text
