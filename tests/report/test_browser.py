@@ -336,6 +336,33 @@ def test_the_board_filters_by_verdict_study_and_deck(page: Page, board: Path) ->
     assert page.complaints() == []
 
 
+def test_filters_hold_for_lectures_and_studies_too(page: Page, tmp_path: Path) -> None:
+    root = Path(__file__).parents[2]
+    (tmp_path / "reports").mkdir()
+    (tmp_path / "reports" / "published").symlink_to(root / "reports" / "published")
+    (tmp_path / "studies").symlink_to(root / "studies")
+    page.set()
+    page.open(report.write_index(tmp_path / "reports"))
+    choose = (
+        "const s = document.querySelector(`#board-filters select[data-of='${arguments[0]}']`);"
+        "s.value = arguments[1]; s.dispatchEvent(new Event('change'))"
+    )
+    seen = "return [...document.querySelectorAll(arguments[0])].filter(e => e.offsetParent).map(e => e.dataset[arguments[1]])"
+    slides = "return [...document.querySelectorAll('.heading')].filter(e => e.offsetParent).length"
+    everything = page.js(slides)
+    page.js(choose, "verdict", "refuted")
+    assert {*page.js(seen, ".told", "verdict")} == {"refuted"}
+    assert 0 < page.js(slides) < everything
+    refuting = {*page.js(seen, "#board-claims tbody tr", "study")}
+    assert {*page.js(seen, "article.study", "study")} == refuting
+    page.js(choose, "study", "residual")
+    assert page.js(seen, "article.study", "study") == ["residual"]
+    page.js(choose, "study", "")
+    page.js(choose, "verdict", "")
+    assert page.js(slides) == everything
+    assert page.complaints() == []
+
+
 def test_what_others_wrote_is_shown_and_not_run(page: Page, tmp_path: Path) -> None:
     bad = '<img src=x onerror="window.hacked=1"><script>window.hacked=1</script>'
     some, verdicts = synthetic.small()

@@ -1,4 +1,5 @@
-// The board's filters: verdict, study, scale, deck or paper, and words.
+// The board's filters: verdict, study, scale, deck or paper, and words. They hold for the table of claims,
+// for the lectures' slides and for the studies.
 "use strict";
 (() => {
   const root = document.getElementById("board-filters"), table = document.getElementById("board-claims");
@@ -10,16 +11,25 @@
     for (const value of new Set(rows.map((row) => row.dataset[select.dataset.of]))) select.add(new Option(value));
     if (select.options.length < 3) select.parentNode.hidden = true; // nothing to choose
   }
+  const told = [...document.querySelectorAll(".told")];
+  const slides = [...document.querySelectorAll(".heading")];
   const filter = () => {
     const words = search.value.toLowerCase().split(/\s+/).filter(Boolean);
-    let count = 0;
-    for (const row of rows) {
-      const text = row.textContent.toLowerCase();
-      row.hidden = !(selects.every((s) => s.value === "" || row.dataset[s.dataset.of].split("\n").includes(s.value))
-        && words.every((w) => text.includes(w)));
-      count += !row.hidden;
+    const set = selects.filter((s) => s.value !== "");
+    const says = (e) => words.every((w) => e.textContent.toLowerCase().includes(w));
+    const has = (e, s) => (e.dataset[s.dataset.of] || "").split("\n").includes(s.value);
+    for (const e of [...rows, ...told]) e.hidden = !(set.every((s) => has(e, s)) && says(e));
+    const shown = rows.filter((row) => !row.hidden);
+    for (const e of slides) {
+      const own = [...e.querySelectorAll(".told")];
+      const open = own.length ? own.some((t) => !t.hidden) : set.every((s) => has(e, s)) && says(e);
+      e.hidden = !open;
     }
-    output.textContent = `${count} of ${rows.length} claims`;
+    for (const e of document.querySelectorAll(".lecture")) e.hidden = !e.querySelector(".heading:not([hidden])");
+    const kept = new Set(shown.map((row) => row.dataset.study));
+    const any = set.length || words.length;
+    for (const e of document.querySelectorAll("article.study")) e.hidden = Boolean(any) && !kept.has(e.dataset.study);
+    output.textContent = `${shown.length} of ${rows.length} claims`;
   };
   search.addEventListener("input", filter);
   for (const select of selects) select.addEventListener("change", filter);
