@@ -23,12 +23,9 @@ before any run; pilots of one seed, on validation data, set tasks, lengths and r
 """
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import ClassVar
-
-import numpy as np
-import torch
 
 from harness import (
     Arm,
@@ -51,7 +48,7 @@ from harness.parts.models import EchoState
 from harness.parts.models.plain import Plain, gated, stretched
 from harness.parts.objectives import CrossEntropy, SquaredError
 from harness.parts.optimizers.rules import SGD
-from harness.parts.probes.memory import Powers, Reach, Recalled, Through
+from harness.parts.probes.memory import Kept, Powers, Reach, Recalled, Through
 from harness.parts.schedules import Constant, Cosine
 from harness.study import Published, classification
 
@@ -60,20 +57,13 @@ SHAPES = {"temporal_order": (6, 4), "adding": (2, 1), "copy": (10, 9)}  # number
 LENGTHS, TESTED = (10, 20, 50, 100, 200), 1000  # sequences to test on, but at the paper scale
 
 
-def noise():
-    """Uniform numbers in (−1, 1), and at each step the last `DELAYS` of them."""
-    u = np.random.default_rng(0).uniform(-1, 1, (22, 400, 1)).astype(np.float32)
-    y = np.stack([u[:, DELAYS - back : 400 - back, 0] for back in range(1, DELAYS + 1)], 2)
-    return (u[:10], y[:10]), (u[10:12], y[10:12]), (u[12:], y[12:])
-
-
 def few(task: str, length: int):
     """The sequences of a task, of which fewer are tested on."""
     x, y, x_valid, y_valid, x_test, y_test = tasks.made(task, length)
     return (x, y), (x_valid[:TESTED], y_valid[:TESTED]), (x_test[:TESTED], y_test[:TESTED])
 
 
-NOISE = Data.of(noise, name="delays", task="regression")
+NOISE = Data.of(partial(tasks.delays, DELAYS), name="delays", task="regression")
 FEW = {(task, length): Data.of(partial(few, task, length), name=f"{task}_{length}", duplicates="allow")
        for task in SHAPES for length in LENGTHS[:-1]}  # fmt: skip
 
@@ -85,26 +75,6 @@ class Clipped(SGD):
 
     def update(self, w, g, s, c, free):
         super().update(w, g.minimum(c["value"]).maximum(-c["value"]), s, c, free)
-
-
-@dataclass(frozen=True)
-class Kept:
-    """The share of what memory can gain, ``valid_kept`` and ``test_kept``; whether less than 1 % is missed;
-    and that the trial has ``survived``. `without` is the least loss without memory; None: chance is ¼."""
-
-    without: float | None
-    at_end: ClassVar[bool] = True
-
-    def read(self, pack):
-        found = {"survived": torch.ones_like(pack.loss)}
-        for split in ("valid",) if pack.sealed else ("valid", "test"):
-            if self.without:
-                missed = pack.metrics[f"{split}_loss"] / self.without
-            else:
-                missed = (1 - pack.metrics[f"{split}_accuracy"]) / 0.75
-            found[f"{split}_kept"] = (1 - missed).clamp_min(0)
-            found[f"{split}_success"] = (missed < 0.01 / 0.75).float()
-        return found
 
 
 def trial(t: Trial) -> Training:
@@ -122,9 +92,7 @@ def trial(t: Trial) -> Training:
     symbols = min(10, length // 4)
     without = {"adding": 1 / 6, "copy": symbols * math.log(8) / length}.get(task)
     if "radius" in t.settings:
-        model = partial(
-            EchoState, n_in, 128, n_out, t["radius"], scale=t["scale"], every_step=False
-        )
+        model = partial(EchoState, n_in, 128, n_out, t["radius"], scale=t["scale"], every_step=False)  # fmt: skip
         return Training(model, Optimizer("ridge", l2=1e-4), replace(data, train=t["read"]), loss, epochs=1,
                         batch_size=250, trains="readout.*", probes=(Kept(without),))  # fmt: skip
     if "forget" in t.settings:
@@ -138,13 +106,11 @@ def trial(t: Trial) -> Training:
         cut = {"norm": {"clip": 1.0}, "value": {"value": 0.1}, "none": {}}[t["clip"]]
         schedule = Constant() if t.arm.startswith("explode") else Cosine()
         rule = Optimizer(Clipped, schedule, lr=t["lr"] * t.get("times", 1), **cut)
-    reaches = (
-        task == "temporal_order" and length == 50 and t.phase == "confirm" and t.arm in REACHES
-    )
+    reaches = length in (20, 50) and task == "temporal_order" and t.arm in REACHES
     return Training(
         model, rule, data, Loss(stretched, loss, {"weight": t["weight"]}) if "weight" in t.settings else loss,
         steps=t["updates"], every=t["updates"], batch_size=t["batch_size"],
-        probes=(Kept(without), *((Reach(),) if reaches else ())),
+        probes=(Kept(without), *((Reach(),) if reaches and t.phase == "confirm" else ())),
     )  # fmt: skip
 
 
@@ -177,13 +143,13 @@ UNITS = tuple(ARMS)[: tuple(ARMS).index("echo") + 1]
 REACHES = tuple(arm for arm in UNITS if arm not in ("omega", "echo"))
 EXPLODE = ("explode_none", "explode_norm", "explode_value")
 DESCENT = ("irnn_descent", "irnn_clipped", "sigmoid_descent", "sigmoid_clipped")
-ADDING, COPYING, LONG = ("tanh", "irnn", "leaky", "lstm_1", "chrono", "gru"), ("tanh", "irnn", "chrono", "gru"), ("tanh", "irnn", "leaky")  # fmt: skip
+ADDING, COPYING = ("tanh", "irnn", "leaky", "lstm_1", "chrono", "gru"), ("tanh", "irnn", "chrono", "gru")  # fmt: skip
 RUNS = {
     ("toy", 100): ("decay", "growth", *RADII),
     ("temporal_order", 10): ("tanh", "omega", "echo"),
     ("temporal_order", 20): ("tanh", "irnn", "leaky", "omega", "lstm_1", "echo", *DESCENT[2:]),
     ("temporal_order", 50): (*UNITS, *DESCENT[:2]),
-    ("temporal_order", 100): LONG, ("temporal_order", 200): UNITS,
+    ("temporal_order", 100): ("tanh", "irnn", "leaky"), ("temporal_order", 200): UNITS,
     ("adding", 50): (*ADDING, *EXPLODE), ("adding", 200): ADDING,
     ("copy", 20): COPYING, ("copy", 200): COPYING,
 }  # fmt: skip
@@ -213,23 +179,13 @@ BUDGETS = {
 }  # fmt: skip
 
 toy, order = place(task="toy", length=100), place(task="temporal_order", length=50)
-adding, copy, at_20 = (
-    place(task="adding", length=50),
-    place(task="copy", length=20),
-    order(length=20),
-)
-OXFORD, SNU = (
-    "[Oxford], “Capture Regularity in the input space”",
-    "[SNU], “Vanishing or exploding gradients”",
-)
-RESERVOIRS, LSTM = (
-    "[SNU], “Solution: echo state networks and leaky units”",
-    "[SNU], “Solution: long short-term memory (LSTM)”",
-)
-CLIPPING, PROPER = (
-    "[SNU], “Solution (for exploding): gradient clipping”",
-    "[SNU], “Solution: proper weights & activation functions”",
-)
+adding, copy = place(task="adding", length=50), place(task="copy", length=20)
+at_20, OXFORD = order(length=20), "[Oxford], “Capture Regularity in the input space”"
+SNU = "[SNU], “Vanishing or exploding gradients”"
+CLIPPING = "[SNU], “Solution (for exploding): gradient clipping”"
+PROPER = "[SNU], “Solution: proper weights & activation functions”"
+RESERVOIRS = "[SNU], “Solution: echo state networks and leaky units”"
+LSTM = "[SNU], “Solution: long short-term memory (LSTM)”"
 PROBLEM, READ = "[Overview], “Recurrent Neural Network Problem”", "read off a figure"
 CLAIMS = {
     "powers": Claim("h⁽ᵗ⁾ = QᵀΛᵗQ h⁽⁰⁾ (exact): through 100 steps of a symmetric matrix the two differ by less than a part in 10¹⁰.",
@@ -305,7 +261,7 @@ def confirmed(frame, task, row="last"):
 def reach(study, frame, palette):
     """How far gradients reach back at the start: the median of seeds."""
     figure, (ax,) = panels(1, height=2.6)
-    rows = confirmed(frame, "temporal_order", "first")
+    rows = confirmed(frame[frame["length"] == 50], "temporal_order", "first")
     for arm in REACHES:
         own = rows[rows["arm"] == arm].filter(like="reach_").median()
         back = [50 - int(name.removeprefix("reach_")) for name in own.index]

@@ -122,7 +122,8 @@ def stretched(net: Plain, x: Tensor, y: Tensor, weight: Tensor) -> Tensor:
         backs.append(back / back.norm(dim=1, keepdim=True).clamp_min(1e-20))
         back = backs[-1] @ net.within.detach() * slope
     ratios = (torch.stack(backs) @ net.within * torch.stack(slopes)).norm(dim=2)  # (T - 1, B)
-    return lost(said) + weight * (ratios - 1).square().mean()
+    total: Tensor = lost(said) + weight * (ratios - 1).square().mean()
+    return total
 
 
 def gated(

@@ -17,6 +17,32 @@ from harness.parts.probes.moment import Moment
 
 
 @dataclass(frozen=True)
+class Kept:
+    """The share of what memory can gain, of validation and of test sequences: metrics ``valid_kept`` and
+    ``test_kept``, 0 for the best answer without memory, or worse, and 1 for no error; whether it is
+    that of under 1 % of errors in four classes, ``valid_success`` and ``test_success``; and
+    ``survived``, 1, for trials that have not diverged.
+
+    Args:
+        without: The least loss without memory; None: errors are counted, of four equal classes.
+    """
+
+    without: float | None = None
+    at_end: ClassVar[bool] = True
+
+    def read(self, pack: Moment) -> dict[str, Tensor]:
+        found = {"survived": torch.ones_like(pack.loss)}
+        for split in ("valid",) if pack.sealed else ("valid", "test"):
+            if self.without:
+                missed = pack.metrics[f"{split}_loss"] / self.without
+            else:
+                missed = (1 - pack.metrics[f"{split}_accuracy"]) / 0.75
+            found[f"{split}_kept"] = (1 - missed).clamp_min(0)
+            found[f"{split}_success"] = (missed < 0.01 / 0.75).float()
+        return found
+
+
+@dataclass(frozen=True)
 class Reach:
     """At the start: the norm of the loss's gradient by each step's input over that by the last step's,
     in decades, on the first training sequences (B, T, inputs): metrics ``reach_1`` onwards."""
