@@ -11,14 +11,14 @@ Arms. Tanh and ReLU start from N(0, 1/100), at a radius of 0.57 (Pascanu's "basi
 identity; leaky units keep 0.9. "Skip" adds links over five steps to those of one; "longer links" has no others, and
 the last five states are read. Ω is Pascanu's penalty, a mean over steps and sequences, its weight drawn. LSTMs have
 no peepholes; chrono is Tallec & Ollivier's start. Reservoirs of 128 units are read by ridge regression on 5,000
-sequences. Clipping, to a norm of 1 or to values of 0.1, is judged under plain descent, for Adam divides by the
-gradient's size. Toys: powers of a matrix, Jacobians, leaky units, and what 30 units recall of uniform noise.
+sequences. Clipping, to a norm of 1 or to values of 0.1, is judged under plain descent at a constant rate, for Adam
+divides by the gradient's size. Toys: powers of a matrix, Jacobians, leaky units, and what 50 units recall of uniform noise.
 
 How sentences were read. "Vanish" is about the start: the gradient by the first input over that by the last, in
 decades. "Most effective" (SNU): an LSTM of forget bias 1 is two points better than each other kind of unit. Oxford's
 "reasonably small" radius is ½, held against 1.
 
-Departures: 400 to 700 updates in place of millions, so that "fails" means within these; Adam. Margins were fixed
+Departures: 300 to 600 updates in place of millions, so that "fails" means within these; Adam. Margins were fixed
 before any run; pilots of one seed, on validation data, set tasks, lengths and rates.
 """
 
@@ -49,10 +49,10 @@ from harness.parts.models.plain import Plain, gated, stretched
 from harness.parts.objectives import CrossEntropy, SquaredError
 from harness.parts.optimizers.rules import SGD
 from harness.parts.probes.memory import Kept, Powers, Reach, Recalled, Through
-from harness.parts.schedules import Constant, Cosine
+from harness.parts.schedules import Cosine
 from harness.study import Published, classification
 
-FAR, STEPS, DELAYS = 5, 100, 60  # steps of a longer link, of powers, and back that are recalled
+FAR, STEPS, DELAYS = 5, 100, 80  # steps of a longer link, of powers, and back that are recalled
 SHAPES = {"temporal_order": (6, 4), "adding": (2, 1), "copy": (10, 9)}  # numbers read and put out
 LENGTHS, TESTED = (10, 20, 50, 100, 200), 1000  # sequences to test on, but at the paper scale
 
@@ -83,7 +83,7 @@ def trial(t: Trial) -> Training:
         model = partial(Through, t["radius"], STEPS, (0.5, 0.9, 0.99))
         return Training(model, Optimizer("sgd", lr=1e-30), steps=1, probes=(Powers(),))
     if task == "toy":
-        model = partial(EchoState, 1, 30, DELAYS, t["radius"], scale=0.1, washout=DELAYS)
+        model = partial(EchoState, 1, 50, DELAYS, t["radius"], scale=0.1, washout=DELAYS)
         return Training(model, Optimizer("ridge", l2=1e-6), NOISE, SquaredError(), epochs=1, batch_size=2,
                         trains="readout.*", probes=() if t.phase == "tune" else (Recalled(),))  # fmt: skip
     n_in, n_out = SHAPES[task]
@@ -104,12 +104,12 @@ def trial(t: Trial) -> Training:
     rule = Optimizer("adam", Cosine(), lr=t["lr"], clip=1.0)
     if "clip" in t.settings:
         cut = {"norm": {"clip": 1.0}, "value": {"value": 0.1}, "none": {}}[t["clip"]]
-        schedule = Constant() if t.arm.startswith("explode") else Cosine()
-        rule = Optimizer(Clipped, schedule, lr=t["lr"] * t.get("times", 1), **cut)
+        rule = Optimizer(Clipped, lr=t["lr"] * t.get("times", 1), **cut)
+    steps = t.get("short", t["updates"])
     reaches = length in (20, 50) and task == "temporal_order" and t.arm in REACHES
     return Training(
         model, rule, data, Loss(stretched, loss, {"weight": t["weight"]}) if "weight" in t.settings else loss,
-        steps=t["updates"], every=t["updates"], batch_size=t["batch_size"],
+        steps=steps, every=steps, batch_size=t["batch_size"],
         probes=(Kept(without), *((Reach(),) if reaches and t.phase == "confirm" else ())),
     )  # fmt: skip
 
@@ -133,22 +133,22 @@ ARMS = {
     "irnn_clipped": Arm(IRNN | {"clip": "norm"}, label="IRNN, clipped"),
     "sigmoid_descent": Arm(SIGMOID | {"clip": "none"}, label="sigmoid, descent"),
     "sigmoid_clipped": Arm(SIGMOID | {"clip": "norm"}, label="sigmoid, clipped"),
-    **{f"explode_{cut}": Arm(IRNN | {"clip": cut}, held=HELD, label=words) for cut, words in (("none", "not clipped"), ("norm", "by norm"), ("value", "by value"))},
+    **{f"explode_{cut}": Arm(IRNN | {"clip": cut, "short": 100}, held=HELD, label=words) for cut, words in (("none", "not clipped"), ("norm", "by norm"), ("value", "by value"))},
     "decay": Arm({"radius": 0.9, "steps": STEPS}, held=HELD, label="radius 0.9"),
     "growth": Arm({"radius": 1.1, "steps": STEPS}, held=HELD, label="radius 1.1"),
     **{f"echo_{r}": Arm({"radius": r / 100}, held=HELD, label=f"radius {r / 100:g}") for r in (50, 90, 100, 125)},
 }  # fmt: skip
 RADII = tuple(arm for arm in ARMS if arm.startswith("echo_"))
 UNITS = tuple(ARMS)[: tuple(ARMS).index("echo") + 1]
-REACHES = tuple(arm for arm in UNITS if arm not in ("omega", "echo"))
+REACHES = tuple(arm for arm in UNITS if arm not in ("omega", "gru", "echo"))
 EXPLODE = ("explode_none", "explode_norm", "explode_value")
 DESCENT = ("irnn_descent", "irnn_clipped", "sigmoid_descent", "sigmoid_clipped")
 ADDING, COPYING = ("tanh", "irnn", "leaky", "lstm_1", "chrono", "gru"), ("tanh", "irnn", "chrono", "gru")  # fmt: skip
 RUNS = {
     ("toy", 100): ("decay", "growth", *RADII),
-    ("temporal_order", 10): ("tanh", "omega", "echo"),
-    ("temporal_order", 20): ("tanh", "irnn", "leaky", "omega", "lstm_1", "echo", *DESCENT[2:]),
-    ("temporal_order", 50): (*UNITS, *DESCENT[:2]),
+    ("temporal_order", 10): ("tanh", "echo"),
+    ("temporal_order", 20): ("tanh", "irnn", "leaky", "omega", "echo", *DESCENT[2:]),
+    ("temporal_order", 50): (*UNITS[:-2], "echo", *DESCENT[:2]),
     ("temporal_order", 100): ("tanh", "irnn", "leaky"), ("temporal_order", 200): UNITS,
     ("adding", 50): (*ADDING, *EXPLODE), ("adding", 200): ADDING,
     ("copy", 20): COPYING, ("copy", 200): COPYING,
@@ -170,11 +170,11 @@ METRICS = {
     **{f"test_recall_{back}": Metric("squared correlation") for back in range(1, DELAYS + 1)},
     **{f"reach_{step}": Metric("decades") for step in range(1, 51)},
 }  # fmt: skip
-UPDATES = {"toy": 1, "temporal_order": 400, "adding": 700, "copy": 600}
+UPDATES = {10: 300, 20: 400, 50: 600, 100: 500}
 DRAWS = {"toy": 1, "temporal_order": 4, "adding": 4, "copy": 4}
 BUDGETS = {
     "smoke": Budget(draws=1, seeds=2, length=(20, 100), task=("toy", "temporal_order", "copy"), updates=4, batch_size=32, read=500),
-    "default": Budget(draws=By("task", DRAWS), seeds=6, most_seeds=12, length=LENGTHS[:-1], updates=By("task", UPDATES)),
+    "default": Budget(draws=By("task", DRAWS), seeds=6, most_seeds=24, length=LENGTHS[:-1], updates=By("length", UPDATES)),
     "paper": Budget(draws=10, seeds=10, most_seeds=40, finalists=3, units=100, updates=50_000, batch_size=20, few=False),
 }  # fmt: skip
 
@@ -198,8 +198,8 @@ CLAIMS = {
         SNU + " (counter-evidence)", every(toy.above("bound", 10.0, arm="decay"), toy.below("through", -4.0, arm="decay")), "powers"),
     "half-life": Claim("A leaky unit forgets half in ln ½ / ln α steps (exact): within a thousandth at α of 0.5, 0.9 and 0.99.",
         RESERVOIRS, toy.below("half_life", 1e-3, arm="decay"), "powers"),
-    "capacity": Claim("The memory capacity of a reservoir is at most its units, 30 (exact), at radii from 0.5 to 1.25.",
-        "[Jaeger], proposition 2; " + RESERVOIRS, everywhere(toy.below("test_capacity", 30.0, arm="echo_50"), arm=RADII), "capacity"),
+    "capacity": Claim("The memory capacity of a reservoir is at most its units, 50 (exact), at radii from 0.5 to 1.25.",
+        "[Jaeger], proposition 2; " + RESERVOIRS, everywhere(toy.below("test_capacity", 50.0, arm="echo_50"), arm=RADII), "capacity"),
     "small-radius": Claim("A small radius forgets: 0.5 recalls at least five steps fewer than 1.",
         OXFORD + " (“some reasonably small value”)", toy.lower("test_capacity", arm="echo_50", than="echo_100", by=5.0), "capacity"),
     "large-radius": Claim("So does a large one: 1.25 recalls at least three steps fewer than 1.",
@@ -275,12 +275,12 @@ def success(study, frame, palette):
     """Success rates by length, ours and those of Pascanu et al."""
     figure, axes = panels(2, columns=2, height=2.5)
     rows = confirmed(frame, "temporal_order")
-    for arm in ("tanh", "omega", "irnn", "leaky", "lstm_1", "echo"):
+    for arm in ("tanh", "omega", "irnn", "leaky", "chrono", "echo"):
         rates = rows[rows["arm"] == arm].groupby("length")["test_success"].mean()
         axes[0].plot(rates.index, rates, "o-", ms=3, color=palette[arm], label=study.label(arm))
     for words, x, y, line in FIGURE_7:
         axes[1].plot(x, y, line, ms=3, color="0.3", label=words)
-    axes[0].set(title="here: 400 updates", ylabel="runs that succeed")
+    axes[0].set(title="here: 300 to 600 updates", ylabel="runs that succeed")
     axes[1].set(title="Pascanu et al.: up to 5 million")
     for ax in axes:
         ax.set(xscale="log", xlabel="length", ylim=(-0.05, 1.05), xlim=(9, 270))
@@ -308,14 +308,14 @@ KEPT = "the share of what memory can gain, each at its tuned rate"
 FIGURES = (
     custom("reach", "How far gradients reach back at the start: the gradient by each of 50 inputs, relative to the last. A plain network and an LSTM without a bias lose it within some steps; the identity, links of five steps and chrono's biases pass it on.", reach),
     custom("success", "Temporal order: the share of runs with under 1 % of errors, by length; right, figure 7 of Pascanu et al., as read off.", success),
-    custom("capacity", "What a linear read-out recalls of uniform noise from 30 units, by how long ago it was: most at a radius near 1.", memory),
-    intervals("order", f"Temporal order of 50 steps: {KEPT}.", "test_kept", where=order, arms=UNITS),
+    custom("capacity", "What a linear read-out recalls of uniform noise from 50 units, by how long ago it was: most at a radius near 1.", memory),
+    intervals("order", f"Temporal order of 50 steps: {KEPT}.", "test_kept", where=order, arms=RUNS["temporal_order", 50][:-2]),
     intervals("adding", f"Adding of 50 steps: {KEPT}.", "test_kept", where=adding, arms=ADDING),
     intervals("copying", f"Copying of 20 steps: {KEPT}.", "test_kept", where=copy, arms=COPYING),
     intervals("survived", "IRNN on adding by plain descent at a rate of 0.1: trials that did not diverge.", "survived", where=adding, arms=EXPLODE),
     intervals("clipping", f"Plain descent on temporal order: {KEPT}.", "test_kept", factor="length", levels=(20, 50), where={"task": "temporal_order"}, arms=DESCENT),
     intervals("powers", "The norm of a state after 100 multiplications by a symmetric matrix, in decades.", "growth", where=toy, arms=("decay", "growth")),
-    sensitivity("sensitivity", "Share kept of temporal order of 50 steps against the rate: every draw of the tune phase.", "valid_kept", "lr", where=order, arms=("tanh", "irnn", "leaky", "lstm_1", "chrono", "gru")),
+    sensitivity("sensitivity", "Share kept of temporal order of 50 steps against the rate: every draw of the tune phase.", "valid_kept", "lr", where=order, arms=("tanh", "irnn", "leaky", "lstm_1", "chrono", "skip")),
 )  # fmt: skip
 
 STUDY = Study(
@@ -323,7 +323,7 @@ STUDY = Study(
     trial=trial, arms=ARMS, metrics=METRICS, budgets=BUDGETS, claims=CLAIMS, figures=FIGURES,
     vary={"task": ("toy", *SHAPES), "length": LENGTHS},
     include=included,
-    nuisance={"lr": Float(1e-3, 5e-2, log=True)},
+    nuisance={"lr": Float(1.5e-3, 3e-2, log=True)},
     fixed={"updates": 400, "batch_size": 16, "units": 32, "read": 5000, "few": True},
     select=("valid_loss",),
     sources={
