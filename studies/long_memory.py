@@ -18,8 +18,12 @@ How sentences were read. "Vanish" is about the start: the gradient by the first 
 decades. "Most effective" (SNU): an LSTM of forget bias 1 is two points better than each other kind of unit. Oxford's
 "reasonably small" radius is ½, held against 1.
 
-Departures: 300 to 600 updates in place of millions, so that "fails" means within these; Adam. Margins were fixed
-before any run; pilots of one seed, on validation data, set tasks, lengths and rates.
+Departures: 300 to 700 updates in place of millions, so that "fails" means within these; Adam. Margins were fixed
+before any run; pilots of one seed, on validation data, set tasks, lengths and rates. Two first runs, of fewer updates
+and reservoirs of 30 units, left six and three claims open; margins have not moved. What is refuted: with a forget
+bias of 1 an LSTM learns 50 steps on half of the seeds, where IRNN, leaky units, skip and longer links do on nearly
+all. Ω keeps 0.2 more than tanh, its margin, and a bias of 1 0.6 more than 0: they may stay open. Without tuned
+rates nothing holds: 0.003 suits IRNN, 0.03 chrono.
 """
 
 import math
@@ -170,11 +174,11 @@ METRICS = {
     **{f"test_recall_{back}": Metric("squared correlation") for back in range(1, DELAYS + 1)},
     **{f"reach_{step}": Metric("decades") for step in range(1, 51)},
 }  # fmt: skip
-UPDATES = {10: 300, 20: 400, 50: 600, 100: 500}
+UPDATES = {10: 300, 20: 700, 50: 600, 100: 500}
 DRAWS = {"toy": 1, "temporal_order": 4, "adding": 4, "copy": 4}
 BUDGETS = {
     "smoke": Budget(draws=1, seeds=2, length=(20, 100), task=("toy", "temporal_order", "copy"), updates=4, batch_size=32, read=500),
-    "default": Budget(draws=By("task", DRAWS), seeds=6, most_seeds=24, length=LENGTHS[:-1], updates=By("length", UPDATES)),
+    "default": Budget(draws=By("task", DRAWS), seeds=6, most_seeds=18, length=LENGTHS[:-1], updates=By("length", UPDATES)),
     "paper": Budget(draws=10, seeds=10, most_seeds=40, finalists=3, units=100, updates=50_000, batch_size=20, few=False),
 }  # fmt: skip
 
@@ -266,27 +270,27 @@ def reach(study, frame, palette):
         own = rows[rows["arm"] == arm].filter(like="reach_").median()
         back = [50 - int(name.removeprefix("reach_")) for name in own.index]
         ax.plot(back, own, color=palette[arm], label=study.label(arm))
-    ax.set(xlabel="steps back", ylabel="gradient by the input (decades)", ylim=(-16, 1))
+    ax.set(xlabel="steps back", ylabel="gradient by the input (decades)", ylim=(-25, 1))
     figure.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=5)
     return figure
 
 
 def success(study, frame, palette):
     """Success rates by length, ours and those of Pascanu et al."""
-    figure, axes = panels(2, columns=2, height=2.5)
+    figure, axes = panels(2, columns=2, height=2.9)
     rows = confirmed(frame, "temporal_order")
     for arm in ("tanh", "omega", "irnn", "leaky", "chrono", "echo"):
         rates = rows[rows["arm"] == arm].groupby("length")["test_success"].mean()
         axes[0].plot(rates.index, rates, "o-", ms=3, color=palette[arm], label=study.label(arm))
     for words, x, y, line in FIGURE_7:
         axes[1].plot(x, y, line, ms=3, color="0.3", label=words)
-    axes[0].set(title="here: 300 to 600 updates", ylabel="runs that succeed")
+    axes[0].set(title="here: 300 to 700 updates", ylabel="runs that succeed")
     axes[1].set(title="Pascanu et al.: up to 5 million")
     for ax in axes:
         ax.set(xscale="log", xlabel="length", ylim=(-0.05, 1.05), xlim=(9, 270))
         ax.set_xticks((10, 20, 50, 100, 200), (10, 20, 50, 100, 200))
         ax.minorticks_off()
-        ax.legend(fontsize=6, loc="lower left")
+        ax.legend(fontsize=6, loc="upper center", bbox_to_anchor=(0.5, -0.22), ncols=3)
     return figure
 
 
