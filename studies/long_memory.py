@@ -165,7 +165,8 @@ def included(arm, cell) -> bool:
 
 METRICS = {
     **classification("train_loss", "valid_loss", "test_loss", "valid_accuracy", "test_accuracy"),
-    **{f"{split}_kept": Metric("share", better="high", worst=0.0, label="share of what memory can gain") for split in ("valid", "test")},
+    "valid_kept": Metric("share", better="high", worst=0.0, label="share kept"),
+    "test_kept": Metric("share", better="high", worst=0.0, label="share of what memory can gain"),
     **{f"{split}_success": Metric("share", better="high", worst=0.0) for split in ("valid", "test")},
     "survived": Metric("share", better="high", worst=0.0, label="share of trials that did not diverge"),
     "gap": Metric("relative", better="low", log=True), "half_life": Metric("relative", better="low", log=True),
