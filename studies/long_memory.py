@@ -192,6 +192,7 @@ PROPER = "[SNU], “Solution: proper weights & activation functions”"
 RESERVOIRS = "[SNU], “Solution: echo state networks and leaky units”"
 LSTM = "[SNU], “Solution: long short-term memory (LSTM)”"
 PROBLEM, READ = "[Overview], “Recurrent Neural Network Problem”", "read off a figure"
+NEAR = "the effect lies near its margin, and is worth no more time"
 CLAIMS = {
     "powers": Claim("h⁽ᵗ⁾ = QᵀΛᵗQ h⁽⁰⁾ (exact): through 100 steps of a symmetric matrix the two differ by less than a part in 10¹⁰.",
         OXFORD, everywhere(toy.below("gap", 1e-10, arm="decay"), arm=("decay", "growth")), "powers"),
@@ -236,7 +237,7 @@ CLAIMS = {
         OXFORD, everywhere(order.higher("test_kept", arm="skip", than="tanh", by=0.5), arm=("skip", "longer")), "order"),
     "omega": Claim("Ω lengthens memory: it keeps more than 0.2 more than tanh of temporal order at 50 steps.",
         "[SNU], “Solution: regularization”; [Pascanu], figure 7", order.higher("test_kept", arm="omega", than="tanh", by=0.2), "order",
-        Published("All succeed up to 250 steps with clipping and Ω, with clipping alone up to 50 (tanh)", READ)),
+        Published("All succeed up to 250 steps with clipping and Ω, with clipping alone up to 50 (tanh)", READ), underpowered=NEAR),
     "diverges": Claim("Clipping prevents divergence: at a rate of 0.1 fewer than half of IRNNs survive plain descent on adding, and more than 95 % with either clipping.",
         CLIPPING + "; [Overview], “Vanishing Gradient and Exploding Gradient Problem (2)”",
         every(adding.below("survived", 0.5, arm=EXPLODE[0]), everywhere(adding.above("survived", 0.95, arm=EXPLODE[1]), arm=EXPLODE[1:])), "survived"),
@@ -246,7 +247,7 @@ CLAIMS = {
         CLIPPING + "; [Pascanu], figure 7", at_20.equivalent("test_kept", arm="sigmoid_clipped", to="sigmoid_descent", within=0.05), "clipping",
         Published("At 20 steps 0.2 of runs succeed, with and without clipping (sigmoid)", READ, 0.0)),
     "forget-bias": Claim("A forget bias of 1 helps: it keeps more than 0.5 more than 0, and than −1, of temporal order at 50 steps.",
-        "[Jozefowicz], abstract; " + LSTM, everywhere(order.higher("test_kept", arm="lstm_1", than="lstm_0", by=0.5), than=("lstm_0", "lstm_neg")), "order"),
+        "[Jozefowicz], abstract; " + LSTM, everywhere(order.higher("test_kept", arm="lstm_1", than="lstm_0", by=0.5), than=("lstm_0", "lstm_neg")), "order", underpowered=NEAR),
     "chrono": Claim("Chrono's go further: more than 0.5 more than a bias of 1 of adding at 50 steps.",
         "[Tallec], section 3", adding.higher("test_kept", arm="chrono", than="lstm_1", by=0.5), "adding"),
     "gru": Claim("A GRU keeps more than 0.9 of adding at 50 steps, and 0.1 more than tanh of copying at 20.",
