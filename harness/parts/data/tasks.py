@@ -115,6 +115,18 @@ def reverse(keys: Tensor, length: int) -> tuple[Tensor, Tensor]:
     return symbols, same.flip(1)
 
 
+def delays(most: int, length: int = 400) -> tuple[tuple[np.ndarray, np.ndarray], ...]:
+    """White noise to be recalled (Jaeger 2001): numbers drawn evenly from (-1, 1), and at each step
+    after the first `most` what they were 1 to `most` steps ago. For `Data.of`: 10 sequences to train
+    on, 2 to validate and 10 to test.
+
+    Shapes: x (n, length, 1) float32; y (n, length - most, most) float32.
+    """
+    u = np.random.default_rng(0).uniform(-1, 1, (22, length, 1)).astype(np.float32)
+    y = np.stack([u[:, most - back : length - back, 0] for back in range(1, most + 1)], 2)
+    return tuple((u[rows], y[rows]) for rows in (slice(10), slice(10, 12), slice(12, 22)))
+
+
 # How each is made, and the fewest steps it has; keys go by the places here.
 TASKS: dict[str, tuple[Callable[[Tensor, int], tuple[Tensor, Tensor]], int]] = {
     "temporal_order": (temporal_order, 10),

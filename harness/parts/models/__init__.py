@@ -5,6 +5,7 @@ plain tensor operations will do; study files may define their own beside their `
 
     networks   multi-layer perceptrons, activations, initialisations
     recurrent  recurrent cells and what reads sequences with them
+    plain      recurrent units without gates, and where gates start
     reservoir  echo state networks
     translator from one sequence to another, with attention
     boltzmann  restricted Boltzmann machines

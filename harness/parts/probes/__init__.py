@@ -12,6 +12,7 @@ the test split is sealed, one that asks for it has measured nothing.
               Jacobians, Sharpness
     pictures  what figures draw: Field, Filters
     shifts    what is said of inputs that are moved: Shifted
+    memory    how far back a recurrent network remembers: Kept, Reach, Recalled, Powers
 """
 
 from harness.parts.probes.layers import (
