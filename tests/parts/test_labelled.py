@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from harness.parts.data.labelled import events, fifths, joined, known
+from harness.parts.data.labelled import apart, events, fifths, joined, known
 
 STEPS, CHANCE = 12, 0.25
 
@@ -27,7 +27,7 @@ def test_events_latest_and_next() -> None:
 @pytest.mark.parametrize(("before", "after"), [(0, 0), (1, 1), (3, 2), (STEPS, 0), (2, STEPS)])
 def test_what_is_known_of_events(before: int, after: int) -> None:
     """Against a count of what a window sees, where a guess is right half of the time."""
-    x = events(np.random.default_rng(1), 20_000, STEPS, CHANCE)[0].any(2)
+    x = np.asarray(events(np.random.default_rng(1), 20_000, STEPS, CHANCE)[0].any(2))
     right = [
         (1 + x[:, max(0, t - before) : t + 1].any(1)) * (1 + x[:, t + 1 : t + 1 + after].any(1)) / 4
         for t in range(STEPS - 1)
@@ -35,6 +35,25 @@ def test_what_is_known_of_events(before: int, after: int) -> None:
     assert abs(np.mean(right) - known(STEPS, CHANCE, before, after)) < 0.01
     assert known(STEPS, CHANCE, STEPS, STEPS) == 1
     assert known(STEPS, CHANCE, STEPS, 0) == 0.5
+
+
+def test_noise_lies_over_the_same_events() -> None:
+    clean, *labels = events(np.random.default_rng(0), 300, STEPS, CHANCE)
+    x, *same = events(np.random.default_rng(0), 300, STEPS, CHANCE, 0.1)
+    assert np.array_equal(labels, same)
+    assert abs((x - clean).std() - 0.1) < 0.005
+
+
+def test_no_sequence_of_another_split_stands_in_training() -> None:
+    train, valid, test = apart(lambda random, n: fifths(random, n, 4), (50, 40, 60))
+    assert len(train[0]) == 50
+    rows = [{row.tobytes() for row in x} for x, _ in (train, valid, test)]
+    assert rows[1] and rows[2]
+    assert not rows[0] & (rows[1] | rows[2])
+    whole = fifths(np.random.default_rng(2), 60, 4)
+    kept = [row.tobytes() not in rows[0] for row in whole[0]]
+    for part, all_of_it in zip(test, whole, strict=True):
+        assert np.array_equal(part, all_of_it[kept])
 
 
 def test_chords_walk_round_the_circle_of_fifths() -> None:

@@ -5,14 +5,32 @@ Arrays are drawn by numpy's generator, for a study to hand to `Data.of`.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 
 
+def apart(
+    make: Callable[[np.random.Generator, int], tuple[np.ndarray, np.ndarray]],
+    sizes: tuple[int, ...],
+) -> tuple[Any, ...]:
+    """Training, validation and test sequences (x, y) of their own generators: as many as `sizes` says,
+    less those of the others that stand in training."""
+    splits = [make(np.random.default_rng(seed), n) for seed, n in enumerate(sizes)]
+    seen = {row.tobytes() for row in splits[0][0]}
+    others = []
+    for x, y in splits[1:]:
+        kept = [row.tobytes() not in seen for row in x]
+        others.append((x[kept], y[kept]))
+    return (splits[0], *others)
+
+
 def events(
-    random: np.random.Generator, n: int, steps: int, chance: float
+    random: np.random.Generator, n: int, steps: int, chance: float, noise: float = 0.0
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Events of two kinds, drawn by a fair coin, which stand at the first and the last step and
-    with a chance at each between.
+    with a chance at each between, under normal noise of a standard deviation.
 
     Returns:
         x (n, steps, 2) float32, a 1 for the kind of an event and zeros without; the kinds (n, steps
@@ -24,7 +42,7 @@ def events(
     kind, t = random.integers(0, 2, (n, steps)), np.arange(steps)
     latest = np.maximum.accumulate(np.where(there, t, 0), 1)[:, :-1]
     following = np.minimum.accumulate(np.where(there, t, steps)[:, ::-1], 1)[:, -2::-1]
-    x = there[..., None] & (kind[..., None] == [0, 1])
+    x = (there[..., None] & (kind[..., None] == [0, 1])) + noise * random.normal(size=(n, steps, 2))
     of = (np.take_along_axis(kind, place, 1) for place in (latest, following))
     return (x.astype(np.float32), *of)
 
