@@ -192,7 +192,7 @@ METRICS = {
 }  # fmt: skip
 UPDATES = {"sides": 300, "xor": 300, "frames": 450, "chords": 500, "next": 250}
 BUDGETS = {
-    "smoke": Budget(draws=1, seeds=2, updates=3, size=500, task=tuple(UPDATES)),
+    "smoke": Budget(draws=1, seeds=2, updates=3, size=500, task=("sides", "frames", "chords", "next")),
     "default": Budget(draws=4, seeds=6, most_seeds=24, finalists=2, final_seeds=2, task=tuple(UPDATES), updates=By("task", UPDATES)),
     "paper": Budget(draws=12, seeds=10, most_seeds=40, finalists=3, size=100_000, units=512),
 }  # fmt: skip
