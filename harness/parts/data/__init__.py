@@ -10,6 +10,7 @@ images     digits, MNIST in part and whole, Fashion-MNIST
 signals    MNIST-1D
 sequences  chorales, characters
 tasks      temporal order, adding, copy, recall, echo, reverse: sequences made here
+labelled   sequences with a label at every step, for one's own
 augment    training images moved a little, anew at every update
 measured   rows of other studies
 """

@@ -7,6 +7,7 @@ plain tensor operations will do; study files may define their own beside their `
     recurrent  recurrent cells and what reads sequences with them
     plain      recurrent units without gates, and where gates start
     reservoir  echo state networks
+    framewise  what answers at every step, and which have read what they are asked for
     translator from one sequence to another, with attention
     boltzmann  restricted Boltzmann machines
     convolutions pooling by two, and layers that are local without sharing weights
@@ -17,6 +18,14 @@ plain tensor operations will do; study files may define their own beside their `
 
 from harness.parts.models.boltzmann import RBM, divergence, states
 from harness.parts.models.convolutions import Local1d, Pool
+from harness.parts.models.framewise import (
+    Late,
+    NextStep,
+    Transition,
+    Window,
+    foresees,
+    widest,
+)
 from harness.parts.models.layers import BatchNorm, Dropout
 from harness.parts.models.networks import (
     ACTIVATIONS,
@@ -34,6 +43,6 @@ from harness.parts.models.translator import ATTENTIONS, Translator, scheduled_sa
 
 __all__ = [
     "ACTIVATIONS", "ATTENTIONS", "CELLS", "GRU", "INITS", "LSTM", "MLP", "RBM", "RNN", "SURFACES", "VARIANTS", "WIRINGS",
-    "BatchNorm", "Descent", "Dropout", "EchoState", "Local1d", "Pool", "Recurrent", "SigmoidTanh", "Skip", "Surface", "Translator",
-    "Variant", "cell", "divergence", "initialise", "scheduled_sampling", "states",
+    "BatchNorm", "Descent", "Dropout", "EchoState", "Late", "Local1d", "NextStep", "Pool", "Recurrent", "SigmoidTanh", "Skip", "Surface",
+    "Transition", "Translator", "Variant", "Window", "cell", "divergence", "foresees", "initialise", "scheduled_sampling", "states", "widest",
 ]  # fmt: skip
