@@ -19,10 +19,10 @@ from torch.nn import functional as F
 
 from harness.parts.draws import uniform
 from harness.parts.probes.moment import Moment
+from harness.parts.probes.pictures import packed
 
 STRIDE = 4  # points between windows that are scored
 LAGS = (2, 4, 6, 8)  # steps that members' second connections reach back, in turn
-TAIL = 1e-12  # the least probability of a Gaussian's tail
 
 # --- how well scores rank ------------------------------------------------------------------------
 
@@ -129,11 +129,11 @@ def moving_average(series: Tensor, reach: int = 4) -> Tensor:
 
 
 def windowed_gaussian(series: Tensor, before: Tensor, window: int = 64) -> Tensor:
-    """Minus the log of the tail, beyond each point (n,), of a Gaussian with mean and variance of the
-    `window` points before it (NAB's baseline); `before` are those before the first."""
+    """How many standard deviations each point (n,) is from the mean of the `window` points before it, of
+    which `before` are those before the first: as the tail of a Gaussian ranks them, NAB's baseline."""
     past = torch.cat([before[-window:], series]).unfold(0, window, 1)[: len(series)]  # (n, window)
-    away = (series - past.mean(1)).abs() / past.std(1).clamp_min(1e-6)
-    return -torch.special.erfc(away / 2**0.5).clamp_min(TAIL).log()
+    away: Tensor = (series - past.mean(1)).abs() / past.std(1).clamp_min(1e-6)
+    return away
 
 
 def _weights(*shape: int, fan: int) -> nn.Parameter:
@@ -289,11 +289,14 @@ class Detector(nn.Module):
             rest = (net(x).detach() * made[:, None, None]).sum(0) / made.sum().clamp_min(1)
             one = net(x, self.now)[0]
             apart = (one - rest).square().mean() * made.amax()
-            return (one - x).square().mean() - self.raised * apart
-        rebuilt = net(x)
-        # spread costs a tenth of all pairs
-        pairs = 2 * net.members / max(1, net.members - 1)
-        return (rebuilt - x).square().mean() - self.raised * pairs * spread(rebuilt)
+            error = (one - x).square().mean()
+        else:
+            rebuilt = net(x)
+            # of the spread, which costs a tenth of all pairs
+            apart = 2 * net.members / max(1, net.members - 1) * spread(rebuilt)
+            error = (rebuilt - x).square().mean()
+        loss: Tensor = error - self.raised * apart
+        return loss
 
     def rebuilt(self, series: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Windows (B, window) that cover a series, where their points lie in it, and what members make of
@@ -347,7 +350,8 @@ class Found:
     ``valid_member_loss``, theirs on average. With `test`, of the test part: ``test_precision``, the average
     precision of the members' median error, ``test_mean_precision`` of their mean error; ``test_precision_1``,
     ``_2``, ``_4`` of the median of the first so many; ``test_member_precision``, the median of
-    members' own; and of windows ``test_diversity``, over their error, ``test_off_formula``, by how much
+    members' own; what the vote is over the mean, over the first two and over the median member
+    (``test_over_mean``, ``test_over_two``, ``test_gain``); and of windows ``test_diversity``, over their error, ``test_off_formula``, by how much
     2M / (M - 1) times the spread differs from it, relatively, and ``test_off_identity``, by how much mean error less (M - 1) /
     2M diversity differs from the error of their mean. Of random scores, which do not vote, all are means.
 
@@ -363,9 +367,9 @@ class Found:
     def read(self, pack: Moment) -> dict[str, Tensor]:
         found: dict[str, Tensor] = {}
         if isinstance(pack.program.module, Detector):
-            found = pack.ask(lambda net: self._valid(net))
+            found = pack.ask(self._valid)
             if self.test:
-                found |= pack.ask(lambda net: self._apart(net))
+                found |= pack.ask(self._apart)
         if self.test:
             scores = pack.ask(_scores)  # (K, M, n)
             labels = pack.buffers["labels"]  # (K, n)
@@ -409,11 +413,13 @@ class Found:
             for few in (1, 2, 4)
             if few < scores.shape[1]
         }
-        return found | {
-            "test_precision": average_precision(middle(scores), labels),
-            "test_mean_precision": average_precision(scores.mean(1), labels),
-            "test_member_precision": middle(each, -1),
-        }
+        voted, meant = (average_precision(one, labels) for one in (middle(scores), scores.mean(1)))
+        found |= {
+            "test_precision": voted, "test_mean_precision": meant, "test_over_mean": voted - meant,
+            "test_member_precision": middle(each, -1), "test_gain": voted - middle(each, -1),
+        }  # fmt: skip
+        two = found.get("test_precision_2")
+        return found if two is None else found | {"test_over_two": voted - two}
 
 
 def _scores(net: nn.Module) -> Tensor:
@@ -421,3 +427,17 @@ def _scores(net: nn.Module) -> Tensor:
         return net.errors(net.test)
     assert isinstance(net, Floor)
     return net.scores
+
+
+@dataclass(frozen=True)
+class Strips:
+    """The scores of a `Detector`'s members, and below them their median, over the first points of the test
+    part, as a picture ``strip`` of a row each: black is the 98th percentile of a row, or more."""
+
+    points: int
+    at_end: ClassVar[bool] = True
+
+    def read(self, pack: Moment) -> dict[str, Tensor]:
+        scores = pack.ask(_scores)  # (K, M, n)
+        rows = torch.cat([scores, middle(scores).unsqueeze(1)], 1)[..., : self.points]
+        return packed("strip", (rows / rows.quantile(0.98, -1, keepdim=True)).flatten(1))

@@ -9,6 +9,7 @@ files      finding, downloading and checking their files
 images     digits, MNIST in part and whole, Fashion-MNIST
 signals    MNIST-1D
 sequences  chorales, characters
+nab        series with outliers, of the Numenta Anomaly Benchmark
 tasks      temporal order, adding, copy, recall, echo, reverse: sequences made here
 augment    training images moved a little, anew at every update
 measured   rows of other studies
