@@ -7,10 +7,11 @@ have five layers and a code of eight numbers (Campos et al. 2022). Eight members
 Scores are held against labels, which nothing is trained or tuned on, by average precision (PR-AUC). Rates are tuned with
 the same draws for all, on a validation part of each series. All members read the same windows.
 
-Series: "spikes", a periodic curve of which 20 points in 1,000 are moved; "shapes", eight stretches of which have their
-harmonics out of phase, while values and steps are as ever; and 24 files of NAB, where at hand, whose first 40 % hold no
-labelled outlier, brought to 2,000 points. Networks are trained on the first, clean part of a series, but for one
-arm, which is trained on what it scores, as Kieu's code does. Each seed has a series of its own, the same for all arms.
+Series: "spikes", a periodic curve of which 60 points in 3,000 are moved; "shapes", 24 stretches of which have their
+harmonics out of phase, while values and steps are as ever; and files of NAB, where at hand, brought to 2,000 points: the 24
+whose first 40 % hold no labelled outlier, and others after them where more seeds are asked for. Networks are trained on the first, clean part
+of a series, but for one arm, which is trained on what it scores, as Kieu's code does. Each seed has a series of its own,
+the same for all arms.
 
 How the deck was read. "Combined": better than its median member, by PR-AUC of the same series. Its formula, DIV, is the mean
 over pairs of members of their squared distance; the loss is the members' mean error less 0.3 DIV. Raised it is, as
@@ -20,7 +21,9 @@ has no minimum where the weight is above (M − 1)/(2M), 0.4375 of eight: the co
 
 Departures: plain tanh units for LSTMs; connections reach back 2, 4, 6 or 8 steps; parameters are transferred by whole layers, four
 of five, and not by a share of each; no attention. Pilots of four and eight seeds on "shapes" chose lengths and updates; margins were
-fixed before any other run.
+fixed before any other run and have not been moved. A first run left half of the claims open, and its rates at the end of their range: the
+range went up, test parts became three times as long, and seeds twice as many. NAB has no more files: three claims about it
+were given up, and are shown as estimates.
 """
 
 from functools import partial
@@ -41,7 +44,7 @@ from harness import (
     Trial,
 )
 from harness.claims import every, everywhere, place
-from harness.figures import across, custom, intervals, panels, sensitivity
+from harness.figures import custom, intervals, panels, sensitivity
 from harness.parts.data import load
 from harness.parts.outliers import (
     Convolutional,
@@ -98,15 +101,15 @@ def trial(t: Trial) -> Training:
 
 
 ARMS = {
-    "sparse": Arm({}, label="recurrent, sparse"),
-    "identical": Arm({}, label="recurrent, identical"),
-    "wide": Arm({}, label="recurrent, a wide one"),
-    "sparse_own": Arm({}, label="sparse, trained on what it scores"),
+    "sparse": Arm({}, label="sparse"),
+    "identical": Arm({}, label="identical"),
+    "wide": Arm({}, label="one wide"),
+    "sparse_own": Arm({}, label="sparse, own series"),
     "conv": Arm({}, label="convolutional"),
-    "raised": Arm({}, label="convolutional, diversity raised"),
-    "added": Arm({}, label="convolutional, distance added"),
-    "beyond": Arm({}, held={"lr": 1e-2}, label="convolutional, raised by 0.7"),
-    "transfer": Arm({}, label="convolutional, transfer"),
+    "raised": Arm({}, label="DIV raised"),
+    "added": Arm({}, label="distance added"),
+    "beyond": Arm({}, held={"lr": 1e-2}, label="raised by 0.7"),
+    "transfer": Arm({}, label="transfer"),
     "average": Arm({}, held={"lr": 1.0}, label="moving average"),
     "gaussian": Arm({}, held={"lr": 1.0}, label="windowed Gaussian"),
     "random": Arm({}, held={"lr": 1.0}, label="random scores"),
@@ -136,7 +139,7 @@ METRICS = {
 }  # fmt: skip
 BUDGETS = {
     "smoke": Budget(draws=2, seeds=2, steps=20, members=4, data=("spikes", "shapes")),
-    "default": Budget(draws=4, seeds=12, most_seeds=24, finalists=2, final_seeds=1),
+    "default": Budget(draws=4, seeds=12, most_seeds=48, finalists=2, final_seeds=1),
     "paper": Budget(draws=8, seeds=24, finalists=3, steps=5000, members=40, window=32, length=4000, wide=60, batch=64),
 }  # fmt: skip
 
@@ -159,7 +162,7 @@ CLAIMS = {
     "skips": Claim("Members of different structure are better than identical ones: on shapes by more than two points.",
         DECK + " (“different structures”); [Kieu], section 3.2", shapes.higher(PR, arm="sparse", than="identical", by=0.02), "shapes"),
     "skips-nab": Claim("On the files of NAB, too, by more than two points.",
-        DECK + " (“different structures”); [Kieu], section 4", nab.higher(PR, arm="sparse", than="identical", by=0.02), "nab"),
+        DECK + " (“different structures”); [Kieu], section 4", nab.higher(PR, arm="sparse", than="identical", by=0.02), "nab", exploratory=True),
     "structure-is-diversity": Claim("Different structures make members diverse: on shapes their DIV, over their error, is more than one and a half times that of identical ones.",
         "[ECNU], “Lecture 12 ILOs” (“Where does the diversity come from?”)", shapes.ratio_above("test_diversity", 1.5, arm="sparse", than="identical"), "diversity"),
     "more": Claim("More members are better: eight sparse ones by more than two points over two, on shapes.",
@@ -175,7 +178,7 @@ CLAIMS = {
     "raised-helps": Claim("That helps: on shapes by more than two points of PR-AUC over independent members.",
         CAE, shapes.higher(PR, arm="raised", than="conv", by=0.02), "shapes"),
     "raised-nab": Claim("On the files of NAB, too, by more than two points.",
-        CAE + "; [Campos], abstract", nab.higher(PR, arm="raised", than="conv", by=0.02), "nab"),
+        CAE + "; [Campos], abstract", nab.higher(PR, arm="raised", than="conv", by=0.02), "nab", exploratory=True),
     "added-is-lowered": Claim("Added to the loss, as the authors' code has it, it is lowered to less than three quarters.",
         "[Campos], code (against “Diversity-Driven”)", shapes.ratio_below("test_diversity", 0.75, arm="added", than="conv"), "diversity"),
     "bound": Claim("Raised by 0.7, above (M − 1)/(2M), the loss has no minimum: members' validation error is more than ten times that of independent ones.",
@@ -197,7 +200,7 @@ CLAIMS = {
     "unsupervised": Claim("No clean part is needed: trained on what it scores, the sparse ensemble loses at most five points on shapes.",
         "[ECNU], “Our research: Recurrent autoencoder ensembles” (“Unsupervised”); [Kieu], code", shapes.higher(PR, arm="sparse_own", than="sparse", by=-0.05), "shapes"),
     "unsupervised-nab": Claim("On the files of NAB it loses at most five points.",
-        "[ECNU], “Our research: Recurrent autoencoder ensembles” (“Unsupervised”); [Kieu], code", nab.higher(PR, arm="sparse_own", than="sparse", by=-0.05), "nab"),
+        "[ECNU], “Our research: Recurrent autoencoder ensembles” (“Unsupervised”); [Kieu], code", nab.higher(PR, arm="sparse_own", than="sparse", by=-0.05), "nab", exploratory=True),
 }  # fmt: skip
 
 
@@ -271,7 +274,6 @@ FIGURES = (
     intervals("nab", "PR-AUC on the files of NAB.", PR, where=nab),
     intervals("diversity", "Mean squared distance of pairs of members, over their error, on shapes.", "test_diversity", where=shapes, arms=("sparse", "identical", "conv", "raised", "added", "transfer", "beyond")),
     intervals("bound", "Members' validation error on shapes: with a weight above (M − 1)/(2M) they run away from each other and from the series.", "valid_member_loss", where=shapes, arms=("conv", "raised", "added", "beyond", "transfer")),
-    across("own", "PR-AUC of the sparse ensemble, trained on a clean part and on what it scores.", PR, "data", levels=("shapes", "nab"), arms=("sparse", "sparse_own")),
     sensitivity("sensitivity", "Validation error of members' mean on shapes against the rate: every draw of the tune phase.", "valid_loss", where=shapes),
 )  # fmt: skip
 
@@ -282,8 +284,8 @@ STUDY = Study(
     vary={"data": ("spikes", "shapes", "nab")},
     include=lambda arm, cell: arm in ONLY.get(cell["data"], ARMS),
     needs=dict.fromkeys(ARMS, "data"),
-    nuisance={"lr": Float(1e-3, 5e-2, log=True)},
-    fixed={"members": 8, "window": 16, "units": 8, "channels": 8, "wide": 24, "batch": 32, "steps": 300, "length": 2000},
+    nuisance={"lr": Float(5e-3, 2e-1, log=True)},
+    fixed={"members": 8, "window": 16, "units": 8, "channels": 8, "wide": 24, "batch": 16, "steps": 300, "length": 2000},
     select=("valid_loss",),
     metrics=METRICS,
     budgets=BUDGETS,

@@ -80,7 +80,7 @@ def middle(errors: Tensor, axis: int = -2) -> Tensor:
 
 # --- series --------------------------------------------------------------------------------------
 
-PLANTED = (1000, 300, 1000)  # points to train on, to validate and to test
+PLANTED = (1000, 300, 3000)  # points to train on, to validate and to test
 SERIES = ("spikes", "shapes")
 
 
@@ -88,7 +88,7 @@ def planted(kind: str, seed: int) -> tuple[Tensor, ...]:
     """A periodic series of three harmonics and noise, of mean 0 and variance 1, and its outliers.
 
     Args:
-        kind: "spikes": 20 points of the test part are moved by 1.5 to 3. "shapes": in eight stretches
+        kind: "spikes": 60 points of the test part are moved by 1.5 to 3. "shapes": in 24 stretches
             of 16 points the harmonics are out of phase: values and their differences are distributed
             as ever, and only the curve is another.
         seed: Period, harmonics, noise and places go by it.
@@ -102,13 +102,13 @@ def planted(kind: str, seed: int) -> tuple[Tensor, ...]:
     labels, test = np.zeros(n, np.float32), n - PLANTED[2]
     moved = np.zeros(n)
     if kind == "spikes":
-        places = test + drawn.choice(PLANTED[2], 20, replace=False)
-        moved[places] = drawn.uniform(1.5, 3, 20) * drawn.choice([-1, 1], 20)
+        places = test + drawn.choice(PLANTED[2], 60, replace=False)
+        moved[places] = drawn.uniform(1.5, 3, 60) * drawn.choice([-1, 1], 60)
         labels[places] = 1
     else:
         ramp = np.minimum(1, np.minimum(np.arange(1, 17), np.arange(16, 0, -1)) / 4)
-        for slot in range(8):
-            start = test + slot * PLANTED[2] // 8 + drawn.integers(20, 100)
+        for slot in range(24):
+            start = test + slot * PLANTED[2] // 24 + drawn.integers(20, 100)
             turn = drawn.uniform(np.pi / 2, np.pi, 3) * drawn.choice([-1, 1], 3)
             turns[start : start + 16] = ramp[:, None] * turn
             labels[start : start + 16] = 1
