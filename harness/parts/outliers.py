@@ -159,36 +159,38 @@ class Recurrent(nn.Module):
         cuts = [members * group // groups for group in range(groups + 1)]
         self.groups = tuple(zip(LAGS, cuts[:-1], cuts[1:], strict=False)) if sparse else ()
         wide = 2 * units if sparse else units
-        for name in ("reads", "says"):
-            self.register_parameter(f"{name}_from", _weights(members, wide, units, fan=units))
-            self.register_parameter(f"{name}_in", _weights(members, 1, units, fan=units))
-            self.register_parameter(f"{name}_bias", _weights(members, 1, units, fan=units))
+        self.reads_from, self.says_from = (_weights(members, wide, units, fan=units) for _ in "rs")
+        self.reads_in, self.says_in = (_weights(members, 1, units, fan=units) for _ in "rs")
+        self.reads_bias, self.says_bias = (_weights(members, 1, units, fan=units) for _ in "rs")
         self.out, self.bias = _weights(members, units, 1, fan=units), _weights(members, 1, 1, fan=units)  # fmt: skip
         drawn = torch.randint(3, (2, window, members))
         for lag, first, last in self.groups:
             drawn[:, :lag, first:last] = 0  # nothing lies so far back
-        kinds = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.5, 0.5]])
-        self.register_buffer("kept", kinds[drawn].movedim(-1, 2)[..., None, None] if sparse else torch.ones(()))  # fmt: skip
+        kinds = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.5, 0.5]]).repeat_interleave(units, 1)
+        # (2, window, M, 1, 2 units): of the two layers, by how much each of both states is counted
+        self.register_buffer("kept", kinds[drawn].unsqueeze(3) if sparse else torch.ones(()))
 
     def forward(self, x: Tensor) -> Tensor:
-        zero = x.new_zeros(self.members, len(x), self.out.shape[1])
-        states, said = [zero], []
-        for at, now in enumerate(x.unbind(1)):
-            states.append(self._step("reads", 0, at, now[None, :, None], states))
+        states, said = [x.new_zeros(self.members, len(x), self.out.shape[1])], []
+        read = x.t()[:, None, :, None] * self.reads_in + self.reads_bias  # (T, M, B, units)
+        for at, driven in enumerate(read.unbind(0)):
+            states.append(self._step(0, at, driven, self.reads_from, states))
         states = [states[-1]]
         for at in range(x.shape[1]):
             said.append(torch.baddbmm(self.bias, states[-1], self.out))  # (M, B, 1)
-            states.append(self._step("says", 1, at, said[-1], states))
+            driven = said[-1] * self.says_in + self.says_bias
+            states.append(self._step(1, at, driven, self.says_from, states))
         return torch.cat(said[::-1], 2)
 
-    def _step(self, name: str, half: int, at: int, x: Tensor, states: list[Tensor]) -> Tensor:
-        weight, enters, bias = (getattr(self, f"{name}_{part}") for part in ("from", "in", "bias"))
+    def _step(
+        self, layer: int, at: int, driven: Tensor, weight: Tensor, states: list[Tensor]
+    ) -> Tensor:
+        """The state after a step, (M, B, units), from what drives it and those before."""
         state = states[-1]
         if self.sparse:
             back = [states[max(0, at + 1 - lag)][a:b] for lag, a, b in self.groups]
-            kept = self.kept[half, at]  # (2, M, 1, 1)
-            state = torch.cat([state * kept[0], torch.cat(back) * kept[1]], 2)
-        return torch.baddbmm(x * enters + bias, state, weight).tanh()
+            state = torch.cat([state, torch.cat(back)], 2) * self.kept[layer, at]
+        return torch.baddbmm(driven, state, weight).tanh()
 
 
 class Convolutional(nn.Module):

@@ -38,8 +38,8 @@ def test_points_are_means_of_rows_and_outliers_where_one_is() -> None:
 
 
 def test_parts_follow_each_other_and_are_scaled_by_the_first() -> None:
-    arrays = nab.arrays(contents(), 200)
-    assert [a.shape for a in arrays] == [(24, n) for n in (60, 60, 20, 20, 120, 120)]
+    arrays = nab.arrays(contents(), 240)
+    assert [a.shape for a in arrays] == [(49, n) for n in (72, 72, 24, 24, 144, 144)]
     assert arrays[0].mean() == pytest.approx(0, abs=1e-5)
     assert arrays[0].std() == pytest.approx(1, abs=1e-5)
     row = np.concatenate([a[0] for a in arrays[::2]])
@@ -86,8 +86,8 @@ def test_real_series() -> None:
         pytest.skip("needs nab in HARNESS_DATA")
     forget()
     splits = load(Data("nab", length=1000))
-    assert splits.train[0].shape == (24, 300)
-    assert splits.test[0].shape == (24, 600)
-    assert splits.train[1].sum() == splits.valid[1].sum() == 0  # their first two fifths are clean
+    assert splits.train[0].shape == (49, 300)
+    assert splits.test[0].shape == (49, 600)
+    assert all(half[1][: nab.CLEAN].sum() == 0 for half in (splits.train, splits.valid))
     assert (splits.test[1].sum(1) > 0).all()
     assert torch.isfinite(splits.test[0]).all()
