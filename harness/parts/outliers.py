@@ -162,7 +162,8 @@ class Recurrent(nn.Module):
         self.reads_from, self.says_from = (_weights(members, wide, units, fan=units) for _ in "rs")
         self.reads_in, self.says_in = (_weights(members, 1, units, fan=units) for _ in "rs")
         self.reads_bias, self.says_bias = (_weights(members, 1, units, fan=units) for _ in "rs")
-        self.out, self.bias = _weights(members, units, 1, fan=units), _weights(members, 1, 1, fan=units)  # fmt: skip
+        self.out = _weights(members, units, 1, fan=units)
+        self.bias = _weights(members, 1, 1, fan=units)
         drawn = torch.randint(3, (2, window, members))
         for lag, first, last in self.groups:
             drawn[:, :lag, first:last] = 0  # nothing lies so far back
@@ -208,7 +209,9 @@ class Convolutional(nn.Module):
         self.members, self.transfer = members, transfer
         c = channels
         # numbers in, out, kernel, stride, and how many times the places before it
-        self.plan = ((1, 2 * c, 4, 2, 1), (c, 2 * c, 4, 2, 1), (c, 4, 1, 1, 1), (2, 2 * c, 3, 1, 2), (c, 1, 3, 1, 2))  # fmt: skip
+        self.plan = (
+            (1, 2 * c, 4, 2, 1), (c, 2 * c, 4, 2, 1), (c, 4, 1, 1, 1), (2, 2 * c, 3, 1, 2), (c, 1, 3, 1, 2),
+        )  # fmt: skip
         self.weights, self.biases = nn.ParameterList(), nn.ParameterList()
         for number, (inputs, outputs, kernel, _, _) in enumerate(self.plan):
             fan = inputs * kernel
@@ -348,14 +351,20 @@ class Floor(nn.Module):
 class Found:
     """What a `Detector` or a `Floor` finds, and, of the first, how its members differ.
 
-    Metrics, on the training series' own validation part: ``valid_loss``, the squared error of members' mean, and
-    ``valid_member_loss``, theirs on average. With `test`, of the test part: ``test_precision``, the average
-    precision of the members' median error, ``test_mean_precision`` of their mean error; ``test_precision_1``,
-    ``_2``, ``_4`` of the median of the first so many; ``test_member_precision``, the median of
-    members' own; what the vote is over the mean, over the first two and over the median member
-    (``test_over_mean``, ``test_over_two``, ``test_gain``); and of windows ``test_diversity``, over their error, ``test_off_formula``, by how much
-    2M / (M - 1) times the spread differs from it, relatively, and ``test_off_identity``, by how much mean error less (M - 1) /
-    2M diversity differs from the error of their mean. Of random scores, which do not vote, all are means.
+    ``valid_loss`` is the squared error of members' mean on the validation part, ``valid_member_loss`` theirs on
+    average. With `test`, of the test part:
+
+    - ``test_precision``, the average precision of members' median error; ``test_mean_precision``, that of
+      their mean error; ``test_precision_1``, ``_2`` and ``_4``, that of the median of the first so many; and
+      ``test_member_precision``, the median of members' own;
+    - what the first of these is above the second (``test_over_mean``), above that of two
+      (``test_over_two``) and above the last (``test_gain``);
+    - of windows ``test_diversity``, over members' error; ``test_off_formula``, by how much 2M / (M - 1) times
+      the spread differs from it, relatively; and ``test_off_identity``, by how much mean error less
+      (M - 1) / 2M diversity differs from the error of the mean, over the mean error;
+    - of random scores, which do not vote, the mean precision and what it is above the share of outliers
+      (``test_over_share``) and above `by_chance` (``test_over_chance``); and ``test_off_share``, by how much
+      that of equal scores differs from the share.
 
     Args:
         test: Whether the test part is scored.
