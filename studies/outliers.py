@@ -227,7 +227,14 @@ def strips(study, frame, palette):
             members = pixels[: 9 * SHOWN].reshape(9, SHOWN)
             average = moving_average(test)[:SHOWN].numpy()
             average = np.clip(average / np.quantile(average, 0.98), 0, 1)
-            low.imshow(np.vstack([members, average]), cmap="Reds", aspect="auto", vmin=0, vmax=1)
+            low.imshow(
+                np.vstack([members, average]),
+                cmap="Reds",
+                aspect="auto",
+                vmin=0,
+                vmax=1,
+                interpolation="nearest",
+            )
         low.axhline(7.5, color="k", lw=0.8)
         low.axhline(8.5, color="k", lw=0.8)
         low.set(xlabel="point of the test part")
@@ -270,7 +277,7 @@ def votes(study, frame, palette):
 
 
 FIGURES = (
-    custom("strips", "Above, the first points of a series, and below, the scores of each of eight sparse recurrent autoencoders, of their median and of a moving average (seed 0): what is a false alarm in one member is none in the next; a moving average sees spikes, and of shapes nothing.", strips),
+    custom("strips", "Above, the first points of a series, and below, the scores of each of eight sparse recurrent autoencoders, of their median and of a moving average (seed 0): what is a false alarm in one member is none in the next; a moving average raises it at every peak.", strips),
     custom("votes", "PR-AUC of each series: the vote of eight against its median member. Above the line the ensemble is better.", votes),
     custom("sizes", "PR-AUC on shapes by how many members vote, mean and two standard errors over series.", sizes),
     intervals("gain", "PR-AUC of the vote of eight less that of its median member.", "test_gain", factor="data", arms=("sparse", "identical", "conv", "raised")),
