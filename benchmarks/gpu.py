@@ -44,6 +44,7 @@ ROWS = (
     "encoder",
     "gan",
     "ensemble",
+    "outliers",
     "pretraining",
     "echo",
 )  # of the benchmark: no Ray, no MLflow

@@ -1,4 +1,5 @@
-"""Trainings of more than one loss: autoencoders then fine-tuning, a GAN, ensembles; and the plain loops."""
+"""Trainings of more than one loss: autoencoders then fine-tuning, a GAN, ensembles of classifiers and of
+autoencoders; and the plain loops."""
 
 from __future__ import annotations
 
@@ -18,8 +19,9 @@ from harness.parts import keyed
 from harness.parts.data import Data, load
 from harness.parts.draws import normal
 from harness.parts.models import MLP
-from harness.parts.objectives import CrossEntropy, Loss
+from harness.parts.objectives import CrossEntropy, Loss, SquaredError
 from harness.parts.optimizers import Optimizer
+from harness.parts.outliers import Recurrent, planted
 
 Row = tuple[int, dict[str, float]]
 Rule = Callable[[list[nn.Parameter]], torch.optim.Optimizer]
@@ -130,6 +132,38 @@ def ensemble(i: int, trials: int, epochs: int = 5, members: int = 10) -> Trainin
     return Training(
         partial(MLP, (64, 64, 64, 64, 10)), Optimizer("adam", lr=_rate(i, trials, 3e-4, 1e-2)),
         Data("digits"), epochs=epochs, batch_size=64, members=Members(members),
+    )  # fmt: skip
+
+
+WINDOW = 16  # points that an autoencoder rebuilds
+
+
+class Autoencoder(Recurrent):
+    """One recurrent autoencoder of random skips (Kieu et al. 2019).
+
+    Shapes: input and output (B, 16).
+    """
+
+    def __init__(self, units: int = 8) -> None:
+        super().__init__(1, WINDOW, units, sparse=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x)[0]
+
+
+def _windows() -> tuple[tuple[Tensor, Tensor], ...]:
+    """All windows of the three parts of a series, which are to be said again."""
+    return tuple((x, x) for x in (part.unfold(0, WINDOW, 1) for part in planted("shapes", 0)[:3]))
+
+
+WINDOWS = Data.of(_windows, name="windows")
+
+
+def outliers(i: int, trials: int, epochs: int = 10, members: int = 8) -> Training:
+    """Windows of a series: recurrent autoencoders of random skips, whose mean is what they say, Adam."""
+    return Training(
+        Autoencoder, Optimizer("adam", lr=_rate(i, trials, 1e-3, 3e-2)), WINDOWS, SquaredError(),
+        epochs=epochs, batch_size=32, members=Members(members),
     )  # fmt: skip
 
 
@@ -253,7 +287,8 @@ def _vote(training: Training, seed: int, rule: Rule, device: str) -> Iterator[Ro
     assert training.members is not None
     assert training.data is not None
     assert training.batch_size is not None
-    members, splits = training.members, load(training.data, device)
+    members, splits, objective = training.members, load(training.data, device), training.loss
+    classes = isinstance(objective, CrossEntropy)
     found: dict[int, dict[str, list[float]]] = {}
     outputs: dict[tuple[int, str], list[Tensor]] = {}
     for own in members.seeds(seed):
@@ -272,13 +307,13 @@ def _vote(training: Training, seed: int, rule: Rule, device: str) -> Iterator[Ro
                     x, y = getattr(splits, split)
                     said = net(x)
                     outputs.setdefault((step, split), []).append(said)
-                    for what, value in CrossEntropy().scores(said, y).items():
+                    for what, value in objective.scores(said, y).items():
                         row.setdefault(f"{split}_member_{what}", []).append(value.item())
 
         for step in range(training.updates):
             x, y = next(read)
             peer.zero_grad()
-            loss = F.cross_entropy(net(x), y)
+            loss = objective.loss(net(x), y)
             loss.backward()  # type: ignore[no-untyped-call]
             if step % training.epoch == 0:
                 record(step, losses or [loss.detach()])
@@ -290,10 +325,12 @@ def _vote(training: Training, seed: int, rule: Rule, device: str) -> Iterator[Ro
         means = {name: sum(each) / members.count for name, each in row.items()}
         for split in ("valid", "test"):
             said = torch.stack(outputs[step, split])  # (M, n, C)
-            voted = said.softmax(-1).mean(0).log()
+            voted = said.softmax(-1).mean(0).log() if classes else said.mean(0)
             target = getattr(splits, split)[1]
-            for what, value in CrossEntropy().scores(voted, target).items():
+            for what, value in objective.scores(voted, target).items():
                 means[f"{split}_{what}"] = value.item()
+            if not classes:
+                continue
             alike = F.one_hot(said.argmax(-1), said.shape[-1]).sum(0)  # (n, C)
             pairs = members.count * (members.count - 1)
             apart = 1 - (alike * (alike - 1)).sum(1).double().mean().item() / pairs

@@ -12,7 +12,7 @@ from torch import nn
 from benchmarks.chorales import search
 from benchmarks.kinds import Kernel
 from benchmarks.models import CNN, Encoder, PeepholeLSTM, Signals
-from benchmarks.several import ensemble, gan, pretrained
+from benchmarks.several import ensemble, gan, outliers, pretrained
 from harness.engine.training import Training
 from harness.parts.data import Data, at_hand
 from harness.parts.models import MLP, SURFACES, Descent, EchoState
@@ -274,6 +274,10 @@ def works(quick: bool = False) -> dict[str, Work]:
             "ensemble", f"{c // 2} ensembles of 10 MLPs 3x64 on digits, batch 64, 5 epochs",
             partial(ensemble, trials=c // 2), c // 2, 2 if quick else 4, 4, 50, pack=16,
             compare="valid_accuracy",
+        ),
+        Work(
+            "outliers", f"{c // 2} ensembles of 8 sparse recurrent autoencoders, windows of 16, 5 epochs",
+            partial(outliers, trials=c // 2, epochs=1 if quick else 5), c // 2, 2, 8, 50, pack=16,
         ),
     ]  # fmt: skip
     if at_hand(Data("jsb_chorales")):

@@ -13,7 +13,7 @@ import torch
 from benchmarks import plain, table
 from benchmarks.__main__ import agreement
 from benchmarks.models import CNN, Encoder, PeepholeLSTM
-from benchmarks.several import ensemble, gan, pretrained
+from benchmarks.several import ensemble, gan, outliers, pretrained
 from benchmarks.works import Work, works
 from harness.engine.outcome import Outcome
 from harness.engine.pack import train
@@ -37,6 +37,8 @@ def short(work: Work, i: int) -> Training:
         return pretrained(i, work.trials, epochs=1)
     if work.name == "ensemble":
         return ensemble(i, work.trials, epochs=2, members=3)
+    if work.name == "outliers":
+        return outliers(i, work.trials, epochs=1, members=3)
     if work.name == "gan":
         return gan(i, work.trials, steps=20)
     if work.name == "search":

@@ -9,6 +9,7 @@ files      finding, downloading and checking their files
 images     digits, MNIST in part and whole, Fashion-MNIST
 signals    MNIST-1D
 sequences  chorales, characters
+nab        series with outliers, of the Numenta Anomaly Benchmark
 tasks      temporal order, adding, copy, recall, echo, reverse: sequences made here
 labelled   sequences with a label at every step, for one's own
 augment    training images moved a little, anew at every update

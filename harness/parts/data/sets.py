@@ -22,7 +22,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from harness.parts.data import files, images, measured, own, sequences, signals
+from harness.parts.data import files, images, measured, nab, own, sequences, signals
 from harness.parts.data.sources import Columns, Reader
 from harness.parts.data.splitting import Recipe
 from harness.study import DataError
@@ -32,7 +32,8 @@ from harness.study import DataError
 class Data:
     """A named data set: images, "digits", "mnist_5k", "mnist", "fashion_mnist"; signals, "mnist1d",
     "mnist1d_shuffled"; sequences, "jsb_chorales", "tinyshakespeare", and of any length
-    "temporal_order", "adding", "copy", "recall", "echo", "reverse"; or one's own (`of`). See `harness.parts.data`.
+    "temporal_order", "adding", "copy", "recall", "echo", "reverse"; series of any length, "nab"; or one's
+    own (`of`). See `harness.parts.data`.
 
     Args:
         name: Which.
@@ -40,7 +41,7 @@ class Data:
         draw: The number of a random subset, which may differ between trials of a pack; None takes
             the first `train` examples. The same number is the same subset in every trial, and a
             smaller one is part of a larger one, so that arms and sizes can be paired.
-        length: Steps of a sequence, for data sets that come at any length.
+        length: Steps of a sequence, points of a series, for data sets that come at any length.
         own: The content of one's own.
         after: Training examples that are passed over, so that two parts of a split have none in
             common: labelled and unlabelled, weights' and architecture's.
@@ -133,7 +134,7 @@ class Data:
         if self.own is None and self.name not in _shelf():
             names = ", ".join(_shelf())
             raise DataError(f"data set {self.name!r}; allowed: {names}, or one's own by Data.of")
-        shortest = sequences.SHORTEST.get(self.name)
+        shortest = {nab.NAME: nab.SHORTEST, **sequences.SHORTEST}.get(self.name)
         if (self.length or 0) < (shortest or 0) or (self.length is not None and shortest is None):
             allowed = "None" if shortest is None else f"at least {shortest}"
             raise DataError(f"length={self.length}; allowed: {allowed} for {self.name}")
@@ -158,10 +159,10 @@ class Data:
         return (("x",), ("y",)) if self.own is None else self.own.parts
 
 
-# Training examples of each data set of images and of signals.
+# Training examples of each data set of images, of signals and of series.
 SIZES = {
     "digits": 1077, "mnist_5k": 2_500, "mnist": 50_000, "fashion_mnist": 50_000,
-    "mnist1d": signals.MADE[0], "mnist1d_shuffled": signals.MADE[0],
+    "mnist1d": signals.MADE[0], "mnist1d_shuffled": signals.MADE[0], nab.NAME: len(nab.SERIES),
 }  # fmt: skip
 
 
@@ -225,6 +226,8 @@ def at_hand(data: Data | str) -> bool:
     if name in sequences.FILES:
         file = sequences.FILES[name]
         return files.at_hand(file.folder, file.name)
+    if name == nab.NAME:
+        return all(files.at_hand(nab.FOLDER, file) for file in nab.FILES)
     return name not in images.IMAGES or all(
         files.at_hand(name, f"{file}.gz") for file in images.FILES
     )
@@ -304,6 +307,12 @@ def _read(name: str, length: int | None) -> Arrays:
         return BUNDLED[name]()
     if name in images.IMAGES:
         return images.images(name)
+    if name == nab.NAME:
+        contents = {
+            file: files.content(nab.FOLDER, file, nab.HOME, digest)
+            for file, digest in nab.FILES.items()
+        }
+        return nab.arrays(contents, length or nab.SHORTEST)
     content = b""
     if name in sequences.FILES:
         file = sequences.FILES[name]
