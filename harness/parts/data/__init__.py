@@ -9,6 +9,7 @@ files      finding, downloading and checking their files
 images     digits, MNIST in part and whole, Fashion-MNIST
 signals    MNIST-1D
 sequences  chorales, characters
+series     time series to be forecast: ETTh1, and series that drive each other
 tasks      temporal order, adding, copy, recall, echo, reverse: sequences made here
 augment    training images moved a little, anew at every update
 measured   rows of other studies

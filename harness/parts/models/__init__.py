@@ -8,6 +8,7 @@ plain tensor operations will do; study files may define their own beside their `
     reservoir  echo state networks
     translator from one sequence to another, with attention
     boltzmann  restricted Boltzmann machines
+    forecasters linear and other forecasts of several series, and a space of them to be searched
     convolutions pooling by two, and layers that are local without sharing weights
     surfaces   functions of two variables, to be descended
     two_layer  a network of one hidden layer, lazy or in mean-field scaling, and its kernels
@@ -16,6 +17,13 @@ plain tensor operations will do; study files may define their own beside their `
 
 from harness.parts.models.boltzmann import RBM, divergence, states
 from harness.parts.models.convolutions import Local1d, Pool
+from harness.parts.models.forecasters import (
+    AllPasts,
+    DLinear,
+    LSTMForecaster,
+    OwnPast,
+    Searchable,
+)
 from harness.parts.models.layers import BatchNorm, Dropout
 from harness.parts.models.networks import (
     ACTIVATIONS,
@@ -33,6 +41,7 @@ from harness.parts.models.translator import ATTENTIONS, Translator, scheduled_sa
 
 __all__ = [
     "ACTIVATIONS", "ATTENTIONS", "CELLS", "GRU", "INITS", "LSTM", "MLP", "RBM", "RNN", "SURFACES", "VARIANTS", "WIRINGS",
-    "BatchNorm", "Descent", "Dropout", "EchoState", "Local1d", "Pool", "Recurrent", "SigmoidTanh", "Skip", "Surface", "Translator",
+    "AllPasts", "BatchNorm", "DLinear", "Descent", "Dropout", "EchoState", "LSTMForecaster", "Local1d", "OwnPast", "Pool", "Recurrent",
+    "Searchable", "SigmoidTanh", "Skip", "Surface", "Translator",
     "Variant", "cell", "divergence", "initialise", "scheduled_sampling", "states",
 ]  # fmt: skip
