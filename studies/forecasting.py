@@ -21,6 +21,7 @@ in a search; convolutions without gates; an LSTM that reads the last 48 hours of
 searches are of ETTh1, too. Margins were fixed before any run.
 """
 
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -87,8 +88,7 @@ def naive(data: Data, seasonal: bool, ahead: int):
 
 
 def trained(t: Trial, data: Data, back: int, ahead: int, series: int) -> Training:
-    given = {"data": Data(data.name, t["examples"], draw=t.seed, length=data.length, own=data.own),
-             "objective": SquaredError()}  # fmt: skip
+    given = {"data": replace(data, train=t["examples"], draw=t.seed), "objective": SquaredError()}
     if t.arm in ("ridge", "ridge_all"):
         build = AllPasts if t.arm == "ridge_all" else OwnPast
         sizes = (back, ahead, series) if t.arm == "ridge_all" else (back, ahead)
@@ -97,8 +97,8 @@ def trained(t: Trial, data: Data, back: int, ahead: int, series: int) -> Trainin
     if t.arm == "dlinear":
         epochs = t["epochs"]
         halved = Step(0.5, tuple(n / epochs for n in range(1, epochs)))
-        last = epochs * (data.most // 32) - 1
-        return Training(partial(DLinear, back, ahead), Optimizer("adam", halved, lr=t["rate"]), data,
+        last = epochs * ((t["whole"] or data.most) // 32)
+        return Training(partial(DLinear, back, ahead), Optimizer("adam", halved, lr=t["rate"]), replace(data, train=t["whole"]),
                         SquaredError(), epochs=epochs, every=(last,), batch_size=32)  # fmt: skip
     if t.arm == "lstm":
         build = partial(LSTMForecaster, min(back, 48), ahead, series, 32)
@@ -108,7 +108,7 @@ def trained(t: Trial, data: Data, back: int, ahead: int, series: int) -> Trainin
             Searchable, back, ahead, series, near, (WIRINGS[t.arm],) * 2, width=t["width"]
         )
     return Training(build, Optimizer("adam", Cosine(), lr=t["lr"], clip=1.0), steps=t["updates"],
-                    every=(t["updates"] - 1,), batch_size=32, **given)  # fmt: skip
+                    every=(t["updates"],), batch_size=32, **given)  # fmt: skip
 
 
 RATE, PENALTY = {"lr": Float(1e-3, 0.3, log=True)}, {"l2": Float(1e-1, 1e3, log=True)}
@@ -156,7 +156,7 @@ def by_task(made, hours, search=1):
 
 
 BUDGETS = {
-    "smoke": Budget(draws=2, seeds=2, task=TASKS[:-1], data=NAMES, updates=8, search_updates=4, epochs=1,
+    "smoke": Budget(draws=2, seeds=2, task=("coupled", "bent", "etth1_24", "search"), data=NAMES, updates=8, trainings=4, search_updates=4, epochs=1, whole=256,
                     examples=by_task(256, 128), hours=48),
     "default": Budget(draws=by_task(4, 3), seeds=8, most_seeds=16, finalists=2, final_seeds=1, task=TASKS[:-1], data=NAMES,
                       examples=by_task(1500, 2048)),
@@ -302,7 +302,7 @@ STUDY = Study(
     arms=FORECASTS | SEARCHES,
     vary={"task": TASKS},
     include=included,
-    fixed={"data": "bent", "hours": 336, "updates": 400, "search_updates": 96, "trainings": 16, "width": 4, "epochs": 5, "examples": 1500},
+    fixed={"data": "bent", "hours": 336, "updates": 400, "search_updates": 96, "trainings": 16, "width": 4, "epochs": 5, "examples": 1500, "whole": None},
     needs=dict.fromkeys(FORECASTS | SEARCHES, "data"),
     select=("valid_loss",),
     metrics={

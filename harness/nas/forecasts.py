@@ -94,7 +94,8 @@ class Task:
         return Training(
             partial(Searchable, *self._sizes, one.cells, one.links, self.width),
             Optimizer("adamw", Cosine(), lr=one.rate, weight_decay=one.decay),
-            self.data, SquaredError(), steps=updates, every=(updates - 1,), batch_size=self.batch,
+            self.data, SquaredError(), steps=updates, every=(updates,), batch_size=self.batch,
+            sealed=share < 1,
         )  # fmt: skip
 
     @property
@@ -118,8 +119,8 @@ class Task:
         return Training(
             partial(Searchable, *self._sizes, None, None if macro else CHAIN, self.width),
             Optimizer("adamw", Cosine(), lr=USUAL[0], weight_decay=USUAL[1]),
-            ours, beside=Beside(theirs, self.batch), steps=updates, every=(updates - 1,),
-            batch_size=self.batch, probes=(Mixing(),),
+            ours, beside=Beside(theirs, self.batch), steps=updates, every=(updates,),
+            batch_size=self.batch, probes=(Mixing(),), sealed=True,
             players=(
                 Player("mixing", Loss(_of_mixing, SquaredError()), ("alpha", "beta")[: 1 + macro], mixing),
                 Player("weights", Loss(_of_weights, SquaredError()), ("stem.*", "blocks.*", "out.*", "own.*")),
@@ -180,7 +181,7 @@ def searched(
         task: What is searched.
         strategy: "hand" (candidates `hands` at every rate), "random", "micro", "macro" (differentiable),
             "noisy" (a comparator that learns from early stops first) or "clean".
-        trainings: What may be spent, a multiple of 16.
+        trainings: What may be spent, a multiple of 4.
         seed: The search's own.
         hands: Those made by hand.
         joint: Whether training settings are searched, too, by "random", "noisy" and "clean".
@@ -223,10 +224,11 @@ def _seed(search: int, stream: int, place: int) -> int:
 def fitted(
     task: Task, candidates: Sequence[Candidate], seeds: Sequence[int], share: float = 1.0
 ) -> list[tuple[float, float]]:
-    """Validation and test loss of candidates, trained together; of what diverged infinite ones."""
+    """Validation and test loss of candidates, trained together; of what diverged infinite ones. Where
+    training stops early nothing is tested."""
     outcomes = train([task.training(one, share) for one in candidates], seeds)
     return [
-        (one.metrics["valid_loss"][-1], one.metrics["test_loss"][-1])
+        (one.metrics["valid_loss"][-1], one.metrics.get("test_loss", [math.inf])[-1])
         if one.status == "finished"
         else (math.inf, math.inf)
         for one in outcomes

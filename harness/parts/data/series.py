@@ -117,7 +117,8 @@ def driven(
         if bent:
             seen = np.minimum(np.abs(seen), LARGEST) - USUAL
         found[t] += OWN * found[t - 1] + coupling * (graph @ seen)
-    return found[SETTLE:] / least_error() ** 0.5
+    kept: np.ndarray = found[SETTLE:] / least_error() ** 0.5
+    return kept
 
 
 def least_error() -> float:

@@ -52,7 +52,7 @@ class AllPasts(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         out: Tensor = self.readout(x.flatten(1))
-        return out.unflatten(1, (self.series, -1))
+        return out.reshape(len(x), self.series, -1)
 
 
 class DLinear(nn.Module):
@@ -93,7 +93,7 @@ class LSTMForecaster(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         out: Tensor = self.net(x[:, -self.back :])
-        return out.unflatten(1, (self.series, -1))
+        return out.reshape(len(x), self.series, -1)
 
 
 class Block(nn.Module):
