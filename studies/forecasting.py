@@ -119,12 +119,10 @@ FORECASTS = {
     "ridge": Arm({}, nuisance=PENALTY, label="linear, own past"),
     "ridge_all": Arm({}, nuisance=PENALTY, label="linear, all pasts"),
     "dlinear": Arm({"rate": 0.005}, label="DLinear"),
-    "lstm": Arm({}, nuisance=RATE, label="LSTM"),
-    "tcn": Arm({}, nuisance=RATE, label="convolution"),
-    "mix": Arm({}, nuisance=RATE, label="convolution, learnt mixing"),
-    "graph": Arm({}, nuisance=RATE, label="convolution, graph"),
-    "wrong": Arm({}, nuisance=RATE, label="convolution, wrong graph"),
-}
+    **{name: Arm({}, nuisance=RATE, label=label) for name, label in (
+        ("lstm", "LSTM"), ("tcn", "convolution"), ("mix", "convolution, learnt mixing"),
+        ("graph", "convolution, graph"), ("wrong", "convolution, wrong graph"))},
+}  # fmt: skip
 SEARCHES = {
     "hand": Arm({"strategy": "hand", "joint": False}, label="by hand, rates tuned"),
     "random": Arm({"strategy": "random", "joint": False}, label="random wirings"),
@@ -170,8 +168,7 @@ BUDGETS = {
 apart, coupled, bent, search = (place(task=task) for task in ("apart", "coupled", "bent", "search"))
 day, days = place(task="etth1_24"), place(task="etth1_96")
 OWN, REPEATED = errors(GRAPH, KINDS["coupled"][0], BACK)
-NETS = ("lstm", "tcn", "mix", "graph")
-LESS = 0.05
+NETS, LESS = ("lstm", "tcn", "mix", "graph"), 0.05
 AUTOCTS = "[ECNU], “AutoCTS: Automated Correlated Time Series Forecasting”; [AutoCTS22], abstract"
 PLUS = "[ECNU], “AutoCTS+: Joint Neural Architecture and Hyperparameter Search for Correlated Time Series Forecasting”; [AutoCTS], abstract"
 
@@ -255,9 +252,8 @@ def series(study, frame, palette):
     axes[0].axis("off")
     for ax, kind in zip(axes[1:], ("coupled", "bent"), strict=True):
         found = driven(4000, GRAPH, *KINDS[kind])
-        seen, then = found[:-AHEAD] @ GRAPH.T, found[AHEAD:]
-        if kind == "bent":
-            seen = found[:-AHEAD, (np.arange(SERIES) - 1) % SERIES]
+        heard = GRAPH if kind == "coupled" else ring(SERIES, NEIGHBOURS[:1])
+        seen, then = found[:-AHEAD] @ heard.T, found[AHEAD:]
         ax.plot(seen[:, 0], then[:, 0], "o", ms=1.2, mew=0, alpha=0.25, color=palette["graph"])
         cuts = np.quantile(seen[:, 0], np.linspace(0, 1, 16))
         group = np.digitize(seen[:, 0], cuts[1:-1])
