@@ -42,6 +42,7 @@ ROWS = (
     "cnn",
     "signals",
     "encoder",
+    "forecasters",
     "gan",
     "ensemble",
     "outliers",

@@ -19,7 +19,7 @@ from harness.engine.outcome import Outcome
 from harness.engine.training import Training
 from harness.parts import keyed
 from harness.parts.data import load
-from harness.parts.objectives import Bernoulli
+from harness.parts.objectives import Bernoulli, CrossEntropy, SquaredError
 
 Numbers = dict[str, float]
 
@@ -118,7 +118,7 @@ def rows(training: Training, seed: int, variant: str, device: str = "cpu") -> It
     elif isinstance(training.loss, Bernoulli):
         yield from chorales.rows(training, model, peer, seed, device)
     else:
-        yield from _classify(training, model, peer, seed, device)
+        yield from _predict(training, model, peer, seed, device)
 
 
 def fit(training: Training, seed: int, variant: str, device: str = "cpu") -> Outcome:
@@ -145,7 +145,18 @@ def _descend(training: Training, model: nn.Module, peer: torch.optim.Optimizer) 
             peer.step()
 
 
-def _classify(
+def _accuracy(output: Tensor, labels: Tensor) -> Tensor:
+    return (output.argmax(1) == labels).float().mean()
+
+
+# The loss of an objective, and what is scored beside it.
+CRITERIA: dict[type, tuple[nn.Module, str, Callable[[Tensor, Tensor], Tensor]]] = {
+    CrossEntropy: (nn.CrossEntropyLoss(), "accuracy", _accuracy),
+    SquaredError: (nn.MSELoss(), "absolute_error", nn.L1Loss()),
+}
+
+
+def _predict(
     training: Training, model: nn.Module, peer: torch.optim.Optimizer, seed: int, device: str
 ) -> Iterator[Row]:
     assert training.data is not None and training.batch_size is not None
@@ -153,7 +164,7 @@ def _classify(
     x, y = splits.train
     key = keyed.keys([seed], "batches", device)
     every = training.every or training.epoch
-    criterion = nn.CrossEntropyLoss()
+    criterion, kind, score = CRITERIA[type(training.loss)]
     losses: list[Tensor] = []
 
     def row(losses: list[Tensor]) -> dict[str, float]:
@@ -163,7 +174,7 @@ def _classify(
             for name, (inputs, labels) in (("valid", splits.valid), ("test", splits.test)):
                 output = model(inputs)
                 found[f"{name}_loss"] = criterion(output, labels).item()
-                found[f"{name}_accuracy"] = (output.argmax(1) == labels).float().mean().item()
+                found[f"{name}_{kind}"] = score(output, labels).item()
         model.train()
         return found
 

@@ -14,8 +14,10 @@ from benchmarks.kinds import Kernel
 from benchmarks.models import CNN, Encoder, PeepholeLSTM, Signals
 from benchmarks.several import ensemble, gan, outliers, pretrained
 from harness.engine.training import Training
+from harness.nas.forecasts import drawn
 from harness.parts.data import Data, at_hand
-from harness.parts.models import MLP, SURFACES, Descent, EchoState
+from harness.parts.data.series import driven, ring, windows
+from harness.parts.models import MLP, SURFACES, Descent, EchoState, Searchable
 from harness.parts.objectives import SquaredError
 from harness.parts.optimizers import Optimizer
 from harness.parts.probes import Position
@@ -209,6 +211,32 @@ def echo(i: int, trials: int, units: int = 100) -> Training:
     )
 
 
+STEPS = 6  # that a forecaster reads
+
+
+def _driven() -> tuple[tuple[np.ndarray, np.ndarray], ...]:
+    """Windows of eight series that drive each other: to train on, to validate and to test."""
+    found = driven(3000, ring(8, (1, 3)), coupling=2.0, bent=True)
+    return tuple(windows(part, STEPS, 3) for part in np.split(found, (2000, 2500)))
+
+
+DRIVEN = Data.of(_driven, name="driven")
+
+
+def forecaster(i: int, trials: int, updates: int) -> Training:
+    """A candidate of a search: a wiring drawn at random, Adam, batch 16."""
+    one = drawn(np.random.default_rng(i), joint=False)
+    return Training(
+        partial(Searchable, STEPS, 3, 8, (1, 3), one.cells, one.links),
+        Optimizer("adam", lr=_spread(i, trials, 3e-3, 3e-2)),
+        DRIVEN,
+        SquaredError(),
+        steps=updates,
+        every=updates,
+        batch_size=16,
+    )
+
+
 def works(quick: bool = False) -> dict[str, Work]:
     """Every work by its name; `quick` is a tenth of it, to see that all runs."""
     everywhere, one = tuple(SURFACES), ("valley",)
@@ -254,6 +282,10 @@ def works(quick: bool = False) -> dict[str, Work]:
         Work(
             "echo", f"{m} echo state networks of 100 units, {SERIES} steps, read by ridge regression",
             partial(echo, trials=m), m, 4 if quick else 16, 8, 20, pack=16, compare="valid_loss",
+        ),
+        Work(
+            "forecasters", f"{m} candidates of a search of forecasters, 8 series, batch 16, {updates} updates",
+            partial(forecaster, trials=m, updates=updates), m, 4 if quick else 16, 8, 50, pack=32,
         ),
         Work(
 "alone", f"{4 if quick else 16} of torch's LSTMs, which cannot fuse, batch 32, {EPOCHS} epochs",

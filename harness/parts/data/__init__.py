@@ -10,6 +10,7 @@ images     digits, MNIST in part and whole, Fashion-MNIST
 signals    MNIST-1D
 sequences  chorales, characters
 nab        series with outliers, of the Numenta Anomaly Benchmark
+series     time series to be forecast: ETTh1, and series that drive each other
 tasks      temporal order, adding, copy, recall, echo, reverse: sequences made here
 labelled   sequences with a label at every step, for one's own
 augment    training images moved a little, anew at every update

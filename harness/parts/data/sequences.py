@@ -1,4 +1,4 @@
-"""Sequences: chorales and characters, as arrays; `tasks` makes others.
+"""Sequences: chorales and characters, as arrays; `tasks` makes others, `series` reads ETTh1.
 
 `harness.parts.data` finds and checks the files; here their content is read. Sequences of different
 lengths are padded: NaN in the input beyond the end of a sequence, and a weight of zero in the target.
@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from harness.parts.data import tasks
+from harness.parts.data import series, tasks
 from harness.study import DataError
 
 # Training, validation and test examples, x and y of each.
@@ -43,16 +43,28 @@ FILES = {
         "https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/",
         "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed",
     ),
-}
+} | dict.fromkeys(
+    series.AHEAD,
+    File(
+        "ett",
+        "ETTh1.csv",
+        "https://raw.githubusercontent.com/zhouhaoyi/ETDataset/main/ETT-small/",
+        "f18de3ad269cef59bb07b5438d79bb3042d3be49bdeecf01c1cd6d29695ee066",
+    ),
+)
 NAMES = (*FILES, *tasks.TASKS)
 # Fewest steps of data sets that come at any length.
-SHORTEST = {"tinyshakespeare": 1} | {name: least for name, (_, least) in tasks.TASKS.items()}
+SHORTEST = dict.fromkeys(("tinyshakespeare", *series.AHEAD), 1) | {
+    name: least for name, (_, least) in tasks.TASKS.items()
+}
 
 
 def train_size(name: str, length: int | None) -> int:
     """Training sequences of a data set, known without reading it."""
     if name == "tinyshakespeare":
         return (CUTS[0] - 1) // (length or 1)
+    if name in series.AHEAD:
+        return series.CUTS[0] - (length or 1) - series.AHEAD[name] + 1
     return tasks.MADE[0] if name in tasks.TASKS else 229
 
 
@@ -62,7 +74,7 @@ def arrays(name: str, content: bytes, length: int | None) -> Arrays:
     Args:
         name: Which of `NAMES`.
         content: The bytes of its file, if it has one.
-        length: Steps of a sequence, where that can be chosen.
+        length: Steps of a sequence, where that can be chosen; of ETTh1 those that are read.
 
     Raises:
         DataError: the content is not what the name says.
@@ -71,6 +83,8 @@ def arrays(name: str, content: bytes, length: int | None) -> Arrays:
         return chorales(content)
     if name == "tinyshakespeare":
         return characters(content, length or 1)
+    if name in series.AHEAD:
+        return series.transformer(content, length or 1, series.AHEAD[name])
     return tasks.made(name, length or SHORTEST[name])
 
 

@@ -32,8 +32,9 @@ from harness.study import DataError
 class Data:
     """A named data set: images, "digits", "mnist_5k", "mnist", "fashion_mnist"; signals, "mnist1d",
     "mnist1d_shuffled"; sequences, "jsb_chorales", "tinyshakespeare", and of any length
-    "temporal_order", "adding", "copy", "recall", "echo", "reverse"; series of any length, "nab"; or one's
-    own (`of`). See `harness.parts.data`.
+    "temporal_order", "adding", "copy", "recall", "echo", "reverse"; series of any length, "nab"; series
+    to be forecast, "etth1_24" and "etth1_96", so many hours ahead; or one's own (`of`). See
+    `harness.parts.data`.
 
     Args:
         name: Which.
@@ -41,7 +42,8 @@ class Data:
         draw: The number of a random subset, which may differ between trials of a pack; None takes
             the first `train` examples. The same number is the same subset in every trial, and a
             smaller one is part of a larger one, so that arms and sizes can be paired.
-        length: Steps of a sequence, points of a series, for data sets that come at any length.
+        length: Steps of a sequence, points of a series, for data sets that come at any length; of
+            series to be forecast those that are read.
         own: The content of one's own.
         after: Training examples that are passed over, so that two parts of a split have none in
             common: labelled and unlabelled, weights' and architecture's.

@@ -10,6 +10,7 @@ plain tensor operations will do; study files may define their own beside their `
     framewise  what answers at every step, and which have read what they are asked for
     translator from one sequence to another, with attention
     boltzmann  restricted Boltzmann machines
+    forecasters linear and other forecasts of several series, and a space of them to be searched
     convolutions pooling by two, and layers that are local without sharing weights
     surfaces   functions of two variables, to be descended
     two_layer  a network of one hidden layer, lazy or in mean-field scaling, and its kernels
@@ -18,6 +19,13 @@ plain tensor operations will do; study files may define their own beside their `
 
 from harness.parts.models.boltzmann import RBM, divergence, states
 from harness.parts.models.convolutions import Local1d, Pool
+from harness.parts.models.forecasters import (
+    AllPasts,
+    DLinear,
+    LSTMForecaster,
+    OwnPast,
+    Searchable,
+)
 from harness.parts.models.framewise import (
     Late,
     NextStep,
@@ -43,6 +51,8 @@ from harness.parts.models.translator import ATTENTIONS, Translator, scheduled_sa
 
 __all__ = [
     "ACTIVATIONS", "ATTENTIONS", "CELLS", "GRU", "INITS", "LSTM", "MLP", "RBM", "RNN", "SURFACES", "VARIANTS", "WIRINGS",
-    "BatchNorm", "Descent", "Dropout", "EchoState", "Late", "Local1d", "NextStep", "Pool", "Recurrent", "SigmoidTanh", "Skip", "Surface",
-    "Transition", "Translator", "Variant", "Window", "cell", "divergence", "foresees", "initialise", "scheduled_sampling", "states", "widest",
+    "AllPasts", "BatchNorm", "DLinear", "Descent", "Dropout", "EchoState", "LSTMForecaster", "Late", "Local1d",
+    "NextStep", "OwnPast", "Pool", "Recurrent", "Searchable", "SigmoidTanh", "Skip", "Surface", "Transition",
+    "Translator", "Variant", "Window", "cell", "divergence", "foresees", "initialise", "scheduled_sampling",
+    "states", "widest",
 ]  # fmt: skip
