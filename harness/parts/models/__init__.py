@@ -7,6 +7,7 @@ plain tensor operations will do; study files may define their own beside their `
     recurrent  recurrent cells and what reads sequences with them
     reservoir  echo state networks
     translator from one sequence to another, with attention
+    captioner  from a picture to a sentence
     boltzmann  restricted Boltzmann machines
     convolutions pooling by two, and layers that are local without sharing weights
     surfaces   functions of two variables, to be descended
@@ -15,6 +16,7 @@ plain tensor operations will do; study files may define their own beside their `
 """
 
 from harness.parts.models.boltzmann import RBM, divergence, states
+from harness.parts.models.captioner import CAPTIONED, Captioner
 from harness.parts.models.convolutions import Local1d, Pool
 from harness.parts.models.layers import BatchNorm, Dropout
 from harness.parts.models.networks import (
@@ -32,7 +34,7 @@ from harness.parts.models.surfaces import SURFACES, Descent, Surface
 from harness.parts.models.translator import ATTENTIONS, Translator, scheduled_sampling
 
 __all__ = [
-    "ACTIVATIONS", "ATTENTIONS", "CELLS", "GRU", "INITS", "LSTM", "MLP", "RBM", "RNN", "SURFACES", "VARIANTS", "WIRINGS",
-    "BatchNorm", "Descent", "Dropout", "EchoState", "Local1d", "Pool", "Recurrent", "SigmoidTanh", "Skip", "Surface", "Translator",
+    "ACTIVATIONS", "ATTENTIONS", "CAPTIONED", "CELLS", "GRU", "INITS", "LSTM", "MLP", "RBM", "RNN", "SURFACES", "VARIANTS", "WIRINGS",
+    "BatchNorm", "Captioner", "Descent", "Dropout", "EchoState", "Local1d", "Pool", "Recurrent", "SigmoidTanh", "Skip", "Surface", "Translator",
     "Variant", "cell", "divergence", "initialise", "scheduled_sampling", "states",
 ]  # fmt: skip
