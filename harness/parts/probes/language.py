@@ -1,5 +1,5 @@
-"""What is said: at which places a translation is right, where attention looked, and how often a name is
-right that was read long ago."""
+"""What is said: at which places a translation is right, where attention looked, how often a name is
+right that was read long ago, and what of a picture."""
 
 from __future__ import annotations
 
@@ -103,6 +103,26 @@ class Asked:
         if self.order:
             found["over_floor_test"] = loss - self.source.floor(self.length, self.order)
         return found
+
+
+@dataclass(frozen=True)
+class Captions:
+    """Of test pictures of `made.captions`: how often the relation is right (``relation_test``), and what
+    a `Captioner` says of the first, the numbers of its words (``word_test_0`` and on).
+
+    Args:
+        shown: Of how many pictures.
+    """
+
+    shown: int
+    at_end: ClassVar[bool] = True
+
+    def read(self, pack: Moment) -> dict[str, Tensor]:
+        image, bag, y = _test(pack)
+        said = pack.ask(lambda net: net(image, bag).max(-1).indices)  # (K, n, 5)
+        words = said[:, : self.shown].flatten(1).float().unbind(1)
+        found = {f"word_test_{n}": one for n, one in enumerate(words)}
+        return found | {"relation_test": (said[..., 2] == y[:, 2]).float().mean(1)}
 
 
 def _test(pack: Moment) -> tuple[Tensor, ...]:
