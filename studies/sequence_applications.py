@@ -141,6 +141,7 @@ JANE, SSM = (
     "[SNU], “Problems with BPTT: vanishing or exploding gradients”",
     "[SNU], “RNNs as state-space models”",
 )
+LM = "[SNU], “Applications of RNN (LSTM): acoustic model” (“LSTM-based LM”)"
 CAPTION = "[SNU], “Applications of CNN + RNN (LSTM): image captioning”"
 CLAIMS = {
     "bottleneck": Claim("A source in one state is a bottleneck: without attention 12 words are translated more than 30 points less accurately than 4.",
@@ -165,9 +166,9 @@ CLAIMS = {
     "floors": Claim("A counted n-gram is within 0.02 nats of its floor on fresh texts: of one, two and three symbols (exact).",
         "[Shannon48], section 7", everywhere(every(texts.below("over_floor_test", 0.02, arm="bigram"), texts.above("over_floor_test", -0.02, arm="bigram")), arm=tuple(ORDERS)), "texts"),
     "beats-trigrams": Claim("An LSTM beats trigrams on equal data: by more than 0.1 nats a symbol of the 0.14 that no trigram can have.",
-        "[SNU], “Properties” (memory)", texts.lower("test_loss", arm="lstm", than="trigram", by=0.1), "texts"),
+        LM, texts.lower("test_loss", arm="lstm", than="trigram", by=0.1), "texts"),
     "entropy": Claim("LSTM and GRU come within 0.01 nats of the source's entropy.",
-        "[SNU], “Properties” (memory)", everywhere(texts.below("excess_test", 0.01, arm="lstm"), arm=("lstm", "gru")), "texts"),
+        LM, everywhere(texts.below("excess_test", 0.01, arm="lstm"), arm=("lstm", "gru")), "texts"),
     "chance": Claim("A trigram is at chance on the name, one in four within 4 points, however near it is (exact).",
         JANE, every(texts.below("near_test", 0.29, arm="trigram"), texts.above("near_test", 0.21, arm="trigram")), "names"),
     "paragraphs": Claim("A plain network predicts better after a short paragraph: the name is right more often after 1 to 3 letters than after 10 or more, by over 10 points.",
@@ -175,7 +176,7 @@ CLAIMS = {
     "gates-remember": Claim("An LSTM hardly minds: by less than 5 points.",
         JANE, texts.below("near_less_far_test", 0.05, arm="lstm"), "names"),
     "shakespeare": Claim("On Shakespeare an LSTM beats trigrams that are counted on the same text by more than 0.2 nats a character.",
-        "[SNU], “Properties” (memory)", place(task="shakespeare").lower("test_loss", arm="lstm", than="trigram", by=0.2), "texts"),
+        LM, place(task="shakespeare").lower("test_loss", arm="lstm", than="trigram", by=0.2), "texts"),
     "bag": Claim("Who is told the objects alone is right about no more than every fourth caption (exact), within 4 points.",
         CAPTION, shown.below("test_whole_accuracy", 0.29, arm="bag"), "captions"),
     "captions": Claim("Translating the picture beats the bag of its objects: more than 50 points more captions are right.",

@@ -30,7 +30,7 @@ class MarkovSource:
 
     @property
     def symbols(self) -> int:
-        return self.emits.shape[1]
+        return int(self.emits.shape[1])
 
     def texts(self, n: int, length: int, seed: int) -> Array:
         """(n, length) int64."""

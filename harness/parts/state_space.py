@@ -28,6 +28,8 @@ class Series(nn.Module):
         steps, batch: Of a series; series that are drawn.
     """
 
+    noise: Tensor
+
     def __init__(self, noise: float, steps: int, batch: int) -> None:
         super().__init__()
         self.steps, self.batch = steps, batch
@@ -69,7 +71,8 @@ def exact_nats(x: Tensor, noise: float) -> Tensor:
     basis = torch.eye(2 * steps, dtype=x.dtype).view(2 * steps, steps, 2)
     root = drawn(basis, noise)  # (2 T, T)
     likely = torch.distributions.MultivariateNormal(torch.zeros_like(x[0]), root.mT @ root)
-    return -likely.log_prob(x)
+    found: Tensor = -likely.log_prob(x)  # type: ignore[no-untyped-call]
+    return found
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,8 @@ class Places:
         x, y = _test(pack)
 
         def right(net: nn.Module) -> Tensor:
-            return (net(x).max(-1).indices == y).float().mean(0)  # (T,)
+            hits: Tensor = net(x).max(-1).indices == y  # (n, T)
+            return hits.float().mean(0)
 
         return {f"right_test_{n + 1}": one for n, one in enumerate(pack.ask(right).unbind(1))}
 
