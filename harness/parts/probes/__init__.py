@@ -12,6 +12,7 @@ the test split is sealed, one that asks for it has measured nothing.
               Jacobians, Sharpness
     pictures  what figures draw: Field, Filters
     shifts    what is said of inputs that are moved: Shifted
+    language  what is said of `harness.parts.made`: Places, Alignment, Asked, Captions; imported by itself
 """
 
 from harness.parts.probes.layers import (
