@@ -7,7 +7,7 @@ comes after the noun. Encoder and decoder have 32 gated units, additive attentio
 forward or from its end; there is a network for each length. *Characters*: 33 symbols of a text that asks for names,
 as SNU's “Jane … said hi to”: one of four, letters, of which each is the last with chance 0.15, a sign, the name again.
 What a symbol takes at the least is computed, for all of the past and for the last two symbols. *Captions*: “red square
-left of blue cross” of a noisy 12x12 picture, by convolutions and an LSTM, or by an LSTM that is told which objects
+left of blue cross” of a noisy 8x8 picture, by a convolution and an LSTM, or by an LSTM that is told which objects
 there are: of such a bag four captions are equally likely. *State space*: a linear RNN with Gaussian outputs, whose
 transitions have no noise or noise of variance 1, beside the joint density of 20 steps.
 
@@ -95,7 +95,7 @@ ARMS = {
     "attention": Arm({}, label="attention"), "attention_reversed": Arm({}, label="attention, reversed"),
     **{name: Arm({}, held=STILL) for name in ORDERS},
     "rnn": Arm({}, label="RNN"), "gru": Arm({}, label="GRU"), "lstm": Arm({}, label="LSTM"),
-    "captioner": Arm({}, label="convolutions + LSTM"), "bag": Arm({}, label="bag of objects + LSTM"),
+    "captioner": Arm({}, label="convolution + LSTM"), "bag": Arm({}, label="bag of objects + LSTM"),
     "state": Arm({}, held=STILL, label="no noise"), "noisy": Arm({}, held=STILL, label="noise"),
     "filter": Arm({}, held={"lr": 0.02}, label="noise, RNN trained"),
 }  # fmt: skip
@@ -126,11 +126,12 @@ METRICS = {
     "product": Metric("nats", label="product of integrals less −log p, a step"),
     **{f"word_test_{n}": Metric("word") for n in range(5 * SHOWN)}, **{name: Metric("pixels") for name in names("looks_test", LONGEST**2)},
 }  # fmt: skip
-UPDATES = dict.fromkeys(WORDS, 600) | {"names": 500, "pictures": 500, "series": 300}
-DRAWS = dict.fromkeys(WORDS, 3) | {"names": 3, "pictures": 3, "series": 1}
+UPDATES = dict.fromkeys(WORDS, 600) | {"names": 500, "pictures": 1000, "series": 300}
+DRAWS = dict.fromkeys(WORDS, 3) | {"names": 3, "pictures": 4, "series": 1}
 BUDGETS = {
     "smoke": Budget(draws=2, seeds=2, updates=16, task=("words_4", "names", "pictures", "series")),
-    "default": Budget(draws=By("task", DRAWS), seeds=6, most_seeds=24, finalists=2, final_seeds=1, task=tuple(UPDATES), updates=By("task", UPDATES)),
+    "default": Budget(draws=By("task", DRAWS), seeds=6, most_seeds=24, finalists=2, final_seeds=1, task=tuple(UPDATES), updates=By("task", UPDATES),
+                      batch_size=By("task", dict.fromkeys(UPDATES, 16) | {"pictures": 32})),
     "paper": Budget(draws=8, seeds=10, most_seeds=20, finalists=3, updates=20_000, units=256, batch_size=64),
 }  # fmt: skip
 
@@ -294,7 +295,7 @@ STUDY = Study(
     arms=ARMS,
     vary={"task": tuple(RUNS)},
     include=included,
-    nuisance={"lr": Float(3e-3, 0.1, log=True)},
+    nuisance={"lr": Float(3e-3, 0.06, log=True)},
     fixed={"updates": 600, "units": 32, "batch_size": 16},
     select=("valid_accuracy", "valid_loss", "excess"),
     metrics=METRICS,

@@ -65,28 +65,28 @@ def texts(source: MarkovSource, length: int) -> tuple[tuple[Array, Array], ...]:
 
 
 def captions() -> tuple[tuple[tuple[Array, Array], Array], ...]:
-    """Pictures of two objects of nine kinds, side by side or one above the other, with noise of
-    standard deviation 0.2; which kinds there are; and captions of five words of `SAID`: the colour and
-    shape of the left or upper one, how it stands, and those of the other.
+    """Pictures of two objects of nine kinds, one in the corner and the other to its right or below it,
+    with noise, standardised; which kinds there are; and captions of five words of `SAID`: the colour and
+    shape of the one in the corner, how it stands, and those of the other.
 
     Given the kinds alone, four captions are equally likely.
 
-    Shapes: x (n, 3, 12, 12) and (n, 9) float32; y (n, 5) int64, below 8.
+    Shapes: x (n, 3, 8, 8) and (n, 9) float32; y (n, 5) int64, below 8.
     """
     rng, n = np.random.default_rng(0), sum(COUNTS)
     square, cross, ring = np.ones((4, 4)), np.zeros((4, 4)), np.ones((4, 4))
     cross[1:3], cross[:, 1:3], ring[1:3, 1:3] = 1, 1, 0
-    images = rng.normal(0, 0.2, (n, 3, 12, 12)).astype(np.float32)
+    images = rng.normal(0, 0.2, (n, 3, 8, 8))
     bags, words = np.zeros((n, 9), np.float32), np.zeros((n, 5), np.int64)
     for image, bag, word in zip(images, bags, words, strict=True):
-        above, line, ends = rng.integers(2), rng.integers(3), np.sort(rng.permutation(3)[:2])
+        above = rng.integers(2)
         for number, kind in enumerate(rng.permutation(9)[:2]):
-            row, column = (ends[number], line) if above else (line, ends[number])
+            row, column = (4 * number, 0) if above else (0, 4 * number)
             colour, shape = divmod(kind, 3)
-            place = np.s_[colour, 4 * row : 4 * row + 4, 4 * column : 4 * column + 4]
-            image[place] += (square, cross, ring)[shape]
+            image[colour, row : row + 4, column : column + 4] += (square, cross, ring)[shape]
             bag[kind], word[3 * number : 3 * number + 2] = 1, (colour, 3 + shape)
         word[2] = 6 + above
+    images = ((images - images.mean()) / images.std()).astype(np.float32)
     x = zip(_split(images), _split(bags), strict=True)
     return tuple(zip(x, _split(words), strict=True))
 

@@ -10,7 +10,7 @@ from harness.parts.objectives import CrossEntropy, Loss
 
 
 class Captioner(nn.Module):
-    """Two convolutions and an LSTM that is given what they see, then word after word (Vinyals et al.
+    """A convolution and an LSTM that is given what it sees, then word after word (Vinyals et al.
     2015); or the same LSTM that is told which objects there are, and not where.
 
     Args:
@@ -19,7 +19,7 @@ class Captioner(nn.Module):
         hidden: Units of the LSTM, and numbers that a word is embedded in.
         told: Kinds of objects that it is told of in place of the picture, or 0.
 
-    Shapes: image (B, 3, 12, 12), bag (B, kinds), caption (B, length) int64; output (B, length,
+    Shapes: image (B, 3, 8, 8), bag (B, kinds), caption (B, length) int64; output (B, length,
     words) logits.
     """
 
@@ -30,10 +30,8 @@ class Captioner(nn.Module):
         if told:
             self.look = nn.Linear(told, hidden)
         else:
-            self.look = nn.Sequential(
-                nn.Conv2d(3, 8, 3, stride=2, padding=1), nn.ReLU(), nn.Conv2d(8, 16, 3, stride=2, padding=1),
-                nn.ReLU(), nn.Flatten(), nn.Linear(16 * 3 * 3, hidden),
-            )  # fmt: skip
+            look = nn.Conv2d(3, 24, 4, stride=4), nn.ReLU(), nn.Flatten(), nn.Linear(24 * 4, hidden)
+            self.look = nn.Sequential(*look)
         self.word = nn.Embedding(words, hidden)
         self.cell = LSTM(hidden, hidden, std=hidden**-0.5)
         self.say = nn.Linear(hidden, words)
