@@ -9,6 +9,7 @@ plain tensor operations will do; study files may define their own beside their `
     reservoir  echo state networks
     framewise  what answers at every step, and which have read what they are asked for
     translator from one sequence to another, with attention
+    captioner  from a picture to a sentence
     boltzmann  restricted Boltzmann machines
     forecasters linear and other forecasts of several series, and a space of them to be searched
     convolutions pooling by two, and layers that are local without sharing weights
@@ -18,6 +19,7 @@ plain tensor operations will do; study files may define their own beside their `
 """
 
 from harness.parts.models.boltzmann import RBM, divergence, states
+from harness.parts.models.captioner import CAPTIONED, Captioner
 from harness.parts.models.convolutions import Local1d, Pool
 from harness.parts.models.forecasters import (
     AllPasts,
@@ -50,8 +52,8 @@ from harness.parts.models.surfaces import SURFACES, Descent, Surface
 from harness.parts.models.translator import ATTENTIONS, Translator, scheduled_sampling
 
 __all__ = [
-    "ACTIVATIONS", "ATTENTIONS", "CELLS", "GRU", "INITS", "LSTM", "MLP", "RBM", "RNN", "SURFACES", "VARIANTS", "WIRINGS",
-    "AllPasts", "BatchNorm", "DLinear", "Descent", "Dropout", "EchoState", "LSTMForecaster", "Late", "Local1d",
+    "ACTIVATIONS", "ATTENTIONS", "CAPTIONED", "CELLS", "GRU", "INITS", "LSTM", "MLP", "RBM", "RNN", "SURFACES", "VARIANTS", "WIRINGS",
+    "AllPasts", "BatchNorm", "Captioner", "DLinear", "Descent", "Dropout", "EchoState", "LSTMForecaster", "Late", "Local1d",
     "NextStep", "OwnPast", "Pool", "Recurrent", "Searchable", "SigmoidTanh", "Skip", "Surface", "Transition",
     "Translator", "Variant", "Window", "cell", "divergence", "foresees", "initialise", "scheduled_sampling",
     "states", "widest",

@@ -13,6 +13,7 @@ the test split is sealed, one that asks for it has measured nothing.
     pictures  what figures draw: Field, Filters
     shifts    what is said of inputs that are moved: Shifted
     memory    how far back a recurrent network remembers: Kept, Reach, Recalled, Powers
+    language  what is said of `harness.parts.made`: Places, Alignment, Asked, Captions; imported by itself
 """
 
 from harness.parts.probes.layers import (
