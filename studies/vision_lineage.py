@@ -1,0 +1,436 @@
+"""Which of the steps from LeNet to batch-normalised Inception make networks see better?
+
+One change a step, for as many updates of as many images: LeNet (tanh, average pooling, a first filter of
+5x5 at stride 2, a second of 5x5, a dense layer), then ReLU, maximum pooling, dropout of the dense layer, and
+shifts and rotations of the training images (AlexNet); a first filter of 3x3 at stride 1 (Zeiler & Fergus, ZF);
+two 3x3 in place of the second 5x5 (VGG), or six; two inception modules and the mean of each map in
+place of 3x3 and dense layer (GoogLeNet); batch normalisation. AlexNet, too, with overlapping pooling, with
+local response normalisation, and as five networks that vote. Images are 12x12: 28x28 of MNIST, less two
+pixels a side, means of four; 500 of them, drawn anew for each seed and the same for all arms. Adam, whose
+rate falls along a cosine; its peak is tuned with the same draws for every arm.
+
+How sentences were read. SNU's table is of top-5 errors of single networks on ImageNet: held against ours is
+its order alone, by Spearman's correlation of five networks. SNU names steps and their gain in error, not
+which change was worth it: each is judged by itself, at half a point of test error (one for more images). "12
+times fewer parameters" is read as less than a quarter of VGG's at no more than one point more error.
+"Several times faster" (Krizhevsky et al.) is until a training error of 25 %, theirs, each at its tuned rate.
+
+Exact is that three 3x3 layers see 7x7, as one does, with 27c² against 49c² weights: counted on layers with
+tanh, whose slope is nowhere zero. SNU's "11.7 %" of ZF is Clarifai's entry (theirs is 16.0 with one network), and
+its table of GoogLeNet sums to 6.8M parameters, 8.8 times fewer than AlexNet's 60M.
+
+Departures: 12 channels, two convolutional blocks, images in grey; dropout goes with the dense layer and ends
+with VGG (GoogLeNet kept 40 %). Weights begin as He's (Glorot's with tanh). Margins were fixed before any run.
+"""
+
+from dataclasses import dataclass
+from functools import partial
+from typing import ClassVar
+
+import pandas as pd
+import torch
+from torch import nn
+from torch.func import grad
+from torch.nn import functional as F
+
+from harness import (
+    Arm,
+    Budget,
+    Claim,
+    Data,
+    Float,
+    Members,
+    Metric,
+    Optimizer,
+    Study,
+    Training,
+    Trial,
+)
+from harness.claims import above, below, every, higher, lower, ratio_below, rows_for, statistic
+from harness.claims import equivalent as alike
+from harness.figures import curves, custom, intervals, panels, pictures, sensitivity
+from harness.parts.data.augment import Augment
+from harness.parts.probes.generalization import Errors
+from harness.parts.probes.pictures import names, packed
+from harness.parts.schedules import Cosine
+from harness.study import Published, classification
+
+WIDTH, TILE = 12, 15  # channels; pixels a side of a filter that is drawn
+
+
+class Shrunk(nn.Module):
+    """(B, 28, 28) to (B, 1, side, side): without the border, means of by² pixels."""
+
+    def __init__(self, by: int) -> None:
+        super().__init__()
+        self.by = by
+
+    def forward(self, x):
+        return F.avg_pool2d(x[:, None, 2:-2, 2:-2], self.by)
+
+
+class Response(nn.Module):
+    """Local response normalisation over channels: k = 2, n = 5, α = 1e-4, β = 0.75."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        place = torch.arange(WIDTH)
+        self.register_buffer("near", ((place[:, None] - place).abs() <= 2).float())
+
+    def forward(self, z):
+        squares = (z.square().movedim(1, -1) @ self.near).movedim(-1, 1)  # (B, C, H, W)
+        return z / (2 + 1e-4 * squares) ** 0.75
+
+
+def convolution(into: int, out: int, size: int, act: type, stride: int = 1, norm: bool = False):
+    """A layer of so many filters of size x size, its normalisation and its activation."""
+    layer = nn.Conv2d(into, out, size, stride, size // 2)
+    if act is nn.Tanh:
+        nn.init.xavier_normal_(layer.weight)
+    else:
+        nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+    nn.init.zeros_(layer.bias)
+    return nn.Sequential(layer, *([nn.BatchNorm2d(out)] if norm else []), act())
+
+
+class Inception(nn.Module):
+    """(B, into, H, W) to (B, 32, H, W): 1x1, 3x3 and 5x5 behind 1x1, and 1x1 behind a maximum."""
+
+    def __init__(self, into: int, norm: bool) -> None:
+        super().__init__()
+        layer = partial(convolution, act=nn.ReLU, norm=norm)
+        self.branches = nn.ModuleList((
+            layer(into, 8, 1), nn.Sequential(layer(into, 8, 1), layer(8, 12, 3)),
+            nn.Sequential(layer(into, 4, 1), layer(4, 6, 5)),
+            nn.Sequential(nn.MaxPool2d(3, 1, 1), layer(into, 6, 1)),
+        ))  # fmt: skip
+
+    def forward(self, z):
+        return torch.cat([branch(z) for branch in self.branches], 1)
+
+
+class Network(nn.Module):
+    """(B, 28, 28) images to (B, 10) logits.
+
+    Args:
+        first, stride: Of the first filters.
+        second: "5", or what stands in its place: "33", "333333", "7", "333", "inception".
+        act, pool: Activation; "mean", "max" or "overlap".
+        drop: Share of the dense layer's units that are dropped.
+        norm: Whether the inception modules and the first layer are batch-normalised.
+        response: Whether responses are normalised after each block.
+        by, units: Pixels a side of which one is made; units of the dense layer.
+    """
+
+    def __init__(
+        self, first: int, stride: int, second: str, act: str, pool: str, drop: float, norm: bool,
+        response: bool, by: int, units: int,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        kind = nn.Tanh if act == "tanh" else nn.ReLU
+        pooling = nn.AvgPool2d if pool == "mean" else nn.MaxPool2d
+        side = 24 // by // stride // 2  # of maps after the first pooling
+        settled = [Response()] if response else []
+        self.first = convolution(1, WIDTH, first, kind, stride, norm)
+        self.reduce = nn.Sequential(
+            *settled, nn.MaxPool2d(3, 2, 1) if pool == "overlap" else pooling(2)
+        )
+        if second == "inception":
+            self.second = nn.Sequential(Inception(WIDTH, norm), Inception(32, norm))
+            self.read = nn.Sequential(nn.AvgPool2d(side), nn.Flatten(), nn.Linear(32, 10))
+        else:
+            layers = [convolution(WIDTH, WIDTH, int(size), kind) for size in second]
+            self.second = nn.Sequential(*layers)
+            dense, out = nn.Linear(9 * WIDTH, units), nn.Linear(units, 10)
+            gain = (
+                {"a": 0, "nonlinearity": "relu"} if kind is nn.ReLU else {"nonlinearity": "linear"}
+            )
+            nn.init.kaiming_normal_(dense.weight, **gain)
+            last = [pooling(side // 3)] if side > 3 else []
+            self.read = nn.Sequential(
+                *settled, *last, nn.Flatten(), dense, kind(), nn.Dropout(drop), out
+            )
+        self.shrunk = Shrunk(by)
+
+    def forward(self, x):
+        return self.read(self.second(self.reduce(self.first(self.shrunk(x)))))
+
+
+@dataclass(frozen=True)
+class Size:
+    """How many numbers are trained: ``parameters``."""
+
+    at_end: ClassVar[bool] = True
+
+    def read(self, pack):
+        count = sum(one[0].numel() for one in pack.params.values())
+        return {"parameters": torch.full_like(pack.loss, count)}
+
+
+@dataclass(frozen=True)
+class Sight:
+    """The side of the square of places that one unit behind the second block sees, by its gradient
+    (``field``), and the weights of that block's filters over channels² (``weights``)."""
+
+    at_end: ClassVar[bool] = True
+
+    def read(self, pack):
+        def seen(net):
+            slope = grad(lambda z: net.second(z)[0, :, 7, 7].sum())(
+                torch.full((1, WIDTH, 15, 15), 0.1)
+            )
+            weights = sum(one[0].weight.numel() for one in net.second) / WIDTH**2
+            field = (slope.abs().sum((0, 1)) > 0).sum().sqrt()
+            return {"field": field, "weights": field * 0 + weights}
+
+        return pack.ask(seen)
+
+
+@dataclass(frozen=True)
+class Vote:
+    """By how many points the vote is better than its members are: ``gain_test``."""
+
+    at_end: ClassVar[bool] = True
+
+    def read(self, pack):
+        if pack.sealed:
+            return {}
+        of = pack.metrics
+        return {"gain_test": 100 * (of["test_accuracy"] - of["test_member_accuracy"])}
+
+
+@dataclass(frozen=True)
+class Reached:
+    """The first recorded step with a training error of at most 25 %: ``steps_to_25``."""
+
+    at_end: ClassVar[bool] = True
+
+    def read(self, pack):
+        first = torch.full_like(pack.loss, torch.inf)
+        for step, row in reversed([*pack.recorded, (pack.step, pack.metrics)]):
+            if "train_error" in row:
+                first = torch.where(row["train_error"] <= 25, float(step), first)
+        return {"steps_to_25": first}
+
+
+@dataclass(frozen=True)
+class Filters:
+    """The first layer's filters in two rows, each from its least to its largest weight, as a picture
+    ``filters``."""
+
+    at_end: ClassVar[bool] = True
+
+    def read(self, pack):
+        def drawn(net):
+            w = net.first[0].weight[:, 0]  # (C, k, k)
+            w = (w - w.amin((1, 2), True)) / (w.amax((1, 2), True) - w.amin((1, 2), True))
+            times = TILE // w.shape[-1]
+            w = F.pad(w.repeat_interleave(times, 1).repeat_interleave(times, 2), (1, 0, 1, 0))
+            return w.view(2, WIDTH // 2, TILE + 1, TILE + 1).transpose(1, 2).flatten()
+
+        return packed("filters", pack.ask(drawn))
+
+
+BASE = {"first": 5, "stride": 2, "second": "5", "act": "tanh", "pool": "mean", "drop": 0.0, "norm": False,
+        "response": False}  # fmt: skip
+SHAPE = (*BASE, "by", "units")
+
+
+def trial(t: Trial) -> Training:
+    early = {round(t["steps"] * 1.2**-k) for k in range(1, 32)} - {0}
+    timed, confirmed = t.arm in ("lenet", "relu"), t.phase == "confirm"
+    probes = (Errors(500), *([Reached()] if timed else []))
+    if t.arm in FACTS:
+        probes = (Sight(),)
+    elif confirmed:
+        voted = [Vote()] if t.get("nets") else []
+        probes += (Size(), *voted, *([Filters()] if t.seed == 0 and not voted else []))
+    return Training(
+        model=partial(Network, **{name: t[name] for name in SHAPE}),
+        optimizer=Optimizer("adam", Cosine(), lr=t["lr"]),
+        data=Data(t["data"], t["images"], draw=t.seed),
+        steps=4 if t.arm in FACTS else t["steps"],
+        every=(0, *sorted(early)) if timed else max(1, t["steps"] // 6),
+        batch_size=t["batch_size"],
+        augment=Augment(shift=2, turn=15) if t.get("moved") else None,
+        members=Members(t["nets"]) if t.get("nets") else None,
+        probes=probes,
+    )
+
+
+ALEX = BASE | {"act": "relu", "pool": "max", "drop": 0.5, "moved": True}
+ZF = ALEX | {"first": 3, "stride": 1}
+GOOGLE = ZF | {"second": "inception", "drop": 0.0}
+UNTRAINED = {"held": {"lr": 1e-30}}
+ARMS = {
+    "lenet": Arm(BASE, label="LeNet"),
+    "relu": Arm(BASE | {"act": "relu"}, label="+ ReLU"),
+    "max": Arm(BASE | {"act": "relu", "pool": "max"}, label="+ maximum pooling"),
+    "dropout": Arm(ALEX | {"moved": False}, label="+ dropout"),
+    "alex": Arm(ALEX, label="+ moved images (AlexNet)"),
+    "zf": Arm(ZF, label="smaller first filter (ZF)"),
+    "vgg": Arm(ZF | {"second": "33"}, label="3x3 twice (VGG)"),
+    "google": Arm(GOOGLE, label="inception (GoogLeNet)"),
+    "norm": Arm(GOOGLE | {"norm": True}, label="+ batch normalisation"),
+    "deep": Arm(ZF | {"second": "333333"}, label="3x3 six times"),
+    "overlap": Arm(ALEX | {"pool": "overlap"}, label="AlexNet, overlapping pools"),
+    "response": Arm(ALEX | {"response": True}, label="AlexNet, local response norm."),
+    "five": Arm(ALEX | {"nets": 5}, label="AlexNet, five vote"),
+    "three": Arm(BASE | {"second": "333"}, **UNTRAINED, label="3x3 three times, untrained"),
+    "seven": Arm(BASE | {"second": "7"}, **UNTRAINED, label="7x7, untrained"),
+}  # fmt: skip
+FACTS = ("three", "seven")
+LINE = tuple(ARMS)[:9]
+TRAINED = tuple(arm for arm in ARMS if arm not in FACTS)
+TABLE = {
+    "alex": 18.2,
+    "zf": 16.0,
+    "vgg": 7.1,
+    "google": 7.9,
+    "norm": 5.82,
+}  # SNU's, top-5, one network
+
+METRICS = {
+    **classification(),
+    "train_error": Metric("%", better="low", worst=90.0, label="training error"),
+    "test_error": Metric("%", better="low", worst=90.0, label="test error"),
+    "parameters": Metric("numbers", better="low", log=True),
+    "field": Metric("pixels", label="side of what a unit sees"),
+    "weights": Metric("c²", label="weights of the filters over c²"),
+    "gain_test": Metric("points", better="high", label="gain of the vote"),
+    "steps_to_25": Metric("steps", better="low", log=True, label="updates to a training error of 25 %"),
+    **{name: Metric("pixels") for name in names("filters", 2 * (WIDTH // 2) * (TILE + 1) ** 2)},
+}  # fmt: skip
+BUDGETS = {
+    "smoke": Budget(draws=1, seeds=2, steps=6, images=96),
+    "default": Budget(draws=4, seeds=12, most_seeds=24, finalists=2, final_seeds=2),
+    "paper": Budget(draws=8, seeds=10, most_seeds=40, finalists=3, steps=20_000, batch_size=128, images=50_000,
+                    by=1, units=512, data="mnist"),
+}  # fmt: skip
+
+
+def order(table) -> float:
+    """Spearman's correlation of SNU's errors with ours."""
+    ours = pd.Series({arm: table[arm].mean() for arm in TABLE})
+    return float(ours.rank().corr(pd.Series(TABLE).rank()))
+
+
+def an_order(study, seeds, hold):
+    sign = 1 if hold else -1
+    return pd.concat(
+        rows_for(
+            study, "test_error", arm, [20 + sign * error + seed / 100 for seed in range(seeds)]
+        )
+        for arm, error in TABLE.items()
+    )
+
+
+error = "test_error"
+SNU = "[SNU], “How can we improve the performance of CNNs?”"
+ALEXNET = "[SNU], “Classification: AlexNet”"
+CLAIMS = {
+    "relu-sooner": Claim("ReLU reaches a training error of 25 % several times sooner than tanh: in at most a third of the updates.",
+        "[Krizhevsky], section 3.1", ratio_below("steps_to_25", 1 / 3, arm="relu", than="lenet"), "sooner",
+        Published("Six times sooner (CIFAR-10, four layers).", "read in the paper", 1 / 6)),
+    "relu": Claim("ReLU lowers the test error by more than half a point.",
+        SNU, lower(error, arm="relu", than="lenet", by=0.5), "lineage"),
+    "max": Claim("So does the maximum in place of the mean in pooling.",
+        ALEXNET + " (2x2 max-pooling)", lower(error, arm="max", than="relu", by=0.5), "lineage"),
+    "dropout": Claim("So does dropout in the dense layer.",
+        SNU + "; " + ALEXNET, lower(error, arm="dropout", than="max", by=0.5), "lineage"),
+    "moved": Claim("Artificially expanding the training data lowers it by more than one point.",
+        SNU, lower(error, arm="alex", than="dropout", by=1.0), "lineage"),
+    "zf": Claim("A smaller filter and stride in the first layer lower it by more than half a point.",
+        "[SNU], “Classification: ZFNet (DeconvNet) (cont'd)”", lower(error, arm="zf", than="alex", by=0.5), "lineage",
+        Published("Top-5 error 16.5 % against 18.1 % (7x7 at stride 2 against 11x11 at 4).", "read in the paper", -1.6)),
+    "vgg": Claim("Two 3x3 layers in place of one of 5x5 lower it by more than half a point.",
+        "[Simonyan], section 4.1", lower(error, arm="vgg", than="zf", by=0.5), "lineage"),
+    "depth-pays-no-more": Claim("Depth stops paying: six 3x3 layers are at most half a point better than two.",
+        "[Simonyan], table 3; against [SNU], “Classification: VGGNet”",
+        higher(error, arm="deep", than="vgg", by=-0.5), "lineage",
+        Published("Top-5 error 9.0 % with 19 layers, 8.8 % with 16.", "read in the paper", 0.2)),
+    "inception": Claim("Inception reaches VGG's error, to within one point, with less than a quarter of its parameters.",
+        "[SNU], “Classification: GoogLeNet (cont'd)”",
+        every(lower(error, arm="google", than="vgg", by=-1.0), ratio_below("parameters", 0.25, arm="google", than="vgg")), "lineage",
+        Published("7.9 % against 7.1 % top-5 error, one network.", "read in the paper", 0.8)),
+    "norm": Claim("Batch normalisation lowers Inception's error by more than half a point.",
+        "[SNU], “Classification: batch-normalized CNNs (BN-CNN)”", lower(error, arm="norm", than="google", by=0.5), "lineage"),
+    "whole-line": Claim("From AlexNet to the last step errors fall to less than half.",
+        "[SNU], “Classification: batch-normalized CNNs (BN-CNN)” (71 % reduction over AlexNet)",
+        ratio_below(error, 0.5, arm="norm", than="alex"), "lineage",
+        Published("4.82 % against 16.4 % top-5 error, of ensembles.", "read in the paper", 0.294)),
+    "order": Claim("Networks rank as in SNU's tables: Spearman's correlation of AlexNet's, ZF's, VGG's, GoogLeNet's and BN-Inception's errors with ours exceeds 0.5.",
+        "[SNU], “Classification: VGGNet” and “batch-normalized CNNs (BN-CNN)” (tables)",
+        statistic(order, 0.5, metric=error, unit="correlation", words="Spearman's correlation of SNU's errors and ours",
+                  example=an_order, each=True), "lineage"),
+    "five": Claim("Five networks that vote are more than half a point better than one of them.",
+        SNU + "; “Classification: AlexNet (cont'd)”", above("gain_test", 0.5, arm="five"), "vote",
+        Published("16.4 % against 18.2 % top-5 error.", "read in the paper", 1.8)),
+    "response": Claim("Local response normalisation makes no difference: errors are within half a point.",
+        "[Simonyan], table 3; against [Krizhevsky], section 3.3",
+        alike(error, arm="response", to="alex", within=0.5), "parts",
+        Published("Top-1 error 29.7 % with it, 29.6 % without.", "read in the paper", 0.1)),
+    "overlap": Claim("Overlapping pooling lowers the error.",
+        "[Krizhevsky], section 3.4", lower(error, arm="overlap", than="alex"), "parts",
+        Published("By 0.4 points, top-1.", "read in the paper", -0.4)),
+    "see": Claim("Three 3x3 layers see 7x7, as one 7x7 layer does (exact).",
+        "[Simonyan], section 2.3",
+        every(*(check("field", side, arm=arm) for arm in FACTS for check, side in ((above, 6.999), (below, 7.001)))), "sight"),
+    "weights": Claim("They have 27c² weights against 49c² (exact).",
+        "[Simonyan], section 2.3",
+        every(above("weights", 26.999, arm="three"), below("weights", 27.001, arm="three"),
+              above("weights", 48.999, arm="seven"), below("weights", 49.001, arm="seven")), "sight"),
+}  # fmt: skip
+
+
+def lineage(study, frame, palette):
+    """SNU's errors, and ours in the same order."""
+    figure, axes = panels(2, columns=2, height=2.6, legend=0.0)
+    rows = frame[frame["phase"] == "confirm"].groupby("trial").last()
+    ours = rows.groupby("arm", observed=True)["test_error"].agg(["mean", "sem"])
+    for ax, arms, title in zip(
+        axes, (TABLE, LINE), ("ImageNet (top-5, one network)", "here"), strict=True
+    ):
+        for place, arm in enumerate(arms):
+            if title == "here" and arm not in ours.index:
+                continue
+            mean, sem = (TABLE[arm], 0.0) if title != "here" else ours.loc[arm]
+            ax.barh(place, mean, xerr=2 * sem, color=palette[arm], height=0.7)
+            ax.text(mean + 2 * sem, place, f" {mean:.1f}", va="center", fontsize=6.5)
+        ax.set(title=title, xlabel="error (%)", yticks=range(len(arms)))
+        ax.set_yticklabels([study.label(arm) for arm in arms], fontsize=6.5)
+        ax.invert_yaxis()
+        ax.margins(x=0.12)
+    return figure
+
+
+FIGURES = (
+    custom("lineage", "Left the errors in SNU's tables, right ours: each bar is one change to the one above; whiskers are two standard errors.", lineage),
+    pictures("filters", "The 12 filters of the first layer, each from its least weight (white) to its largest (black): coarse ones of LeNet and AlexNet, then those of 3x3 (seed 0).",
+             "filters", shape=(2 * (TILE + 1), WIDTH // 2 * (TILE + 1)), arms=("lenet", "alex", "zf", "norm"), colours=False, columns=2),
+    curves("training", "Validation accuracy through training, each at its tuned rate.", "valid_accuracy", arms=LINE),
+    intervals("sooner", "Updates to a training error of 25 %, each at its tuned rate.", "steps_to_25", arms=("lenet", "relu")),
+    intervals("parts", "Test error of AlexNet, with overlapping pools, and with local response normalisation.", "test_error", arms=("alex", "overlap", "response", "five")),
+    intervals("errors", "Test error of all that was trained.", "test_error", arms=TRAINED),
+    intervals("parameters", "Numbers that are trained.", "parameters", arms=TRAINED[:-1]),
+    intervals("vote", "By how much five networks that vote are better than they are each.", "gain_test", arms=("five",)),
+    intervals("sight", "Weights of the filters over channels²: both see 7x7.", "weights", arms=FACTS),
+    sensitivity("sensitivity", "Validation accuracy against the rate: every draw of the tune phase.", "valid_accuracy", arms=TRAINED),
+)  # fmt: skip
+
+STUDY = Study(
+    question="Which steps from LeNet to batch-normalised Inception lower the error?",
+    trial=trial,
+    arms=ARMS,
+    nuisance={"lr": Float(1e-3, 3e-2, log=True)},
+    fixed={"steps": 300, "batch_size": 32, "images": 500, "by": 2, "units": 192, "data": "mnist_5k"},
+    select=("valid_accuracy", "valid_loss"),
+    metrics=METRICS,
+    budgets=BUDGETS,
+    sources={
+        "[Krizhevsky]": "Krizhevsky, Sutskever & Hinton 2012, ImageNet classification with deep convolutional neural networks",
+        "[Simonyan]": "Simonyan & Zisserman 2015, Very deep convolutional networks for large-scale image recognition",
+    },
+    claims=CLAIMS,
+    figures=FIGURES,
+)  # fmt: skip
