@@ -28,133 +28,57 @@ from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar
 
+import numpy as np
 import pandas as pd
 import torch
 from torch import nn
 from torch.func import grad
 from torch.nn import functional as F
 
-from harness import (
-    Arm, Budget, Claim, Data, Float, Members, Metric, Optimizer, Study, Training, Trial,
-)  # fmt: skip
-from harness.claims import above, below, every, higher, lower, ratio_below, rows_for, statistic
+from harness import Arm, Budget, Claim, Data, Float, Members, Metric, Optimizer, Study, Training
 from harness.claims import equivalent as alike
+from harness.claims import every, higher, lower, place, ratio_below, rows_for, statistic
 from harness.figures import curves, custom, intervals, panels, pictures, sensitivity
 from harness.parts.data.augment import Augment
+from harness.parts.models.vision import Inception, LocalResponse, convolution
 from harness.parts.probes.generalization import Errors
 from harness.parts.probes.pictures import names, packed
 from harness.parts.schedules import Cosine
-from harness.study import Published, classification
+from harness.study import Published, Trial, classification
 
 WIDTH, TILE = 8, 15  # channels; pixels a side of a filter that is drawn
 
 
-class Shrunk(nn.Module):
-    """(B, 28, 28) to (B, 1, side, side): without the border, means of by² pixels."""
-
-    def __init__(self, by: int) -> None:
-        super().__init__()
-        self.by = by
-
-    def forward(self, x):
-        return F.avg_pool2d(x[:, None, 2:-2, 2:-2], self.by)
-
-
-class Response(nn.Module):
-    """Local response normalisation over channels: k = 2, n = 5, α = 1e-4, β = 0.75."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        place = torch.arange(WIDTH)
-        self.register_buffer("near", ((place[:, None] - place).abs() <= 2).float())
-
-    def forward(self, z):
-        squares = (z.square().movedim(1, -1) @ self.near).movedim(-1, 1)  # (B, C, H, W)
-        return z / (2 + 1e-4 * squares) ** 0.75
-
-
-def convolution(into: int, out: int, size: int, act: type, stride: int = 1, norm: bool = False):
-    """A layer of so many filters of size x size, its normalisation and its activation."""
-    layer = nn.Conv2d(into, out, size, stride, size // 2)
-    if act is nn.Tanh:
-        nn.init.xavier_normal_(layer.weight)
-    else:
-        nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
-    nn.init.zeros_(layer.bias)
-    return nn.Sequential(layer, *([nn.BatchNorm2d(out)] if norm else []), act())
-
-
-class Inception(nn.Module):
-    """(B, into, H, W) to (B, 32, H, W): 1x1, 3x3 and 5x5 behind 1x1, and 1x1 behind a mean."""
-
-    def __init__(self, into: int, norm: bool) -> None:
-        super().__init__()
-        layer = partial(convolution, act=nn.ReLU, norm=norm)
-        self.one, self.after = layer(into, 12, 1), layer(into, 4, 1)
-        self.three = nn.Sequential(layer(into, 6, 1), layer(6, 12, 3))
-        self.five = nn.Sequential(layer(into, 2, 1), layer(2, 4, 5))
-
-    def forward(self, z):
-        mean = F.avg_pool2d(z, 3, 1, 1)
-        return torch.cat([self.one(z), self.three(z), self.five(z), self.after(mean)], 1)
-
-
 class Network(nn.Module):
-    """(B, 28, 28) images to (B, 10) logits.
-
-    Args:
-        first, stride: Of the first filters.
-        second: "5", or what stands in its place: "33", "3333", "7", "333", "inception".
-        act, pool: Activation; "mean", "max" or "overlap".
-        drop: Share of the dense layer's units that are dropped.
-        norm: Whether the inception modules and the first layer are batch-normalised.
-        response: Whether responses are normalised after each block.
-        by, units: Pixels a side of which one is made; units of the dense layer.
-    """
+    """(B, 28, 28) images to (B, 10) logits: filters of size `first`, pooled, those of sizes `second` ("33",
+    or "inception"), pooled, and a dense layer of so many units. Pixels are means of by²."""
 
     def __init__(
         self, first: int, stride: int, second: str, act: str, pool: str, drop: float, norm: bool,
         response: bool, by: int, units: int,
     ) -> None:  # fmt: skip
         super().__init__()
+        self.by = by
         kind = nn.Tanh if act == "tanh" else nn.ReLU
         pooling = nn.AvgPool2d if pool == "mean" else nn.MaxPool2d
+        after = [LocalResponse(WIDTH)] if response else []
         side = 24 // by // stride // 2  # of maps after the first pooling
-        settled = [Response()] if response else []
         self.first = convolution(1, WIDTH, first, kind, stride, norm)
-        self.reduce = nn.Sequential(
-            *settled, nn.MaxPool2d(3, 2, 1) if pool == "overlap" else pooling(2)
-        )
+        self.reduce = nn.Sequential(*after, pooling(3, 2, 1) if pool == "overlap" else pooling(2))
         if second == "inception":
-            self.second = Inception(WIDTH, norm)
+            self.second = Inception(WIDTH, 32, norm)
             self.read = nn.Sequential(nn.AvgPool2d(side // 3), nn.Flatten(), nn.Linear(9 * 32, 10))
-        else:
-            layers = [convolution(WIDTH, WIDTH, int(size), kind) for size in second]
-            self.second = nn.Sequential(*layers)
-            dense, out = nn.Linear(9 * WIDTH, units), nn.Linear(units, 10)
-            gain = (
-                {"a": 0, "nonlinearity": "relu"} if kind is nn.ReLU else {"nonlinearity": "linear"}
-            )
-            nn.init.kaiming_normal_(dense.weight, **gain)
-            last = [pooling(side // 3)] if side > 3 else []
-            self.read = nn.Sequential(
-                *settled, *last, nn.Flatten(), dense, kind(), nn.Dropout(drop), out
-            )
-        self.shrunk = Shrunk(by)
+            return
+        layers = [convolution(WIDTH, WIDTH, int(size), kind) for size in second]
+        self.second = nn.Sequential(*layers, *after, *([pooling(side // 3)] if side > 3 else []))
+        dense = nn.Linear(9 * WIDTH, units)
+        nn.init.kaiming_normal_(dense.weight, nonlinearity="linear" if act == "tanh" else "relu")
+        last = nn.Linear(units, 10)
+        self.read = nn.Sequential(nn.Flatten(), dense, kind(), nn.Dropout(drop), last)
 
     def forward(self, x):
-        return self.read(self.second(self.reduce(self.first(self.shrunk(x)))))
-
-
-@dataclass(frozen=True)
-class Size:
-    """How many numbers are trained: ``parameters``."""
-
-    at_end: ClassVar[bool] = True
-
-    def read(self, pack):
-        count = sum(one[0].numel() for one in pack.params.values())
-        return {"parameters": torch.full_like(pack.loss, count)}
+        x = F.avg_pool2d(x[:, None, 2:-2, 2:-2], self.by)  # without the border
+        return self.read(self.second(self.reduce(self.first(x))))
 
 
 @dataclass(frozen=True)
@@ -166,59 +90,49 @@ class Sight:
 
     def read(self, pack):
         def seen(net):
-            slope = grad(lambda z: net.second(z)[0, :, 7, 7].sum())(
-                torch.full((1, WIDTH, 15, 15), 0.1)
-            )
-            weights = sum(one[0].weight.numel() for one in net.second) / WIDTH**2
-            field = (slope.abs().sum((0, 1)) > 0).sum().sqrt()
+            layers = [one for one in net.second if isinstance(one, nn.Sequential)]
+            unit = lambda z: nn.Sequential(*layers)(z)[0, :, 7, 7].sum()  # noqa: E731
+            slope = grad(unit)(torch.full((1, WIDTH, 15, 15), 0.1)).abs().sum((0, 1))
+            weights = sum(one[0].weight.numel() for one in layers) / WIDTH**2
+            field = (slope > 0).sum().sqrt()
             return {"field": field, "weights": field * 0 + weights}
 
         return pack.ask(seen)
 
 
 @dataclass(frozen=True)
-class Vote:
-    """By how many points the vote is better than its members are: ``gain_test``."""
+class Summary:
+    """How many numbers are trained: ``parameters``. Where `timed`, the first recorded step with a training
+    error of at most 25 %: ``steps_to_25``. Where `voted`, by how many points the vote is better than the
+    members are: ``gain_test``. Where `drawn`, the first layer's filters in two rows, each from its least
+    to its largest weight, as a picture ``filters``."""
 
+    timed: bool
+    voted: bool
+    drawn: bool
     at_end: ClassVar[bool] = True
 
     def read(self, pack):
-        if pack.sealed:
-            return {}
-        of = pack.metrics
-        return {"gain_test": 100 * (of["test_accuracy"] - of["test_member_accuracy"])}
-
-
-@dataclass(frozen=True)
-class Reached:
-    """The first recorded step with a training error of at most 25 %: ``steps_to_25``."""
-
-    at_end: ClassVar[bool] = True
-
-    def read(self, pack):
-        first = torch.full_like(pack.loss, torch.inf)
-        for step, row in reversed([*pack.recorded, (pack.step, pack.metrics)]):
-            if "train_error" in row:
+        count = sum(one[0].numel() for one in pack.params.values())
+        found = {"parameters": torch.full_like(pack.loss, count)}
+        if self.timed:
+            first = torch.full_like(pack.loss, torch.inf)
+            for step, row in reversed([*pack.recorded, (pack.step, pack.metrics)]):
                 first = torch.where(row["train_error"] <= 25, float(step), first)
-        return {"steps_to_25": first}
+            found["steps_to_25"] = first
+        if self.voted and not pack.sealed:
+            of = pack.metrics
+            found["gain_test"] = 100 * (of["test_accuracy"] - of["test_member_accuracy"])
+        return found | (packed("filters", pack.ask(filters)) if self.drawn else {})
 
 
-@dataclass(frozen=True)
-class Filters:
-    """The first layer's filters in two rows, each from its least to its largest weight, as a picture
-    ``filters``."""
-
-    at_end: ClassVar[bool] = True
-
-    def read(self, pack):
-        def drawn(net):
-            w = net.first[0].weight[:, 0]  # (C, k, k)
-            w = (w - w.amin((1, 2), True)) / (w.amax((1, 2), True) - w.amin((1, 2), True))
-            times = TILE // w.shape[-1]
-            w = F.pad(w.repeat_interleave(times, 1).repeat_interleave(times, 2), (1, 0, 1, 0))
-            return w.view(2, WIDTH // 2, TILE + 1, TILE + 1).transpose(1, 2).flatten()
-
-        return packed("filters", pack.ask(drawn))
+def filters(net):
+    """Pixels of the filters, two rows of them, from 0 to 1."""
+    w = net.first[0].weight[:, 0]  # (C, k, k)
+    w = (w - w.amin((1, 2), True)) / (w.amax((1, 2), True) - w.amin((1, 2), True))
+    times = TILE // w.shape[-1]
+    w = F.pad(w.repeat_interleave(times, 1).repeat_interleave(times, 2), (1, 0, 1, 0))
+    return w.view(2, WIDTH // 2, TILE + 1, TILE + 1).transpose(1, 2).flatten()
 
 
 BASE = {"first": 5, "stride": 2, "second": "5", "act": "tanh", "pool": "mean", "drop": 0.0, "norm": False,
@@ -228,13 +142,8 @@ SHAPE = (*BASE, "by", "units")
 
 def trial(t: Trial) -> Training:
     early = {round(t["steps"] * 1.2**-k) for k in range(1, 32)} - {0}
-    timed, confirmed = t.arm in ("lenet", "relu"), t.phase == "confirm"
-    probes = (Errors(500), *([Reached()] if timed else []))
-    if t.arm in FACTS:
-        probes = (Sight(),)
-    elif confirmed:
-        voted = [Vote()] if t.get("nets") else []
-        probes += (Size(), *voted, *([Filters()] if t.seed == 0 and not voted else []))
+    timed, nets = t.arm in ("lenet", "relu"), t.get("nets")
+    last = Summary(timed, nets is not None, t.phase == "confirm" and t.seed == 0 and not nets)
     return Training(
         model=partial(Network, **{name: t[name] for name in SHAPE}),
         optimizer=Optimizer("adam", Cosine(), lr=t["lr"]),
@@ -243,8 +152,8 @@ def trial(t: Trial) -> Training:
         every=(0, *sorted(early)) if timed else max(1, t["steps"] // 6),
         batch_size=t["batch_size"],
         augment=Augment(shift=2, turn=15) if t.get("moved") else None,
-        members=Members(t["nets"]) if t.get("nets") else None,
-        probes=probes,
+        members=Members(nets) if nets else None,
+        probes=(Sight(),) if t.arm in FACTS else (Errors(500), last),
     )
 
 
@@ -272,13 +181,8 @@ ARMS = {
 FACTS = ("three", "seven")
 LINE = tuple(ARMS)[:9]
 TRAINED = tuple(arm for arm in ARMS if arm not in FACTS)
-TABLE = {
-    "alex": 18.2,
-    "zf": 16.0,
-    "vgg": 7.1,
-    "google": 7.9,
-    "norm": 5.82,
-}  # SNU's, top-5, one network
+# SNU's top-5 errors of one network
+TABLE = {"alex": 18.2, "zf": 16.0, "vgg": 7.1, "google": 7.9, "norm": 5.82}
 
 METRICS = {
     **classification(),
@@ -306,15 +210,12 @@ def order(table) -> float:
 
 
 def an_order(study, seeds, hold):
-    sign = 1 if hold else -1
-    return pd.concat(
-        rows_for(
-            study, "test_error", arm, [20 + sign * error + seed / 100 for seed in range(seeds)]
-        )
-        for arm, error in TABLE.items()
-    )
+    around, sign = np.arange(seeds) / 100, 1 if hold else -1
+    arms = TABLE.items()
+    return pd.concat(rows_for(study, "test_error", arm, 20 + sign * e + around) for arm, e in arms)
 
 
+at = place()
 error = "test_error"
 SNU = "[SNU], “How can we improve the performance of CNNs?”"
 ALEXNET = "[SNU], “Classification: AlexNet”"
@@ -334,7 +235,8 @@ CLAIMS = {
         "[SNU], “Classification: ZFNet (DeconvNet) (cont'd)”", lower(error, arm="zf", than="alex", by=0.5), "lineage",
         Published("Top-5 error 16.5 % against 18.1 % (7x7 at stride 2 against 11x11 at 4).", "read in the paper", -1.6)),
     "vgg": Claim("Two 3x3 layers in place of one of 5x5 lower it by more than half a point.",
-        "[Simonyan], section 4.1", lower(error, arm="vgg", than="zf", by=0.5), "lineage"),
+        "[Simonyan], section 4.1", lower(error, arm="vgg", than="zf", by=0.5), "lineage",
+        Published("Top-1 error with 5x5 is 7 % higher.", "from memory")),
     "depth-pays-no-more": Claim("Depth stops paying: four 3x3 layers are at most half a point better than two.",
         "[Simonyan], table 3; against [SNU], “Classification: VGGNet”",
         higher(error, arm="deep", than="vgg", by=-0.5), "lineage",
@@ -354,7 +256,7 @@ CLAIMS = {
         statistic(order, 0.5, metric=error, unit="correlation", words="Spearman's correlation of SNU's errors and ours",
                   example=an_order, each=True), "lineage"),
     "five": Claim("Five networks that vote are more than half a point better than one of them.",
-        SNU + "; “Classification: AlexNet (cont'd)”", above("gain_test", 0.5, arm="five"), "vote",
+        SNU + "; “Classification: AlexNet (cont'd)”", at.above("gain_test", 0.5, arm="five"), "vote",
         Published("16.4 % against 18.2 % top-5 error.", "read in the paper", 1.8)),
     "response": Claim("Local response normalisation makes no difference: errors are within half a point.",
         "[Simonyan], table 3; against [Krizhevsky], section 3.3",
@@ -363,13 +265,11 @@ CLAIMS = {
     "overlap": Claim("Overlapping pooling lowers the error.",
         "[Krizhevsky], section 3.4", lower(error, arm="overlap", than="alex"), "parts",
         Published("By 0.4 points, top-1.", "read in the paper", -0.4)),
-    "see": Claim("Three 3x3 layers see 7x7, as one 7x7 layer does (exact).",
-        "[Simonyan], section 2.3",
-        every(*(check("field", side, arm=arm) for arm in FACTS for check, side in ((above, 6.999), (below, 7.001)))), "sight"),
-    "weights": Claim("They have 27c² weights against 49c² (exact).",
-        "[Simonyan], section 2.3",
-        every(above("weights", 26.999, arm="three"), below("weights", 27.001, arm="three"),
-              above("weights", 48.999, arm="seven"), below("weights", 49.001, arm="seven")), "sight"),
+    "sight": Claim("Three 3x3 layers see 7x7, as one 7x7 layer does, and have 27c² weights against 49c² (exact).",
+        "[Simonyan], section 2.3", every(
+            *(check for arm in FACTS for check in (at.above("field", 6.999, arm=arm), at.below("field", 7.001, arm=arm))),
+            at.above("weights", 26.999, arm="three"), at.below("weights", 27.001, arm="three"),
+            at.above("weights", 48.999, arm="seven"), at.below("weights", 49.001, arm="seven")), "sight"),
 }  # fmt: skip
 
 
@@ -378,15 +278,14 @@ def lineage(study, frame, palette):
     figure, axes = panels(2, columns=2, height=2.6, legend=0.0)
     rows = frame[frame["phase"] == "confirm"].groupby("trial").last()
     ours = rows.groupby("arm", observed=True)["test_error"].agg(["mean", "sem"])
-    for ax, arms, title in zip(
-        axes, (TABLE, LINE), ("ImageNet (top-5, one network)", "here"), strict=True
-    ):
-        for place, arm in enumerate(arms):
-            if title == "here" and arm not in ours.index:
-                continue
-            mean, sem = (TABLE[arm], 0.0) if title != "here" else ours.loc[arm]
-            ax.barh(place, mean, xerr=2 * sem, color=palette[arm], height=0.7)
-            ax.text(mean + 2 * sem, place, f" {mean:.1f}", va="center", fontsize=6.5)
+    theirs = pd.DataFrame({"mean": TABLE, "sem": 0.0})
+    titles = ("ImageNet (top-5, one network)", "here")
+    for ax, title, errors in zip(axes, titles, (theirs, ours), strict=True):
+        arms = [arm for arm in LINE if arm in errors.index]
+        for row, arm in enumerate(arms):
+            mean, sem = errors.loc[arm]
+            ax.barh(row, mean, xerr=2 * sem, color=palette[arm], height=0.7)
+            ax.text(mean + 2 * sem, row, f" {mean:.1f}", va="center", fontsize=6.5)
         ax.set(title=title, xlabel="error (%)", yticks=range(len(arms)))
         ax.set_yticklabels([study.label(arm) for arm in arms], fontsize=6.5)
         ax.invert_yaxis()
@@ -410,17 +309,12 @@ FIGURES = (
 
 STUDY = Study(
     question="Which steps from LeNet to batch-normalised Inception lower the error?",
-    trial=trial,
-    arms=ARMS,
+    trial=trial, arms=ARMS, metrics=METRICS, budgets=BUDGETS, claims=CLAIMS, figures=FIGURES,
     nuisance={"lr": Float(2e-3, 1e-1, log=True)},
     fixed={"steps": 250, "batch_size": 32, "images": 500, "by": 2, "units": 192, "data": "mnist_5k"},
     select=("valid_accuracy", "valid_loss"),
-    metrics=METRICS,
-    budgets=BUDGETS,
     sources={
         "[Krizhevsky]": "Krizhevsky, Sutskever & Hinton 2012, ImageNet classification with deep convolutional neural networks",
         "[Simonyan]": "Simonyan & Zisserman 2015, Very deep convolutional networks for large-scale image recognition",
     },
-    claims=CLAIMS,
-    figures=FIGURES,
 )  # fmt: skip
