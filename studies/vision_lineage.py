@@ -20,7 +20,7 @@ layers, whose slope is nowhere zero. SNU's "11.7 %" of ZF is Clarifai's entry (t
 and its table of GoogLeNet sums to 6.8M parameters, 8.8 times fewer than AlexNet's 60M.
 
 Departures: 8 channels, two convolutional blocks, grey images, rotations in place of reflections; GoogLeNet
-has one module, with a mean in its pooling branch, and means of quarters of its maps; dropout ends with
+has one module, with a mean in its pooling branch, and means of 2x2 places, not of whole maps; dropout ends with
 the dense layer. Weights begin as He's (Glorot's with tanh). Margins were fixed before any run.
 """
 
