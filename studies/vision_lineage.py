@@ -149,7 +149,7 @@ def trial(t: Trial) -> Training:
         optimizer=Optimizer("adam", Cosine(), lr=t["lr"]),
         data=Data(t["data"], t["images"], draw=t.seed),
         steps=4 if t.arm in FACTS else t["steps"],
-        every=(0, *sorted(early)) if timed else max(1, t["steps"] // 6),
+        every=(0, *sorted(early)) if timed else t["steps"] // t["records"],
         batch_size=t["batch_size"],
         augment=Augment(shift=2, turn=15) if t.get("moved") else None,
         members=Members(nets) if nets else None,
@@ -196,7 +196,7 @@ METRICS = {
     **{name: Metric("pixels") for name in names("filters", 2 * (WIDTH // 2) * (TILE + 1) ** 2)},
 }  # fmt: skip
 BUDGETS = {
-    "smoke": Budget(draws=1, seeds=2, steps=6, images=96),
+    "smoke": Budget(draws=1, seeds=2, steps=6, records=2, images=96),
     "default": Budget(draws=5, seeds=12, most_seeds=24, finalists=2, final_seeds=2),
     "paper": Budget(draws=8, seeds=10, most_seeds=40, finalists=3, steps=20_000, batch_size=128, images=50_000,
                     by=1, units=512, data="mnist"),
@@ -210,8 +210,7 @@ def order(table) -> float:
 
 
 def an_order(study, seeds, hold):
-    around, sign = np.arange(seeds) / 100, 1 if hold else -1
-    arms = TABLE.items()
+    around, sign, arms = np.arange(seeds) / 100, 1 if hold else -1, TABLE.items()
     return pd.concat(rows_for(study, "test_error", arm, 20 + sign * e + around) for arm, e in arms)
 
 
@@ -311,7 +310,8 @@ STUDY = Study(
     question="Which steps from LeNet to batch-normalised Inception lower the error?",
     trial=trial, arms=ARMS, metrics=METRICS, budgets=BUDGETS, claims=CLAIMS, figures=FIGURES,
     nuisance={"lr": Float(2e-3, 1e-1, log=True)},
-    fixed={"steps": 250, "batch_size": 32, "images": 500, "by": 2, "units": 192, "data": "mnist_5k"},
+    fixed={"steps": 250, "batch_size": 32, "images": 500, "by": 2, "units": 192, "data": "mnist_5k",
+           "records": 6},
     select=("valid_accuracy", "valid_loss"),
     sources={
         "[Krizhevsky]": "Krizhevsky, Sutskever & Hinton 2012, ImageNet classification with deep convolutional neural networks",
