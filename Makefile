@@ -16,7 +16,7 @@ export NAME SCALE
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup study report list ui test check soak bench vouch gpu calibration clean
+.PHONY: help setup study report book list ui test check soak bench vouch gpu calibration clean
 
 help: ## print these targets
 	@echo "Usage: make TARGET [NAME=study] [SCALE=smoke|default|paper]"
@@ -47,6 +47,9 @@ study: $(VENV)/.run ## run a study and write its report: make study NAME=optimiz
 report: $(VENV)/.run ## rebuild a report from the ledger: make report NAME=optimizers
 	@test -n "$$NAME" || { echo "error: give a study, as in: make report NAME=optimizers" >&2; exit 2; }
 	@$(HARNESS) report --scale "$$SCALE" -- "$$NAME"
+
+book: $(VENV)/.run ## every lecture's claims and all studies, as one page and as a PDF
+	@$(HARNESS) book
 
 list: $(VENV)/.run ## list the studies
 	@$(HARNESS) list

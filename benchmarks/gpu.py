@@ -42,6 +42,10 @@ ROWS = (
     "cnn",
     "signals",
     "encoder",
+    "gan",
+    "ensemble",
+    "pretraining",
+    "echo",
 )  # of the benchmark: no Ray, no MLflow
 STUDIES = (
     "optimizers:default",

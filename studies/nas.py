@@ -36,7 +36,8 @@ place of 100, and the regression is told 100 scores in place of 300. A pilot of 
 nothing. Evolution gained 0.4 points on random search, TPE and Hyperband 0.6, local search 0.9, and the
 regression 0.8 on evolution: all near their margin, so that these may stay open. Eight of
 sixteen claims did, with 960 searches of the quickest strategies. Now there are five times as many of
-those: enough for what lies 0.1 from its margin, and TPE and Hyperband lay nearer.
+those: enough for what lies 0.1 from its margin, and TPE and Hyperband lay nearer. The published run is
+the earlier one.
 
 A strategy or a space of your own goes beside these in a file of your own: see README.md, "Is my search
 strategy better?".

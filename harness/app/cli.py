@@ -303,6 +303,15 @@ def report(
         out.print(f"{'published:':13}{front.add(folder, root / 'reports')}", soft_wrap=True)
 
 
+@app.command()
+def book() -> None:
+    """Write all studies on one page and for print: lecture by lecture, then study by study."""
+    from harness.report import book as made
+
+    for name, path in zip(("page", "pdf"), made.write(catalog.root() / "reports"), strict=True):
+        out.print(f"{name + ':':13}{path}", soft_wrap=True, markup=False)
+
+
 @app.command("import")
 def import_(
     file: Annotated[

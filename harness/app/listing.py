@@ -41,7 +41,7 @@ PURE = {
     "__future__", "abc", "bisect", "collections", "contextlib", "copy", "dataclasses", "decimal", "enum",
     "fractions", "functools", "heapq", "itertools", "math", "numbers", "operator", "re", "statistics",
     "string", "textwrap", "types", "typing", "unicodedata", "warnings",
-    "harness", "matplotlib", "numpy", "optuna", "pandas", "scipy", "seaborn", "sklearn", "torch",
+    "harness", "imblearn", "matplotlib", "numpy", "optuna", "pandas", "scipy", "seaborn", "sklearn", "torch",
 }  # fmt: skip
 BUILTINS = {"__builtins__", "__import__", "eval", "exec", "globals", "input"}
 ATTRIBUTES = {"cpu_count", "cuda", "device_count", "environ", "getenv", "is_available", "mps"}

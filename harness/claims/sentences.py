@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import pandas as pd
 
@@ -89,8 +89,12 @@ def ratio_above(
 def everywhere(check: Check, **over: Iterable[Any]) -> Check:
     """The check in every listed place: ``everywhere(lower(...), task=("beale", "saddle"))``.
 
-    `over` names factors of `vary`, or `arm`/`than`, with the values to go through.
+    `over` names factors of `vary`, or `arm`/`than`, with the values to go through; of several checks
+    that must hold (`every`), each goes through them.
     """
+    if isinstance(check, Everywhere):
+        found = (everywhere(inner, **over) for inner in check.checks)
+        return every(*(one for each in found for one in cast(Everywhere, each).checks))
     checks = [check]
     levels = {name: tuple(values) for name, values in over.items()}
     for name, values in levels.items():

@@ -250,7 +250,8 @@ def trials_of(study: Study, frame: pd.DataFrame, run_ids: dict[str, str]) -> pd.
     if frame.empty:
         return pd.DataFrame(columns=columns)
     ordered = frame.sort_values("step", kind="stable")
-    last = ordered.groupby("trial", sort=False).last().reset_index()  # skips NaN: a metric's last
+    # skips NaN: a metric's last; copied, as a frame of many columns is in pieces after it
+    last = ordered.groupby("trial", sort=False).last().copy().reset_index()
     last["run_id"] = [run_ids.get(key, "") for key in last["trial"]]
     return last[columns].sort_values(["phase", "arm", *study.vary, "seed"], kind="stable")
 

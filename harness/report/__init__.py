@@ -7,6 +7,7 @@ disagree, and building twice from the same values gives the same bytes.
 Within the package, imports point down this list:
 
     latex       the same for a paper, out of `methods` and `tex`
+    book        the board and the same for print
     files       every file of a report, in one step; `documents` and `board` beside it
     manifest    the chain of registrations, and a digest of each file
     notebook    the verdicts alone, as a notebook and a shell show them
@@ -15,6 +16,7 @@ Within the package, imports point down this list:
     islands     every trial as compact JSON, for the table and the explorer
     methods     what was done, and departures, in sentences
     tables      arms, tuned settings, provenance: what the page prints as rows
+    lectures    headings of the decks, and the claims that cite them
     bars        an interval drawn against its margin
     tex         any text as LaTeX
     quoting     the line by which a verdict is quoted

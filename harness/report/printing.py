@@ -48,6 +48,14 @@ def _engine() -> Any:
     return plutoprint
 
 
+def pages(page: str) -> int:
+    """How many pages a page of `html` takes."""
+    engine = _engine()
+    book = engine.Book(engine.PAGE_SIZE_A4, engine.PAGE_MARGINS_NONE, engine.MEDIA_TYPE_PRINT)
+    book.load_html(page, base_url="report:/")
+    return int(book.get_page_count())
+
+
 def pdf(page: str, title: str, when: str) -> bytes:
     """A page of `html` as PDF; `when` (ISO) is its creation date, so that bytes repeat."""
     engine = _engine()

@@ -457,7 +457,7 @@ class Study:
 
 def _tags(source: str) -> list[str]:
     """The tags in a claim's source: "[Kingma]"."""
-    return re.findall(r"\[\w+\]", source)
+    return re.findall(r"\[[\w-]+\]", source)
 
 
 def make_trial(

@@ -70,6 +70,8 @@ CHECKS = {
     "ratio below": ratio_below("steps", 1 / 3, arm="a", than="b", task="v"),
     "ratio above": ratio_above("steps", 2.0, arm="a", than="b", task="v"),
     "everywhere": everywhere(lower("acc", arm="a", than="b", by=-0.01), task=("u", "v")),
+    "everywhere, two checks": everywhere(
+        every(above("acc", 0.4, arm="a", task="u"), below("acc", 1.5, arm="a", task="u")), arm=("a", "c")),
     "everywhere over arms": everywhere(ratio_below("steps", 1.0, arm="a", than="b", task="u"), arm=("a", "c")),
     "best": best("acc", arm="a", among=("b", "c"), by=0.01, task="u"),
     "crosses": crosses("acc", arm="a", than="b", along="task", first="u", last="v", by=0.01),
@@ -151,6 +153,16 @@ def test_an_empty_frame_decides_nothing(name: str) -> None:
     assert verdict.verdict == "inconclusive"
     assert verdict.reason
     assert verdict.p == 1.0
+
+
+def test_each_of_several_checks_goes_through_every_place() -> None:
+    low, high = above("acc", 0.4, arm="a"), below("acc", 1.5, arm="a")
+    found = everywhere(every(low, high), arm=("a", "c"), task=("u", "v"))
+    places = {
+        (one.direction, one.arm, dict(one.where)["task"])  # type: ignore[attr-defined]
+        for one in found.checks  # type: ignore[attr-defined]
+    }
+    assert places == {(d, a, t) for d in ("above", "below") for a in "ac" for t in "uv"}
 
 
 def test_too_few_seeds_decide_nothing() -> None:

@@ -220,6 +220,7 @@ def test_studies(device: Device, name: str, monkeypatch) -> None:
     confirmed = [dataclasses.replace(trial, phase="confirm") for trial in groups[0]]
     if name == "adversarial":
         device = dataclasses.replace(device, near=3e-3)  # an image more or less of a thousand
+    if name in ("adversarial", "gan", "pretraining"):
         # what is drawn in scoring depends on how many examples are scored at once
         monkeypatch.setitem(EVAL_ROWS, device.name.split(":")[0], EVAL_ROWS["cpu"])
     for trials in (confirmed, groups[len(groups) // 2]):

@@ -21,7 +21,6 @@ from harness.report import manifest
 from harness.study import catalog
 from tests.conftest import TINY, harness
 
-STUDIES = Path(__file__).parent.parent.parent / "studies"
 RUN = ("run", "tiny", "--scale", "smoke", "--inline")
 
 
@@ -266,16 +265,6 @@ def test_what_is_published_carries_its_chain_and_verifies(project: Path) -> None
     frame.loc[0, "loss"] += 1.0
     frame.to_parquet(path, index=False)
     assert harness("verify", "tiny", "--published").returncode == 1
-
-
-@pytest.mark.parametrize("name", ["lstm_variants"])
-def test_runs_that_were_published_before_chains_say_what_cannot_be_told(name: str) -> None:
-    source = catalog.find(str(STUDIES / f"{name}.py"))
-    checks = verified.verify_published(catalog.load(source), source)
-    states = {one.name: one.state for one in checks}
-    told = {"files", "claims", "planned trials", "verdicts"}
-    assert {name for name, state in states.items() if state == "holds"} >= told
-    assert states["beginnings"] == states["registrations"] == "untold"
 
 
 def test_rows_that_were_trained_elsewhere_bring_their_chain(project: Path) -> None:

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from harness import Data, Loss, Optimizer, Stage, Training
 from harness.engine.pack import PackInFlight, train
 from harness.parts.draws import keyed_by, uniform
-from harness.parts.models import RBM, divergence
+from harness.parts.models import RBM, divergence, states
 from tests.engine.test_fusing import same
 from tests.engine.test_stages import batches, check, key, made
 
@@ -30,8 +30,16 @@ def machine(visible: int = 4, hidden: int = 3) -> RBM:
     return rbm
 
 
-def states(n: int) -> Tensor:
-    return torch.tensor([*itertools.product((0.0, 1.0), repeat=n)])
+def test_states_are_all_combinations() -> None:
+    assert states(4).tolist() == [list(one) for one in itertools.product((0.0, 1.0), repeat=4)]
+
+
+@pytest.mark.parametrize(("visible", "hidden"), [(4, 3), (3, 4)])
+def test_the_partition_function_is_a_sum_over_all_states(visible: int, hidden: int) -> None:
+    rbm = machine(visible, hidden)
+    v, h = states(visible), states(hidden)
+    energy = -(v @ rbm.b)[:, None] - (h @ rbm.c)[None] - v @ rbm.weight.t() @ h.t()
+    torch.testing.assert_close(rbm.log_partition(), (-energy).flatten().logsumexp(0))
 
 
 def test_free_energies_and_expectations_are_sums_over_all_states() -> None:

@@ -13,7 +13,7 @@ from torch import nn
 
 from harness import Data, Optimizer, Training
 from harness.engine.pack import train
-from harness.parts.probes import Field
+from harness.parts.probes import Field, Filters
 from harness.parts.probes.pictures import LEVELS, names, packed, unpacked
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -71,3 +71,24 @@ def test_a_map_has_the_right_side_to_the_right_and_the_top_up() -> None:
     )
     assert rightward.tolist() == [[0.0] * 4 + [1.0] * 4] * 8
     assert upward.tolist() == [[1.0] * 8] * 4 + [[0.0] * 8] * 4
+
+
+def test_filters_lie_in_rows() -> None:
+    weight = torch.zeros(8, 4)
+    weight[1] = torch.tensor([1.0, -2.0, 0.0, 2.0])  # of a layer that sees 2x2
+
+    def net() -> nn.Module:
+        made = nn.Sequential(nn.Linear(4, 8))
+        with torch.no_grad():
+            made[0].weight.copy_(weight + 1e-9)
+        return made
+
+    data = Data.of((torch.randn(40, 4), torch.arange(40) % 8), name="squares")
+    one = Training(
+        net, Optimizer("sgd", lr=0.0), data, steps=1, batch_size=8,
+        probes=(Filters("0.weight", 2, 2),),
+    )  # fmt: skip
+    found = train([one], [0], "cpu")[0].metrics
+    picture = unpacked([found[name][-1] for name in names("filters", 16)])[:16].reshape(4, 4)
+    assert picture[:2, 2:] == pytest.approx(np.array([[0.75, 0.0], [0.5, 1.0]]), abs=0.08)
+    assert picture[2:].min() == picture[:2, :2].min() == 1.0  # a constant is its own largest

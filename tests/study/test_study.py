@@ -152,6 +152,7 @@ def test_sources_are_those_of_the_shelf_that_claims_cite_and_the_study_s_own() -
     claims = {"one": Claim("S.", "[Kingma], section 6; [He], section 2; [1]", check)}
     study = make(claims=claims, sources={"[1]": "Deck", "[He]": "[He15]"})
     assert set(study.sources) == {"[Kingma]", "[He]", "[1]"}
+    assert make(claims=(), sources={"[Simon-Gabriel]": "S"}).cite("[Simon-Gabriel], 2") == "S, 2"
     assert study.cite("[Kingma]; [He]") == f"{SOURCES['[Kingma]']}; {SOURCES['[He15]']}"
     assert (
         make(claims=claims, sources={"[1]": "D", "[He]": "H", "[Kingma]": "K"}).cite("[Kingma]")

@@ -8,13 +8,15 @@ plain tensor operations will do; study files may define their own beside their `
     reservoir  echo state networks
     translator from one sequence to another, with attention
     boltzmann  restricted Boltzmann machines
+    convolutions pooling by two, and layers that are local without sharing weights
     surfaces   functions of two variables, to be descended
     vision     filters, inception modules and local response normalisation of images
     two_layer  a network of one hidden layer, lazy or in mean-field scaling, and its kernels
     layers     dropout, batch normalisation and last layers that stand in for torch's in packs
 """
 
-from harness.parts.models.boltzmann import RBM, divergence
+from harness.parts.models.boltzmann import RBM, divergence, states
+from harness.parts.models.convolutions import Local1d, Pool
 from harness.parts.models.layers import BatchNorm, Dropout
 from harness.parts.models.networks import (
     ACTIVATIONS,
@@ -32,6 +34,6 @@ from harness.parts.models.translator import ATTENTIONS, Translator, scheduled_sa
 
 __all__ = [
     "ACTIVATIONS", "ATTENTIONS", "CELLS", "GRU", "INITS", "LSTM", "MLP", "RBM", "RNN", "SURFACES", "VARIANTS", "WIRINGS",
-    "BatchNorm", "Descent", "Dropout", "EchoState", "Recurrent", "SigmoidTanh", "Skip", "Surface", "Translator",
-    "Variant", "cell", "divergence", "initialise", "scheduled_sampling",
+    "BatchNorm", "Descent", "Dropout", "EchoState", "Local1d", "Pool", "Recurrent", "SigmoidTanh", "Skip", "Surface", "Translator",
+    "Variant", "cell", "divergence", "initialise", "scheduled_sampling", "states",
 ]  # fmt: skip

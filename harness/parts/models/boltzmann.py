@@ -39,6 +39,20 @@ class RBM(nn.Module):
         exp(-free)."""
         return -(v * self.b).sum(-1) - F.softplus(F.linear(v, self.weight, self.c)).sum(-1)
 
+    def log_partition(self) -> Tensor:
+        """The log of what makes probabilities of exp(-energy), (), summed over all states: 2 to the
+        number of visible units, or of hidden ones where there are fewer."""
+        if len(self.b) <= len(self.c):
+            return (-self.free(states(len(self.b), self.b.device))).logsumexp(0)
+        h = states(len(self.c), self.c.device)
+        return (h @ self.c + F.softplus(F.linear(h, self.weight.t(), self.b)).sum(-1)).logsumexp(0)
+
+
+def states(units: int, device: torch.device | None = None) -> Tensor:
+    """All states of some binary units, (2^units, units), counted upwards."""
+    places = torch.arange(units - 1, -1, -1, device=device)
+    return (torch.arange(2**units, device=device).unsqueeze(1) >> places & 1).float()
+
 
 def divergence(rbm: RBM, v: Tensor, steps: int = 1) -> Tensor:
     """A scalar whose gradient is that of contrastive divergence: the free energy of the data less

@@ -10,7 +10,8 @@ the test split is sealed, one that asks for it has measured nothing.
               Every
     layers    the network itself: GradientNorms, WeightNorms, Activations, Backpropagated,
               Jacobians, Sharpness
-    pictures  what figures draw: Field
+    pictures  what figures draw: Field, Filters
+    shifts    what is said of inputs that are moved: Shifted
 """
 
 from harness.parts.probes.layers import (
@@ -22,7 +23,7 @@ from harness.parts.probes.layers import (
     WeightNorms,
 )
 from harness.parts.probes.moment import Moment, Probe
-from harness.parts.probes.pictures import Field
+from harness.parts.probes.pictures import Field, Filters
 from harness.parts.probes.progress import (
     Best,
     EffectiveRate,
@@ -33,8 +34,9 @@ from harness.parts.probes.progress import (
     RecordTo,
     StepsTo,
 )
+from harness.parts.probes.shifts import Shifted
 
 __all__ = [
-    "Activations", "Backpropagated", "Best", "EffectiveRate", "Every", "Field", "Gap", "GradientNorms",
-    "Jacobians", "Kept", "Moment", "Position", "Probe", "RecordTo", "Sharpness", "StepsTo", "WeightNorms",
+    "Activations", "Backpropagated", "Best", "EffectiveRate", "Every", "Field", "Filters", "Gap", "GradientNorms",
+    "Jacobians", "Kept", "Moment", "Position", "Probe", "RecordTo", "Sharpness", "Shifted", "StepsTo", "WeightNorms",
 ]  # fmt: skip

@@ -67,3 +67,28 @@ class Field:
             return out.softmax(-1)[:, 1] if out.shape[-1] > 1 else out[:, 0].sigmoid()
 
         return packed(self.name, pack.ask(said))
+
+
+@dataclass(frozen=True)
+class Filters:
+    """The weights of some units of a layer that sees square images of one channel, each divided by its
+    largest, as a picture of rows by columns of them: grey is zero.
+
+    Args:
+        weight: The layer's, (units, side²) or (units, 1, side, side).
+        rows, columns: How many, of the first units.
+        name: What its metrics' names begin with.
+    """
+
+    weight: str
+    rows: int = 4
+    columns: int = 4
+    name: str = "filters"
+    at_end: ClassVar[bool] = True
+
+    def read(self, pack: Moment) -> dict[str, Tensor]:
+        first = pack.params[self.weight][:, : self.rows * self.columns].flatten(2)  # (K, n, side²)
+        side = math.isqrt(first.shape[2])
+        first = first / first.abs().amax(2, keepdim=True)
+        tiles = first.view(len(first), self.rows, self.columns, side, side).transpose(2, 3)
+        return packed(self.name, (tiles.flatten(1) + 1) / 2)
