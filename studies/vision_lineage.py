@@ -92,11 +92,8 @@ class Sight:
     def read(self, pack):
         def seen(net):
             layers = [one for one in net.second if isinstance(one, nn.Sequential)]
-            moved = (
-                torch.eye(15**2, device=pack.loss.device)
-                .view(-1, 1, 15, 15)
-                .expand(-1, WIDTH, -1, -1)
-            )  # a place each
+            places = torch.eye(15**2, device=pack.loss.device).view(-1, 1, 15, 15)
+            moved = places.expand(-1, WIDTH, -1, -1)
             slope = jvp(nn.Sequential(*layers), (torch.full_like(moved, 0.1),), (moved,))[1]
             weights = sum(one[0].weight.numel() for one in layers) / WIDTH**2
             field = (slope[:, :, 7, 7].abs().sum(1) > 0).sum().sqrt()
@@ -297,7 +294,7 @@ def lineage(study, frame, palette):
 
 FIGURES = (
     custom("lineage", "Left the errors in SNU's tables, right ours: each bar is one change to the one above; whiskers are two standard errors.", lineage),
-    pictures("filters", "The eight filters of the first layer, a square a weight (grey is none): of 5x5 in LeNet and AlexNet, of 3x3 then (one seed).",
+    pictures("filters", "The eight filters of the first layer, a square a weight (white is negative, grey is zero): of 5x5 in LeNet and AlexNet, of 3x3 after them (seed 0).",
              "filters", shape=(2 * TILE, WIDTH // 2 * TILE), arms=DRAWN, colours=False, columns=2),
     curves("training", "Validation accuracy through training, each at its tuned rate.", "valid_accuracy", arms=LINE),
     intervals("sooner", "Updates to a training error of 25 %, each at its tuned rate.", "steps_to_25", arms=("lenet", "relu")),
