@@ -14,6 +14,7 @@ plain tensor operations will do; study files may define their own beside their `
     forecasters linear and other forecasts of several series, and a space of them to be searched
     convolutions pooling by two, and layers that are local without sharing weights
     surfaces   functions of two variables, to be descended
+    vision     filters, inception modules and local response normalisation of images
     two_layer  a network of one hidden layer, lazy or in mean-field scaling, and its kernels
     layers     dropout, batch normalisation and last layers that stand in for torch's in packs
 """
