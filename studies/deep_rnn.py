@@ -279,7 +279,8 @@ def reach(study, frame, palette):
     rows = frame[(frame["phase"] == "confirm") & (frame["task"] == "sides")].groupby("trial").last()
     for arm in ("one", "late", *WINDOWS, "two"):
         own = 100 * rows.loc[rows["arm"] == arm, [f"ahead_{d}" for d in range(1, FAR + 1)]].mean()
-        axes[0].plot(range(1, FAR + 1), own, "o-", ms=3, color=palette[arm], label=study.label(arm))
+        style = ".:" if arm in WINDOWS else ".-"
+        axes[0].plot(range(1, FAR + 1), own, style, color=palette[arm], label=study.label(arm))
     axes[0].set(title="the next event", xlabel="steps until it comes", ylabel="right (%)", ylim=(40, 104))  # fmt: skip
     means = 100 * rows.groupby("arm")["test_accuracy"].mean()
     most = [100 * known(STEPS, EVENT, r, r) for r in range(9)]
