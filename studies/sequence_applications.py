@@ -126,7 +126,7 @@ METRICS = {
     "product": Metric("nats", label="product of integrals less −log p, a step"),
     **{f"word_test_{n}": Metric("word") for n in range(5 * SHOWN)}, **{name: Metric("pixels") for name in names("looks_test", LONGEST**2)},
 }  # fmt: skip
-UPDATES = dict.fromkeys(WORDS, 600) | {"names": 500, "pictures": 1000, "series": 300}
+UPDATES = dict.fromkeys(WORDS, 600) | {"names": 500, "pictures": 800, "series": 300}
 DRAWS = dict.fromkeys(WORDS, 3) | {"names": 3, "pictures": 4, "series": 1}
 BUDGETS = {
     "smoke": Budget(draws=2, seeds=2, updates=16, task=("words_4", "names", "pictures", "series")),
@@ -227,14 +227,13 @@ def lengths(study, frame, palette):
     """Accuracy by length, and at 12 words by place."""
     figure, axes = panels(2, columns=2, height=2.4)
     for arm in ATTENTION:
-        own = [final(frame, task, arm).get(arm) for task in WORDS]
-        along = [100 * one["test_accuracy"].mean() for one in own if one is not None]
-        axes[0].plot(
-            LENGTHS[: len(along)], along, "o-", ms=3, color=palette[arm], label=study.label(arm)
-        )
-        if own[-1] is not None:
-            places = own[-1][[f"right_test_{n}" for n in range(1, LONGEST + 1)]].mean()
-            axes[1].plot(range(1, LONGEST + 1), 100 * places, "o-", ms=3, color=palette[arm])
+        own = {n: final(frame, f"words_{n}", arm).get(arm) for n in LENGTHS}
+        along = {n: 100 * one["test_accuracy"].mean() for n, one in own.items() if one is not None}
+        style = {"ms": 3, "color": palette[arm], "label": study.label(arm)}
+        axes[0].plot([*along], [*along.values()], "o-", **style)
+        if LONGEST in along:
+            places = own[LONGEST][[f"right_test_{n}" for n in range(1, LONGEST + 1)]].mean()
+            axes[1].plot(range(1, LONGEST + 1), 100 * places, "o-", **style)
     axes[0].set(
         title="words that are right (%)",
         xlabel="words of a sentence",
