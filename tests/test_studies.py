@@ -25,7 +25,7 @@ matplotlib.use("Agg")
 
 FOLDER = Path(__file__).parent.parent / "studies"
 STUDIES = sorted(p.stem for p in FOLDER.glob("*.py") if not p.stem.startswith("_"))
-COUNT = 21  # studies in the project; a discovery that misses one must not stay green
+COUNT = 27  # studies in the project; a discovery that misses one must not stay green
 
 
 def source(name: str) -> Source:
