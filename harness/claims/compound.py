@@ -68,12 +68,14 @@ class Everywhere(Check):
         keys, made = ["arm", *study.vary, "seed", "step"], pd.DataFrame()
         for check in self.checks:
             frame = check.planted(study, seeds, hold)
-            if len(made) and type(check) is Difference:  # as high as the others are, in a chain
+            # in a chain of one metric it is as high as the others are
+            if type(check) is Difference and check.metric in made:
                 both = frame[[*keys, check.metric]].merge(made[[*keys, check.metric]], on=keys)
                 apart = both[f"{check.metric}_y"] - both[f"{check.metric}_x"]
                 frame[check.metric] += apart.mean() if len(both) else 0.0
             made = pd.concat([made, frame]) if len(made) else frame
-        return made.drop_duplicates(keys)
+        # rows of one trial that were made for several metrics are one row
+        return made.groupby(keys, sort=False, dropna=False, as_index=False).first()[[*made.columns]]
 
 
 def shown(check: Check, weakest: tuple[int, ...]) -> Check:
