@@ -163,7 +163,7 @@ class Level(Check):
 
     def planted(self, study: Study, seeds: int, hold: bool) -> pd.DataFrame:
         # near enough that two levels may be the ends of a band
-        spread = 0.002 * max(abs(self.margin), 1e-6)
+        spread = 1e-6 * max(abs(self.margin), 1e-6)
         centre = self.margin + _side(self.direction, hold) * 10 * spread
         column = centre + spread * np.linspace(-1, 1, seeds)
         return self._rows(study, (self.arm, dict(self.where)), column)
@@ -268,7 +268,7 @@ class Ratio(Difference):
         return Evidence(estimate, self.margin, self.direction, _joined(notes), test, pair=(a, b))
 
     def planted(self, study: Study, seeds: int, hold: bool) -> pd.DataFrame:
-        ratio = self.margin * 3 ** _side(self.direction, hold)
+        ratio = self.margin * 1.01 ** _side(self.direction, hold)  # two may be the ends of a band
         base = np.linspace(100, 101, seeds)
         one, other = self.places(study)
         return pd.concat([self._rows(study, one, base * ratio), self._rows(study, other, base)])

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from harness.claims import stats
-from harness.claims.checks import Check, Difference, Place, alike
+from harness.claims.checks import Check, Difference, Place, Ratio, alike
 from harness.claims.reading import final_values
 from harness.claims.verdicts import MIN_SEEDS, Evidence, Missing
 from harness.study import Study
@@ -69,10 +69,13 @@ class Everywhere(Check):
         for check in self.checks:
             frame = check.planted(study, seeds, hold)
             # in a chain of one metric it is as high as the others are
-            if type(check) is Difference and check.metric in made:
+            if isinstance(check, Difference) and check.metric in made:
                 both = frame[[*keys, check.metric]].merge(made[[*keys, check.metric]], on=keys)
-                apart = both[f"{check.metric}_y"] - both[f"{check.metric}_x"]
-                frame[check.metric] += apart.mean() if len(both) else 0.0
+                own, there = both[f"{check.metric}_x"].mean(), both[f"{check.metric}_y"].mean()
+                if len(both) and isinstance(check, Ratio):
+                    frame[check.metric] *= there / own
+                elif len(both):
+                    frame[check.metric] += there - own
             made = pd.concat([made, frame]) if len(made) else frame
         # rows of one trial that were made for several metrics are one row
         return made.groupby(keys, sort=False, dropna=False, as_index=False).first()[[*made.columns]]
