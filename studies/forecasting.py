@@ -4,21 +4,20 @@ Eight series on a ring are made, each driven by two others with a delay of three
 a line, or by their distance from zero, which a linear forecast cannot see. Up to three steps ahead the
 least error is known exactly, and is 1 here; so are, where all is linear, the errors of the last value
 repeated and of a forecast from a series's own past (`harness.parts.data.series`). ETTh1, seven series of
-a transformer, is read where it is at hand: 336 hours, and 24 or 96 ahead. Rates and penalties are tuned with
-the same draws.
+a transformer, is read where it is at hand: 336 hours, and 24 or 96 ahead.
 
 On the bent series forecasters are searched, each search really trained (`harness.nas.forecasts`), at the
 cost of 16 trainings: four networks made by hand at four rates each, wirings drawn at random, AutoCTS's
 gradients in a shared cell (micro) or in each block's with its links (macro), and AutoCTS+'s comparator of
 wirings with their training settings. A search is as good as the test error of what is best on validation
-data. Those made by hand are time then graph with a skip (as in Graph WaveNet), the same with
-learnt weights of series (MTGNN), time then graph without a skip (STGCN), and graph before time (DCRNN).
-
-How sentences were read: AutoCTS's and AutoCTS+'s "better" as at least 0.05, a twentieth of the least
-error; "correlated" as known: by the graph that the series were made with. That linear forecasts are hard to
-beat (Zeng et al. 2023) is held against nets by ratio. Departures: a network this small, trained 96 updates
-in a search; convolutions without gates; an LSTM that reads the last 48 hours of ETTh1. At the paper scale
-searches are of ETTh1, too. Margins were fixed before any run.
+data. Those made by hand: time then graph with a skip (as in Graph WaveNet), the same with weights of
+series that are learnt (MTGNN), without a skip (STGCN), and graph before time (DCRNN). Read as "better": at least 0.05, a twentieth of the least error. "Correlated" is known: the graph that
+series were made with. That linear forecasts are hard to beat (Zeng et al. 2023) is held against nets by
+ratio. Departures: a network this small, 96 updates in a search; convolutions without gates; an LSTM that
+reads the last 48 hours of ETTh1; DLinear for 5 epochs. At the paper scale ETTh1 is searched, too. Margins
+were fixed before any run. Theory and published errors came out as they should. No search beat networks
+made by hand, whose rates were tuned: in 96 updates few wirings learn what is bent; 16 seeds left five
+comparisons of searches open, and whether a known graph is better. On ETTh1 an LSTM errs twice as much.
 """
 
 from dataclasses import replace
@@ -279,7 +278,7 @@ def least(study, frame, palette):
                 ax.plot(found, [row] * len(found), "o", ms=3, mew=0, alpha=0.35, color=palette[arm])
                 ax.plot(found.mean(), row, "o", ms=5, color=palette[arm])
         ax.set_yticks(range(len(arms)), [study.label(arm) for arm in arms])
-        ax.set(title=kind, xlabel="test error over the least", xlim=(0.9, 2.6))
+        ax.set(title=kind, xlabel="test error over the least", xlim=(0.9, 3.6))
         if ax is not axes[0]:
             ax.tick_params(labelleft=False)
     return figure
