@@ -22,8 +22,9 @@ and its table of GoogLeNet sums to 6.8M parameters, 8.8 times fewer than AlexNet
 Departures: 8 channels, two convolutional blocks, grey images, rotations in place of reflections; GoogLeNet
 has one module, with a mean in its pooling branch, and means of 2x2 places, not of whole maps; dropout ends with
 the dense layer. Weights begin as He's (Glorot's with tanh). Margins were fixed before any run.
-Updates are 300 of 64 since runs of 250 of 32 and of 200 of 64 left four claims open each: networks trained
-for longer differ less by seed, and those that see moved images profit. (Margins stayed.)
+As do these, runs of 250 updates of 32 and 200 of 64 left four claims open. Refuted: ReLU is no sooner than tanh
+(28 updates, 22), the maximum gains nothing, overlapping pools lose 4 points, the last step has 0.57 of AlexNet's
+error. Open near their margins: dropout (0.8 points), pairs of 3x3 (0.4), batch normalisation (0.5), LRN (0.2).
 """
 
 from dataclasses import dataclass
@@ -34,11 +35,11 @@ import numpy as np
 import pandas as pd
 import torch
 from torch import nn
-from torch.func import jvp
+from torch.func import grad
 from torch.nn import functional as F
 
 from harness import Arm, Budget, Claim, Data, Float, Members, Metric, Optimizer, Study, Training
-from harness.claims import every, higher, lower, place, ratio_below, rows_for, statistic
+from harness.claims import everywhere, higher, lower, place, ratio_below, rows_for, statistic
 from harness.figures import curves, custom, intervals, panels, pictures, sensitivity
 from harness.parts.data.augment import Augment
 from harness.parts.models.vision import Inception, LocalResponse, convolution
@@ -47,7 +48,7 @@ from harness.parts.probes.pictures import names, packed
 from harness.parts.schedules import Cosine
 from harness.study import Published, Trial, classification
 
-WIDTH, TILE = 8, 6  # channels; pixels of a filter that is drawn, with the gap to the next
+WIDTH, TILE, ZOOM = 8, 19, 3  # channels; pixels of a filter that is drawn, and of a weight
 
 
 class Network(nn.Module):
@@ -84,20 +85,21 @@ class Network(nn.Module):
 
 @dataclass(frozen=True)
 class Sight:
-    """The side of the square of places that one unit behind the second block sees, by its gradient
-    (``field``), and the weights of that block's filters over channels² (``weights``)."""
+    """The filters' weights of the second block over channels² (``weights``), how far that is from so many
+    (``weights_off``), and from 7 the side of what a unit behind it sees, by its gradient (``field_off``)."""
 
+    many: int
     at_end: ClassVar[bool] = True
 
     def read(self, pack):
         def seen(net):
             layers = [one for one in net.second if isinstance(one, nn.Sequential)]
-            places = torch.eye(15**2, device=pack.loss.device).view(-1, 1, 15, 15)
-            moved = places.expand(-1, WIDTH, -1, -1)
-            slope = jvp(nn.Sequential(*layers), (torch.full_like(moved, 0.1),), (moved,))[1]
+            unit = lambda z: nn.Sequential(*layers)(z)[0, :, 7, 7].sum()  # noqa: E731
+            at = torch.full((1, WIDTH, 15, 15), 0.1, device=pack.loss.device)
+            field = (grad(unit)(at).abs().sum((0, 1)) > 0).sum().sqrt()
             weights = sum(one[0].weight.numel() for one in layers) / WIDTH**2
-            field = (slope[:, :, 7, 7].abs().sum(1) > 0).sum().sqrt()
-            return {"field": field, "weights": field * 0 + weights}
+            said = {"field_off": (field - 7).abs(), "weights": field * 0 + weights}
+            return said | {"weights_off": field * 0 + abs(weights - self.many)}
 
         return pack.ask(seen)
 
@@ -129,11 +131,11 @@ class Summary:
 
 
 def filters(net):
-    """Pixels of the filters, two rows of them, from 0 to 1: one a weight, and ½ where it is zero."""
+    """Pixels of the filters, two rows of them, from 0 to 1: squares of a weight, ½ where it is zero."""
     w = net.first[0].weight[:, 0]  # (C, k, k)
     w = (w / w.abs().amax((1, 2), True) + 1) / 2
-    gap = TILE - w.shape[-1]
-    w = F.pad(w, (gap // 2, gap - gap // 2) * 2)
+    w = w.repeat_interleave(ZOOM, 1).repeat_interleave(ZOOM, 2)
+    w = F.pad(w, ((TILE - w.shape[-1]) // 2,) * 4)
     return w.view(2, WIDTH // 2, TILE, TILE).transpose(1, 2).flatten()
 
 
@@ -145,7 +147,7 @@ SHAPE = (*BASE, "by", "units")
 def trial(t: Trial) -> Training:
     early = {round(t["steps"] * 1.2**-k) for k in range(1, 32)} - {0}
     timed, nets = t.arm in ("lenet", "relu"), t.get("nets")
-    last = Summary(timed, nets is not None, t.arm in DRAWN)
+    last = Summary(timed, bool(nets), t.arm in DRAWN)
     return Training(
         model=partial(Network, **{name: t[name] for name in SHAPE}),
         optimizer=Optimizer("adam", Cosine(), lr=t["lr"]),
@@ -155,7 +157,7 @@ def trial(t: Trial) -> Training:
         batch_size=t["batch_size"],
         augment=Augment(shift=2, turn=15) if t.get("moved") else None,
         members=Members(nets) if nets else None,
-        probes=(Sight(),) if t.arm in FACTS else (Errors(500), last),
+        probes=(Sight(FACTS[t.arm]),) if t.arm in FACTS else (Errors(500), last),
     )
 
 
@@ -180,7 +182,7 @@ ARMS = {
     "three": Arm(BASE | {"second": "333"}, **UNTRAINED, label="3x3 three times, untrained"),
     "seven": Arm(BASE | {"second": "7"}, **UNTRAINED, label="7x7, untrained"),
 }  # fmt: skip
-FACTS, LINE = ("three", "seven"), tuple(ARMS)[:9]
+FACTS, LINE = {"three": 27, "seven": 49}, tuple(ARMS)[:9]
 DRAWN = ("lenet", "alex", "zf", "norm")  # whose filters are
 TRAINED = tuple(arm for arm in ARMS if arm not in FACTS)
 TABLE = {"alex": 18.2, "zf": 16.0, "vgg": 7.1, "google": 7.9, "norm": 5.82}  # SNU's, top-5, in %
@@ -190,7 +192,8 @@ METRICS = {
     "train_error": Metric("%", better="low", worst=90.0, label="training error"),
     "test_error": Metric("%", better="low", worst=90.0, label="test error"),
     "parameters": Metric("numbers", better="low", log=True),
-    "field": Metric("pixels", label="side of what a unit sees"),
+    "field_off": Metric("pixels", better="low", label="from 7, the side of what a unit sees"),
+    "weights_off": Metric("c²", better="low", label="from what is said, the weights over c²"),
     "weights": Metric("c²", label="weights of the filters over c²"),
     "gain_test": Metric("points", better="high", label="gain of the vote"),
     "steps_to_25": Metric("steps", better="low", log=True, label="updates to a training error of 25 %"),
@@ -199,8 +202,7 @@ METRICS = {
 BUDGETS = {
     "smoke": Budget(draws=1, seeds=2, steps=4, records=1, images=64, batch_size=32),
     "default": Budget(draws=5, seeds=12, most_seeds=48, finalists=2, final_seeds=2),
-    "paper": Budget(draws=8, seeds=10, most_seeds=40, finalists=3, steps=20_000, batch_size=128, images=50_000,
-                    by=1, units=512, data="mnist"),
+    "paper": Budget(draws=8, seeds=10, most_seeds=40, finalists=3, steps=20_000, batch_size=128, images=50_000, by=1, units=512, data="mnist"),
 }  # fmt: skip
 
 
@@ -240,10 +242,11 @@ CLAIMS = {
         "[Simonyan], table 3; against [SNU], “Classification: VGGNet”",
         higher(error, arm="deep", than="vgg", by=-0.5), "lineage",
         Published("Top-5 error 9.0 % with 19 layers, 8.8 % with 16.", "read in the paper", 0.2)),
-    "inception": Claim("Inception reaches VGG's error, to within one point, with less than a quarter of its parameters.",
-        "[SNU], “Classification: GoogLeNet (cont'd)”",
-        every(lower(error, arm="google", than="vgg", by=-1.0), ratio_below("parameters", 0.25, arm="google", than="vgg")), "lineage",
+    "inception": Claim("Inception reaches VGG's error, to within one point.",
+        "[SNU], “Classification: GoogLeNet (cont'd)”", lower(error, arm="google", than="vgg", by=-1.0), "lineage",
         Published("7.9 % against 7.1 % top-5 error, one network.", "read in the paper", 0.8)),
+    "fewer": Claim("It has less than a quarter of VGG's parameters.",
+        "[SNU], “Classification: GoogLeNet (cont'd)”", ratio_below("parameters", 0.25, arm="google", than="vgg"), "parameters"),
     "norm": Claim("Batch normalisation lowers Inception's error by more than half a point.",
         "[SNU], “Classification: batch-normalized CNNs (BN-CNN)”", lower(error, arm="norm", than="google", by=0.5), "lineage"),
     "whole-line": Claim("From AlexNet to the last step errors fall to less than half.",
@@ -264,11 +267,10 @@ CLAIMS = {
     "overlap": Claim("Overlapping pooling lowers the error.",
         "[Krizhevsky], section 3.4", lower(error, arm="overlap", than="alex"), "parts",
         Published("By 0.4 points, top-1.", "read in the paper", -0.4)),
-    "sight": Claim("Three 3x3 layers see 7x7, as one 7x7 layer does, and have 27c² weights against 49c² (exact).",
-        "[Simonyan], section 2.3", every(
-            *(check for arm in FACTS for check in (at.above("field", 6.999, arm=arm), at.below("field", 7.001, arm=arm))),
-            at.above("weights", 26.999, arm="three"), at.below("weights", 27.001, arm="three"),
-            at.above("weights", 48.999, arm="seven"), at.below("weights", 49.001, arm="seven")), "sight"),
+    "sight": Claim("Three 3x3 layers see 7x7, as one 7x7 layer does, to a thousandth (exact).",
+        "[Simonyan], section 2.3", everywhere(at.below("field_off", 1e-3, arm="three"), arm=tuple(FACTS)), "sight"),
+    "weights": Claim("They have 27c² weights against 49c², to a thousandth (exact).",
+        "[Simonyan], section 2.3", everywhere(at.below("weights_off", 1e-3, arm="three"), arm=tuple(FACTS)), "sight"),
 }  # fmt: skip
 
 
@@ -299,10 +301,9 @@ FIGURES = (
     curves("training", "Validation accuracy through training, each at its tuned rate.", "valid_accuracy", arms=LINE),
     intervals("sooner", "Updates to a training error of 25 %, each at its tuned rate.", "steps_to_25", arms=("lenet", "relu")),
     intervals("parts", "Test error of AlexNet, with overlapping pools, with local response normalisation, and as five networks that vote.", "test_error", arms=("alex", "overlap", "response", "five")),
-    intervals("errors", "Test error of all that was trained.", "test_error", arms=TRAINED),
     intervals("parameters", "Numbers that are trained.", "parameters", arms=TRAINED[:-1]),
     intervals("vote", "By how much five networks that vote are better than they are each.", "gain_test", arms=("five",)),
-    intervals("sight", "Weights of the filters over channels²: both see 7x7.", "weights", arms=FACTS),
+    intervals("sight", "Weights of the filters over channels²: both see 7x7.", "weights", arms=tuple(FACTS)),
     sensitivity("sensitivity", "Validation accuracy against the rate: every draw of the tune phase.", "valid_accuracy", arms=TRAINED),
 )  # fmt: skip
 
@@ -310,8 +311,7 @@ STUDY = Study(
     question="Which steps from LeNet to batch-normalised Inception lower the error?",
     trial=trial, arms=ARMS, metrics=METRICS, budgets=BUDGETS, claims=CLAIMS, figures=FIGURES,
     nuisance={"lr": Float(2e-3, 1e-1, log=True)},
-    fixed={"steps": 300, "batch_size": 64, "images": 500, "by": 2, "units": 192, "data": "mnist_5k",
-           "records": 6},
+    fixed={"steps": 300, "batch_size": 64, "images": 500, "by": 2, "units": 192, "data": "mnist_5k", "records": 6},
     select=("valid_accuracy", "valid_loss"),
     sources={
         "[Krizhevsky]": "Krizhevsky, Sutskever & Hinton 2012, ImageNet classification with deep convolutional neural networks",
