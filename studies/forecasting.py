@@ -179,7 +179,7 @@ def near(at, metric, arm, value, share):
 
 CLAIMS = {
     "naive": Claim(f"The error of the last value repeated is, on coupled series, within three percent of {REPEATED:.2f} times the least.",
-        "exact: 2(γ(0) − γ(h)), from the series's own covariances",
+        "[Zeng], Table 2 (Repeat); exact: 2(γ(0) − γ(h)), from the series's own covariances",
         near(coupled, "test_loss", "repeat", REPEATED, 0.03), "errors"),
     "own": Claim(f"That of a linear forecast from a series's own past is within three percent of {OWN:.2f} times the least, and of the least where series are apart.",
         "exact: Yule–Walker equations of the series's own covariances",
