@@ -170,7 +170,7 @@ def test_arguments_never_lead_to_a_traceback_or_out_of_the_project(
         return  # would serve
     done = harness(*command, word)
     said = done.stderr
-    assert done.returncode == 2 or word in ("--help", "--json", "tiny", "tiny.py"), (
+    assert done.returncode == 2 or word in ("--", "--help", "--json", "tiny", "tiny.py"), (
         said,
         done.stdout,
     )
@@ -179,7 +179,15 @@ def test_arguments_never_lead_to_a_traceback_or_out_of_the_project(
         assert len(said.strip().splitlines()) == 1, said
     assert sorted(project.parent.iterdir()) == outside
     inside = {path.name for path in project.iterdir()}
-    assert inside <= {"studies", "reports", "mlflow.db", "mlflow.db-wal", "mlflow.db-shm", "mlruns"}
+    assert inside <= {
+        ".harness",
+        "studies",
+        "reports",
+        "mlflow.db",
+        "mlflow.db-wal",
+        "mlflow.db-shm",
+        "mlruns",
+    }
     assert {path.name for path in (project / "reports").rglob("*")} <= {"tiny", "smoke", "default"}
 
 

@@ -246,25 +246,28 @@ def test_a_chain_shows_every_change(claimed: list[dict[str, Any]], data: st.Data
         assert chain.broken(entries[:place] + entries[place + 1 :])
 
 
+VERIFY = ("verify", "tiny", "--published", "--scale", "smoke")
+
+
 def test_what_is_published_carries_its_chain_and_verifies(project: Path) -> None:
     assert harness(*RUN).returncode == 0
     assert harness("report", "tiny", "--scale", "smoke", "--publish").returncode == 0
-    done = harness("verify", "tiny", "--published", "--json")
+    done = harness(*VERIFY, "--json")
     assert done.returncode == 0, done.stdout
     assert {one["name"] for one in json.loads(done.stdout) if one["state"] != "holds"} == {"anchor"}
     home = project / "reports" / "published"
-    for name in ("tiny.json", "chains/tiny.json"):
+    for name in ("tiny-smoke.json", "chains/tiny-smoke.json"):
         path = home / name
         text = path.read_text()
         path.write_text(text.replace('"planned": 20', '"planned": 21'))
         assert text != path.read_text()
-        assert harness("verify", "tiny", "--published").returncode == 1
+        assert harness(*VERIFY).returncode == 1
         path.write_text(text)
-    path = home / "tiny.parquet"
+    path = home / "tiny-smoke.parquet"
     frame = pd.read_parquet(path)
     frame.loc[0, "loss"] += 1.0
     frame.to_parquet(path, index=False)
-    assert harness("verify", "tiny", "--published").returncode == 1
+    assert harness(*VERIFY).returncode == 1
 
 
 def test_rows_that_were_trained_elsewhere_bring_their_chain(project: Path) -> None:
