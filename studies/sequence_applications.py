@@ -299,7 +299,7 @@ STUDY = Study(
     include=included,
     nuisance={"lr": Float(2e-3, 0.04, log=True)},
     fixed={"updates": 600, "units": 32, "batch_size": 16},
-    select=("valid_accuracy", "valid_loss", "excess"),
+    select=("valid_loss", "excess"),
     metrics=METRICS,
     budgets=BUDGETS,
     sources={
