@@ -129,8 +129,8 @@ METRICS = {
     **{f"word_test_{n}": Metric("word") for n in range(5 * SHOWN)}, **{name: Metric("pixels") for name in names("looks_test", LONGEST**2)},
 }  # fmt: skip
 UPDATES = dict.fromkeys(WORDS, 600) | {"names": 500, "pictures": 1000, "series": 300}
-DRAWS = {"words_4": 3, "words_8": 2, "words_12": 4} | {"names": 3, "pictures": 4, "series": 1}
-FINAL = dict.fromkeys(UPDATES, 1) | {"words_12": 2, "pictures": 2}
+DRAWS = {"words_4": 4, "words_8": 2, "words_12": 4} | {"names": 3, "pictures": 4, "series": 1}
+FINAL = dict.fromkeys(UPDATES, 1) | {"words_4": 2, "words_12": 2, "pictures": 2}
 BUDGETS = {
     "smoke": Budget(draws=2, seeds=2, updates=16, task=("words_4", "names", "pictures", "series")),
     "default": Budget(draws=By("task", DRAWS), seeds=6, most_seeds=24, finalists=2, final_seeds=By("task", FINAL), task=tuple(UPDATES), updates=By("task", UPDATES),
