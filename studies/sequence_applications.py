@@ -19,8 +19,12 @@ transition stand at what the network says.
 
 Departures: gated units translate, where SNU has LSTMs; no WMT, no COCO, at any scale; Shakespeare at the paper scale
 only. Rates are tuned with the same draws for all; n-grams are counted; networks of the state space stand at the
-truth, and only the filter is trained. Margins were fixed before any run; pilots of two seeds set words, updates
-and the scale of initial weights.
+truth, and only the filter is trained. Margins were fixed before any run and have not moved; pilots of two seeds set
+words, updates and the scale of initial weights. In a first run rates were drawn from 0.003 to 0.06, and one further seed told two finalists apart, by accuracy:
+attention's rate at 12 words was the highest drawn, where seeds lay 5 points apart. Since then rates are lower, and two
+seeds decide, by loss. What that showed: beside attention, too, reversing helps after so few updates, by 3
+points, which is refuted. Two effects sit on their margins and stay open: attention loses 10 points from 4 words to
+12, and then is as good as none at 4.
 """
 
 from functools import partial
@@ -126,11 +130,12 @@ METRICS = {
     "product": Metric("nats", label="product of integrals less −log p, a step"),
     **{f"word_test_{n}": Metric("word") for n in range(5 * SHOWN)}, **{name: Metric("pixels") for name in names("looks_test", LONGEST**2)},
 }  # fmt: skip
-UPDATES = dict.fromkeys(WORDS, 600) | {"names": 500, "pictures": 800, "series": 300}
-DRAWS = dict.fromkeys(WORDS, 3) | {"names": 3, "pictures": 4, "series": 1}
+UPDATES = dict.fromkeys(WORDS, 600) | {"names": 500, "pictures": 1000, "series": 300}
+DRAWS = {"words_4": 4, "words_8": 2, "words_12": 4} | {"names": 3, "pictures": 4, "series": 1}
+FINAL = dict.fromkeys(UPDATES, 1) | {"words_4": 2, "words_12": 2, "pictures": 2}
 BUDGETS = {
     "smoke": Budget(draws=2, seeds=2, updates=16, task=("words_4", "names", "pictures", "series")),
-    "default": Budget(draws=By("task", DRAWS), seeds=6, most_seeds=24, finalists=2, final_seeds=1, task=tuple(UPDATES), updates=By("task", UPDATES),
+    "default": Budget(draws=By("task", DRAWS), seeds=6, most_seeds=24, finalists=2, final_seeds=By("task", FINAL), task=tuple(UPDATES), updates=By("task", UPDATES),
                       batch_size=By("task", dict.fromkeys(UPDATES, 16) | {"pictures": 32})),
     "paper": Budget(draws=8, seeds=10, most_seeds=20, finalists=3, updates=20_000, units=256, batch_size=64),
 }  # fmt: skip
@@ -266,7 +271,7 @@ def captioned(study, frame, palette):
     figure, axes = panels(SHOWN, columns=SHOWN, height=2.3, legend=0.0)
     images = load(DATA["pictures"]).test[0][:SHOWN]
     for number, (ax, image) in enumerate(zip(axes, images, strict=True)):
-        ax.imshow(image.clamp(0, 1).permute(1, 2, 0).numpy())
+        ax.imshow((image / image.max()).clamp(0, 1).permute(1, 2, 0).numpy())
         columns = [f"word_test_{5 * number + place}" for place in range(5)]
         lines = []
         for arm, own in found.items():
@@ -279,10 +284,10 @@ def captioned(study, frame, palette):
 
 
 FIGURES = (
-    custom("alignment", "Where attention looks (dark) at each word that it says: down the diagonal, but crosswise where an adjective (a) before a noun (N) comes after it; read forward or from the end (seed 0).", alignment),
+    custom("alignment", "Where attention looks (dark) at each word that it says. For an adjective (a) and its noun (N), which change places, it looks at one place, where both have been read: the adjective's where the source is read from its end (seed 0).", alignment),
     custom("length", "Words that are right by the length of sentences, and at each place of 12: without attention what was read long ago is lost.", lengths),
     intervals("texts", "Loss on fresh texts: networks with gates reach what no trigram can.", "test_loss", where=texts),
-    custom("names", "How often a name is right that was last seen so many letters ago: a trigram is at chance, and the plain network forgets.", by_letters),
+    custom("names", "How often a name is right that was last seen so many letters ago: a trigram is at chance, and the plain network forgets; LSTM and GRU lie on each other.", by_letters),
     custom("captions", "Four test pictures and their captions: who knows the objects alone guesses how they stand (first seed).", captioned),
     intervals("states", "How far the network's loss is above the exact negative log-likelihood, a step.", "excess", where=series),
     sensitivity("sensitivity", "Accuracy on validation sentences of 12 words against the rate: every draw of the tune phase.", "valid_accuracy", where=twelve),
@@ -294,9 +299,9 @@ STUDY = Study(
     arms=ARMS,
     vary={"task": tuple(RUNS)},
     include=included,
-    nuisance={"lr": Float(3e-3, 0.06, log=True)},
+    nuisance={"lr": Float(2e-3, 0.04, log=True)},
     fixed={"updates": 600, "units": 32, "batch_size": 16},
-    select=("valid_accuracy", "valid_loss", "excess"),
+    select=("valid_loss", "excess"),
     metrics=METRICS,
     budgets=BUDGETS,
     sources={
