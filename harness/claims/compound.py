@@ -70,7 +70,11 @@ class Everywhere(Check):
             frame = check.planted(study, seeds, hold)
             # in a chain of one metric it is as high as the others are
             if isinstance(check, Difference) and check.metric in made:
-                both = frame[[*keys, check.metric]].merge(made[[*keys, check.metric]], on=keys)
+                both = (
+                    frame[[*keys, check.metric]]
+                    .merge(made[[*keys, check.metric]], on=keys)
+                    .dropna()
+                )
                 own, there = both[f"{check.metric}_x"].mean(), both[f"{check.metric}_y"].mean()
                 if len(both) and isinstance(check, Ratio):
                     frame[check.metric] *= there / own

@@ -76,6 +76,15 @@ CHECKS = {
     "best": best("acc", arm="a", among=("b", "c"), by=0.01, task="u"),
     "crosses": crosses("acc", arm="a", than="b", along="task", first="u", last="v", by=0.01),
     "every": every(above("acc", 0.9, arm="a", task="u"), below("acc", 0.1, arm="b", task="u")),
+    "every, of two metrics": every(above("acc", 0.9, arm="a", task="u"), below("steps", 90, arm="a", task="u")),
+    "every, of metrics in turn": every(
+        below("steps", 90, arm="a", task="u"), above("acc", 0.4, arm="b", task="u"),
+        higher("acc", arm="a", than="c", by=0.01, task="u")),
+    "every, a narrow band": every(above("acc", 0.6999, arm="a", task="u"), below("acc", 0.7001, arm="a", task="u")),
+    "every, a band of ratios": every(
+        ratio_above("steps", 0.97, arm="a", than="b", task="u"), ratio_below("steps", 1.03, arm="a", than="b", task="u")),
+    "every, a chain of ratios": every(
+        ratio_below("steps", 0.5, arm="a", than="b", task="u"), ratio_below("steps", 0.8, arm="c", than="a", task="u")),
     "higher, another cell": higher("acc", arm="a", than="a", by=0.01, task="u", against={"task": "v"}),
     "statistic": statistic(
         lambda table: float(table["a"].mean().iloc[0] - table["b"].mean().iloc[0]), 0.1,

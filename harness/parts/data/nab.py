@@ -95,7 +95,7 @@ def arrays(contents: Mapping[str, bytes], length: int) -> Arrays:
         contents: The bytes of each of `FILES`.
         length: Points of a series.
 
-    Shapes: x (49, n) float32, y (24, n) int64 of 0 and 1.
+    Shapes: x (49, n) float32, y (49, n) int64 of 0 and 1.
 
     Raises:
         DataError: a file is not what its name says.
