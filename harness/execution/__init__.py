@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from harness.execution.cluster import start_ray, stop_ray, try_nodes, try_ray
     from harness.execution.ending import Ending, Stopped
+    from harness.execution.filed import read_rows
     from harness.execution.lock import sole
     from harness.execution.prepare import check_data
     from harness.execution.published import read_published, write_published
     from harness.execution.recorded import find_run, recall, results_of
     from harness.execution.replayed import differing, replay
-    from harness.execution.rowsfile import RowsFile, execute_to_file, import_rows, read_rows
+    from harness.execution.rowsfile import RowsFile, execute_to_file, import_rows
     from harness.execution.run import execute
     from harness.execution.session import Keeper, Session, inline
     from harness.execution.surroundings import left_as_found
@@ -43,7 +44,7 @@ HOMES = {
     "read_first": "tables",
     "read_published": "published",
     "write_published": "published",
-    "read_rows": "rowsfile",
+    "read_rows": "filed",
     "recall": "recorded",
     "differing": "replayed",
     "replay": "replayed",

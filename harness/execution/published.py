@@ -10,8 +10,8 @@ from typing import Any
 import pandas as pd
 
 from harness.claims import registration
+from harness.execution.filed import digest, fitting, read_rows
 from harness.execution.recorded import results_of
-from harness.execution.rowsfile import digest, fitting, read_rows
 from harness.ledger.results import Results
 from harness.study import BadInput, Source, Study, catalog
 

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from rich.console import Console
 
 from harness.claims import registration
 from harness.engine.outcome import Outcome
-from harness.execution import origins
+from harness.execution import origins, powered
 from harness.execution.ending import Ending
+from harness.execution.filed import digest, fitting, read_rows
 from harness.execution.lock import sole
 from harness.execution.nodes import here
 from harness.execution.prepare import (
@@ -35,10 +33,10 @@ from harness.execution.recorded import results_of
 from harness.execution.saves import Saves, beside
 from harness.execution.session import Session, inline, packer_for
 from harness.ledger import chain, rows
-from harness.ledger.results import STATUSES, Results
+from harness.ledger.results import Results
 from harness.plan.declared import Declarations
 from harness.plan.plan import Plan
-from harness.study import PHASES, BadInput, Source, Study, Trial, catalog
+from harness.study import BadInput, Source, Study, Trial, catalog
 
 SAVE_EVERY = 20.0  # seconds of training that a killed ``--rows`` run may lose
 
@@ -144,6 +142,8 @@ def _train_to_file(
         for name in ("registrations", "promised"):
             if name in earlier.attrs["info"]:
                 info[name] = earlier.attrs["info"][name]
+    elif power := powered.announced(study, source, scale, catalog.root(), ledger=False):
+        console.print(power, markup=False, soft_wrap=True)
     trials = 0 if earlier is None else earlier["trial"].nunique()
     entry = registration.entry(study, source, scale, now(), trials)
     entries = info.setdefault("registrations", [])
@@ -187,73 +187,6 @@ def _train_to_file(
             info["finished_at"] = now()
         keeper.wait()
     return results_of(study, scale, keeper.frame(), {}, info)
-
-
-def digest(frame: pd.DataFrame) -> str:
-    """Of a frame of rows, over numbers and names: a damaged file is not to be read as something else."""
-    found = hashlib.sha256()
-    for name in sorted(frame.columns):
-        column = frame[name]
-        if column.dtype.kind in "biuf":
-            values = column.to_numpy()
-            if column.dtype.kind == "f":  # a GPU's NaN has other bits, which the file does not keep
-                values = np.where(np.isnan(values), np.nan, values)
-            found.update(f"{name} {column.dtype}".encode() + values.tobytes())
-        elif name in ("study", "phase", "arm", "trial", "status", "pack", "error"):
-            found.update("\0".join([name, *map(str, column)]).encode())
-    return found.hexdigest()
-
-
-def read_rows(path: Path) -> tuple[pd.DataFrame, str, str]:
-    """Rows from a file of `execute_to_file`, with the study's name and the scale.
-
-    Raises:
-        BadInput: no such file, not one of ours, or a damaged one.
-    """
-    try:
-        frame = rows.load(path)
-        scale, name = str(frame.attrs["scale"]), str(frame["study"].iloc[0])
-        if frame.attrs["digest"] != digest(frame):
-            raise ValueError("its numbers are not those that were written")
-    except Exception as error:  # the reader raises whatever the bytes lead it to
-        words = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-        raise BadInput(
-            f"rows file {str(path)!r} cannot be read ({words}); allowed: a file written by harness "
-            "run NAME --inline --rows FILE"
-        ) from None
-    return frame, name, scale
-
-
-def fitting(study: Study, frame: pd.DataFrame, what: str) -> pd.DataFrame:
-    """The rows of a file with the study's types.
-
-    Raises:
-        BadInput: they are not rows of this study as it is declared now.
-    """
-    columns = [name for name in study.columns() if name not in study.metrics]
-    problem = [f"it has no column {name!r}" for name in columns if name not in frame]
-    info = frame.attrs.get("info")
-    if not isinstance(info, Mapping) or not {"plan", "commit", "provenance", "started_at"} <= set(
-        info
-    ):
-        problem.append("it does not say what run it is from")
-    known = {"phase": PHASES, "status": STATUSES, "arm": tuple(study.arms)}
-    known |= {
-        name: tuple(study.held(name, level) for level in levels)
-        for name, levels in study.vary.items()
-    }
-    for name, allowed in known.items():
-        odd = [] if problem else [v for v in frame[name].unique() if v not in allowed]
-        problem += [f"it has {name}={str(value)[:100]!r}" for value in odd[:1]]
-    try:
-        if not problem:
-            return rows.told_apart(rows.typed(study, frame))
-    except (ValueError, TypeError) as error:
-        problem.append(" ".join(str(error).split())[:200])
-    raise BadInput(
-        f"{what} does not fit study {study.name} ({problem[0]}); allowed: rows of "
-        "the study as it is now"
-    )
 
 
 def import_rows(

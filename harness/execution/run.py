@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from harness.claims import registration
-from harness.execution import nodes, origins
+from harness.execution import nodes, origins, powered
 from harness.execution.cluster import start_ray, stop_ray
 from harness.execution.ending import Ending, Stopped
 from harness.execution.prepare import (
@@ -91,13 +91,22 @@ def execute(
     # MLflow's import, the forecast and Ray's start take seconds each, so where there is likely to be
     # something to train they go side by side. Ray must start on the main thread: its processes end
     # with the thread that started them.
-    opening = _in_background(lambda: (open_ledger(root), work_of(plan, source, declared)))
-    early = use_ray and (joined or fresh or not home.whole(root, study.name, plan.hash()))
+    anew = joined or fresh or not home.whole(root, study.name, plan.hash())
+    opening = _in_background(
+        lambda: (
+            open_ledger(root),
+            work_of(plan, source, declared),
+            powered.announced(study, source, scale, root) if anew else "",
+        )
+    )
+    early = use_ray and anew
     try:
         if early:
             start_ray()
             ending.listen()
-        ledger, work = opening()
+        ledger, work, power = opening()
+        if power:
+            console.print(power, markup=False, soft_wrap=True)
         if waited := ledger.recover(study.name):
             console.print(
                 f"{waited} records of an earlier run were waiting; the ledger has them now"

@@ -32,7 +32,7 @@ from harness import (
 )
 from harness.claims import above
 from harness.execution import read_rows
-from harness.execution.rowsfile import digest
+from harness.execution.filed import digest
 from harness.figures import intervals
 from harness.parts import data as data_
 from harness.parts.data import files, images, load, sequences
