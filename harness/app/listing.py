@@ -163,6 +163,7 @@ def describe(study: Study, source: Source) -> dict[str, Any]:
                 "draws": _plain(b.draws),
                 "seeds": b.seeds,
                 "most_seeds": b.most_seeds,
+                "futility": b.futility,
                 "finalists": b.finalists,
                 "final_seeds": _plain(b.final_seeds),
                 "settings": {name: _plain(value) for name, value in b.settings.items()},

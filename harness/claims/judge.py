@@ -14,6 +14,7 @@ import pandas as pd
 
 from harness.claims import stats
 from harness.claims.compound import shown
+from harness.claims.futility import futile
 from harness.claims.gates import gated as gated_
 from harness.claims.verdicts import LEVEL, Beside, Evidence, Missing, Outcome, Verdict
 from harness.study import Claim, Metric, Study, is_level
@@ -24,12 +25,15 @@ NONE: Mapping[str, str] = MappingProxyType({})
 
 def judged(study: Study, scale: str, frame: pd.DataFrame) -> list[Verdict]:
     """The verdicts on a study's claims at a scale: its looks, and its gates, are in them."""
-    return judge(study, frame, looks=study.budget(scale).looks, gated=gated_(study, scale))
+    budget = study.budget(scale)
+    return judge(
+        study, frame, looks=budget.looks, gated=gated_(study, scale), futility=budget.futility
+    )
 
 
 def judge(
     study: Study, frame: pd.DataFrame, level: float = LEVEL, looks: Sequence[int] = (),
-    gated: Mapping[str, str] = NONE,
+    gated: Mapping[str, str] = NONE, futility: float = 0.0,
 ) -> list[Verdict]:  # fmt: skip
     """Judge every claim that a study tests on its frame, corrected over them by their families.
 
@@ -44,6 +48,7 @@ def judge(
             it. By the union bound the level holds however the looks depend on each other.
         gated: Why claims are not judged, by their ids: see `claims.gates`. They are no part of the
             correction: what their family would hold for them passes on.
+        futility: As in `Budget`: an open claim says where it got no more seeds for this.
     """
     open_ = [claim for claim in study.tested if claim.id not in gated]
     verdicts = {
@@ -65,7 +70,15 @@ def judge(
             verdicts[verdict.id] = _at(verdict, number, seeds, looks[-1])
         decided |= {v.id for v in verdicts.values() if v.verdict != "inconclusive"}
         open_ = [claim for claim in ready if claim.id not in decided]
-    return [verdicts[claim.id] for claim in study.tested]
+    return [_stopped(verdicts[claim.id], looks, futility) for claim in study.tested]
+
+
+def _stopped(verdict: Verdict, looks: Sequence[int], futility: float) -> Verdict:
+    """A verdict that says so where no seeds were added for a claim that is open."""
+    if verdict.verdict != "inconclusive" or not futile(verdict, looks, futility):
+        return verdict
+    why = f"no more seeds were added: they would have decided it in under {100 * futility:g} % of runs"
+    return replace(verdict, reason="; ".join(filter(None, [verdict.reason, why])))
 
 
 def _unjudged(study: Study, claim: Claim, frame: pd.DataFrame, why: str) -> Verdict:
@@ -81,9 +94,10 @@ def explore(study: Study, frame: pd.DataFrame) -> list[Verdict]:
 
 
 def undecided(
-    study: Study, frame: pd.DataFrame, looks: Sequence[int], gated: Mapping[str, str] = NONE
-) -> list[Claim]:
-    """The claims that further seeds may decide: open, and of confirm trials."""
+    study: Study, frame: pd.DataFrame, looks: Sequence[int], gated: Mapping[str, str] = NONE,
+    futility: float = 0.0,
+) -> list[Claim]:  # fmt: skip
+    """The claims that further seeds may decide: open, of confirm trials, and not beyond hope."""
     verdicts = judge(study, frame, looks=looks, gated=gated)
     return [
         claim
@@ -91,6 +105,7 @@ def undecided(
         if verdict.verdict == "inconclusive"
         and claim.check.phase == "confirm"
         and claim.id not in gated
+        and not futile(verdict, looks, futility)
     ]
 
 

@@ -118,7 +118,8 @@ class Session:
         if not self.plan.done or len(self.plan.looks) < 2:
             return []
         unjudged = gated(self.study, self.scale)
-        open_ = undecided(self.study, self.keeper.frame(), self.plan.looks, unjudged)
+        least = self.study.budget(self.scale).futility
+        open_ = undecided(self.study, self.keeper.frame(), self.plan.looks, unjudged, least)
         more = self.plan.extend(lambda arm, cell: reads(self.study, open_, arm, cell))
         trials = self.plan.ready() if more else []
         if trials:

@@ -97,6 +97,11 @@ def _tuned(results: Results) -> str:
             f" Open claims were looked at after {few(budget.looks)} seeds a cell; the error that is "
             "allowed is spent over the looks, and a claim keeps the verdict of the look that decided it."
         )
+    if budget.futility:
+        text += (
+            f" A claim that the last look would decide with a probability under {100 * budget.futility:g} % "
+            "got no more of them."
+        )
     return f"{text} {shared}"
 
 
@@ -198,6 +203,7 @@ def _cut(study: Study, scale: str) -> list[str]:
     counts += (
         ["most_seeds"] if (here.most_seeds, there.most_seeds) != (here.seeds, there.seeds) else []
     )
+    counts += ["futility"] if here.futility or there.futility else []
     pairs = [(name, getattr(here, name), getattr(there, name)) for name in counts]
     names = dict.fromkeys([*here.settings, *there.settings])
     absent = []

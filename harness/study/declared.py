@@ -242,6 +242,8 @@ class Budget:
         seeds: Fresh seeds on which each winner is confirmed (0: the search itself is read).
         most_seeds: Where given, seeds are doubled until every claim is decided or there are so
             many; only cells that an open claim reads get more. By default `seeds`.
+        futility: Where given, a claim that the last look would decide with a lower probability than
+            this, by the seeds so far, gets no more of them (`claims.futility`). 0.05 is sensible.
         finalists: Where given, so many of an arm's best draws in a cell are trained on
             `final_seeds` further seeds each, and the winner is the best of their means: one seed's
             score says little of draws that are nearly as good (Bouthillier et al. 2021).
@@ -255,11 +257,12 @@ class Budget:
     most_seeds: int
     finalists: int
     final_seeds: int | By
+    futility: float
     settings: Mapping[str, Any]
 
     def __init__(
         self, draws: int | By, seeds: int, most_seeds: int | None = None, finalists: int = 0,
-        final_seeds: int | By = 3, **settings: Any,
+        final_seeds: int | By = 3, futility: float = 0.0, **settings: Any,
     ) -> None:  # fmt: skip
         numbers = _every(draws)
         for name, value in (*(("draws", n) for n in numbers), ("seeds", seeds)):
@@ -275,9 +278,11 @@ class Budget:
         for number in _every(final_seeds):
             good = is_count(number) and number > 0
             want(good, "Budget.final_seeds", number, "an integer of at least 1")
+        chance = isinstance(futility, int | float) and 0 <= futility < 1
+        want(chance, "Budget.futility", futility, "a probability under 1; 0 never stops")
         self.__dict__.update(
             draws=draws, seeds=seeds, most_seeds=most, finalists=finalists, final_seeds=final_seeds,
-            settings=frozen(settings),
+            futility=float(futility), settings=frozen(settings),
         )  # fmt: skip
 
     @property
@@ -293,6 +298,7 @@ class Budget:
 
     def __repr__(self) -> str:
         more = f", most_seeds={self.most_seeds}" if self.most_seeds > self.seeds else ""
+        more += f", futility={self.futility:g}" if self.futility else ""
         more += f", finalists={self.finalists}" if self.finalists else ""
         more += f", final_seeds={self.final_seeds}" if self.final_seeds != 3 else ""
         more += "".join(f", {name}={value!r}" for name, value in self.settings.items())
