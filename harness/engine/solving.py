@@ -145,6 +145,11 @@ class Solver:
                 f"the output of {self.path} is used {len(seen)} times and is not the model's; "
                 "allowed: a last layer, for ridge"
             )
+        if not _in_order(seen[0][1], said):
+            raise ValueError(
+                f"the model's output {tuple(said.shape)} is that of {self.path}, "
+                f"{tuple(seen[0][1].shape)}, in another order; allowed: as it is or with axes joined, for ridge"
+            )
 
     def _target(self, target: Tensor, outputs: int, n: int) -> Tensor:
         """(n, C) float64: classes as one 1 and zeros."""
@@ -221,3 +226,17 @@ class Solver:
     def restore(self, state: Mapping[str, Any]) -> None:
         """As of `Stepper`."""
         self.t, self.sums = state["t"], settled(self.sums, state["sums"])
+
+
+def _in_order(found: Tensor, said: Tensor) -> bool:
+    """Whether a tensor may be another's numbers in their order: the same axes, or some that follow
+    each other joined. Only shapes are asked, as the numbers may be those of many trials (axes of one
+    size that were swapped are not found out)."""
+    left = [n for n in found.shape if n > 1]
+    for n in (n for n in said.shape if n > 1):
+        joined = 1
+        while left and joined < n:
+            joined *= left.pop(0)
+        if joined != n:
+            return False
+    return not left

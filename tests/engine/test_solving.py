@@ -324,6 +324,41 @@ def test_what_is_no_last_layer_is_refused(model, trains: str, words: str) -> Non
         train([one], [0], "cpu")
 
 
+class Shaped(nn.Module):
+    """(B, T, 1) to (B, T, 4), which is then brought into another shape."""
+
+    def __init__(self, how: str, width: int = 4) -> None:
+        super().__init__()
+        self.how, self.readout = how, nn.Linear(1, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.readout(x)
+        return {"swapped": out.mT, "copied": out.mT.contiguous(), "joined": out.flatten(1)}[
+            self.how
+        ]
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_an_output_in_another_order_is_refused(count: int) -> None:
+    x = np.random.default_rng(3).standard_normal((40, 16, 1)).astype(np.float32)
+
+    def trained(how: str, width: int, y: np.ndarray) -> None:
+        data = Data.of((x, y.astype(np.float32)), name=how)
+        one = Training(
+            partial(Shaped, how, width), Optimizer("ridge"), data, SquaredError(), epochs=1, batch_size=4,
+            trains="readout.*",
+        )  # fmt: skip
+        train([one] * count, [*range(count)], "cpu")
+
+    y = x * np.arange(1, 5)
+    trained("joined", 4, y.reshape(40, -1))
+    for how in ("swapped", "copied"):
+        with pytest.raises(
+            ValueError, match="in another order; allowed: as it is or with axes joined"
+        ):
+            trained(how, 4, y.swapaxes(1, 2))
+
+
 def test_a_target_of_another_size_is_refused() -> None:
     x, y = delayed()
     one = _of(data=Data.of((x, np.concatenate([y, y], 2)), name="two"))
