@@ -17,11 +17,12 @@ from harness.engine.stages import Player, Stage
 from harness.engine.training import Training
 from harness.parts import keyed
 from harness.parts.data import Data, load
+from harness.parts.data.planted import planted
 from harness.parts.draws import normal
 from harness.parts.models import MLP
+from harness.parts.models.detectors import Recurrent
 from harness.parts.objectives import CrossEntropy, Loss, SquaredError
 from harness.parts.optimizers import Optimizer
-from harness.parts.outliers import Recurrent, planted
 
 Row = tuple[int, dict[str, float]]
 Rule = Callable[[list[nn.Parameter]], torch.optim.Optimizer]

@@ -39,10 +39,10 @@ from torch.nn.functional import one_hot
 from harness import Arm, Budget, Claim, Data, Loss, Metric, Optimizer, Study, Training, Trial
 from harness.claims import every, everywhere, place, rows_for, statistic
 from harness.figures import across, custom, panels
+from harness.parts.models.kernels import Ridge
 from harness.parts.models.two_layer import TwoLayer
 from harness.parts.objectives import BinaryCrossEntropy, CrossEntropy, SquaredError
 from harness.parts.probes.laziness import Laziness
-from harness.parts.ridge import Ridge
 from harness.study import Published, classification
 
 WIDTHS = (16, 32, 64, 128, 256, 512, 1024)

@@ -52,16 +52,15 @@ from harness import (
 from harness.claims import every, everywhere, place
 from harness.figures import custom, intervals, panels, sensitivity
 from harness.parts.data import load
-from harness.parts.outliers import (
+from harness.parts.data.planted import planted
+from harness.parts.models.detectors import (
     Convolutional,
     Detector,
     Floor,
-    Found,
     Recurrent,
-    Strips,
     moving_average,
-    planted,
 )
+from harness.parts.probes.outliers import Found, Strips
 from harness.parts.probes.pictures import names, unpacked
 from harness.parts.schedules import Cosine
 

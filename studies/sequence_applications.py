@@ -34,15 +34,15 @@ from functools import partial
 from harness import Arm, Budget, By, Claim, Data, Float, Metric, Optimizer, Study, Training, Trial
 from harness.claims import every, everywhere, place
 from harness.figures import blank, custom, intervals, panels, sensitivity
-from harness.parts import made
-from harness.parts.data import load
+from harness.parts.data import load, made
 from harness.parts.models import CAPTIONED, Captioner, Recurrent, Translator, scheduled_sampling
-from harness.parts.ngrams import NGram
+from harness.parts.models.ngrams import NGram
+from harness.parts.models.state_space import Series
 from harness.parts.objectives import CrossEntropy
 from harness.parts.probes.language import Alignment, Asked, Captions, Places
 from harness.parts.probes.pictures import names, unpacked
+from harness.parts.probes.state_space import Likelihood
 from harness.parts.schedules import Cosine
-from harness.parts.state_space import Likelihood, Series
 from harness.study import Published, classification
 
 LENGTHS, LONGEST, TEXT = (4, 8, 12), 12, 33

@@ -12,9 +12,9 @@ from torch.func import functional_call, jacrev
 
 from harness import Data, Loss, Optimizer, Training
 from harness.engine.pack import train
+from harness.parts.models.kernels import Ridge
 from harness.parts.models.two_layer import TwoLayer, kernels
 from harness.parts.probes.laziness import Laziness
-from harness.parts.ridge import Ridge
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -12,12 +12,14 @@ import torch
 
 from harness import Data, Optimizer, Training
 from harness.engine.pack import train
-from harness.parts import made
+from harness.parts.data import made
+from harness.parts.data.markov import MarkovSource
 from harness.parts.models import CAPTIONED, Captioner, Translator, scheduled_sampling
-from harness.parts.ngrams import MarkovSource, NGram
+from harness.parts.models.ngrams import NGram
+from harness.parts.models.state_space import Series, drawn, exact_nats, network_nats
 from harness.parts.probes.language import Alignment, Asked, Captions, Places
 from harness.parts.probes.pictures import unpacked
-from harness.parts.state_space import Likelihood, Series, drawn, exact_nats, network_nats
+from harness.parts.probes.state_space import Likelihood
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 TEXTS = Data.of(partial(made.texts, made.names(), 9), name="names_9", duplicates="allow")

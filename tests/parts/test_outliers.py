@@ -13,23 +13,18 @@ from sklearn.metrics import average_precision_score
 from torch import Tensor
 
 from harness import Optimizer, Stage, Training, train
-from harness.parts.outliers import (
-    PLANTED,
+from harness.parts.data.planted import PLANTED, planted
+from harness.parts.models.detectors import (
     Convolutional,
     Detector,
     Floor,
-    Found,
     Recurrent,
-    Strips,
-    average_precision,
-    by_chance,
     diversity,
-    middle,
     moving_average,
-    planted,
     spread,
     windowed_gaussian,
 )
+from harness.parts.probes.outliers import Found, Strips, average_precision, by_chance, middle
 from harness.parts.probes.pictures import names, unpacked
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -12,6 +12,9 @@ sequences  chorales, characters
 nab        series with outliers, of the Numenta Anomaly Benchmark
 series     time series to be forecast: ETTh1, and series that drive each other
 tasks      temporal order, adding, copy, recall, echo, reverse: sequences made here
+planted    time series with outliers that are put there
+markov     text of known entropy
+made       sentences, names and pictures with captions
 labelled   sequences with a label at every step, for one's own
 augment    training images moved a little, anew at every update
 measured   rows of other studies

@@ -13,6 +13,10 @@ plain tensor operations will do; study files may define their own beside their `
     boltzmann  restricted Boltzmann machines
     forecasters linear and other forecasts of several series, and a space of them to be searched
     convolutions pooling by two, and layers that are local without sharing weights
+    detectors  ensembles of autoencoders that find outliers, and what is simpler
+    ngrams     models of text that are counted
+    kernels    ridge regression on features
+    state_space a linear recurrent network beside a state-space model
     surfaces   functions of two variables, to be descended
     vision     filters, inception modules and local response normalisation of images
     two_layer  a network of one hidden layer, lazy or in mean-field scaling, and its kernels

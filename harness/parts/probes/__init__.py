@@ -13,7 +13,9 @@ the test split is sealed, one that asks for it has measured nothing.
     pictures  what figures draw: Field, Filters
     shifts    what is said of inputs that are moved: Shifted
     memory    how far back a recurrent network remembers: Kept, Reach, Recalled, Powers
-    language  what is said of `harness.parts.made`: Places, Alignment, Asked, Captions; imported by itself
+    language  what is said of `harness.parts.data.made`: Places, Alignment, Asked, Captions
+    outliers  how well scores of outliers rank: Found, Strips
+    state_space  a recurrent network's loss beside a likelihood: Likelihood; these three are imported by themselves
 """
 
 from harness.parts.probes.layers import (

@@ -9,9 +9,9 @@ from typing import ClassVar, cast
 import torch
 from torch import Tensor, nn
 
-from harness.parts import made
+from harness.parts.data import made
+from harness.parts.data.markov import MarkovSource
 from harness.parts.models import Translator
-from harness.parts.ngrams import MarkovSource
 from harness.parts.probes.moment import Moment
 from harness.parts.probes.pictures import packed
 

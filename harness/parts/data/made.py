@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from harness.parts.ngrams import MarkovSource
+from harness.parts.data.markov import MarkovSource
 
 Array = np.ndarray[Any, Any]
 COUNTS = (4000, 256, 1000)  # examples that train, validate and test

@@ -4,15 +4,11 @@ state-space models")."""
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import ClassVar
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from harness.parts.draws import normal
-from harness.parts.probes.moment import Moment
 
 DECAY, DRIVE = 0.75, -0.25  # of the model that series are drawn from; its outputs have variance 1
 
@@ -73,33 +69,3 @@ def exact_nats(x: Tensor, noise: float) -> Tensor:
     likely = torch.distributions.MultivariateNormal(torch.zeros_like(x[0]), root.mT @ root)
     found: Tensor = -likely.log_prob(x)  # type: ignore[no-untyped-call]
     return found
-
-
-@dataclass(frozen=True)
-class Likelihood:
-    """Of 2,000 series of `drawn`, the same for all: by how much at most the network's loss is off
-    their exact negative log-likelihood (``apart``, nats); and by how much in the mean the loss
-    (``excess``) and SNU's product of integrals over one transition (``product``) are above it, in
-    nats a step. States before that transition are the network's.
-
-    Args:
-        noise: That of what is drawn.
-        steps: Of a series.
-    """
-
-    noise: float
-    steps: int
-    at_end: ClassVar[bool] = True
-
-    def read(self, pack: Moment) -> dict[str, Tensor]:
-        normals = np.random.default_rng(0).standard_normal((2000, self.steps, 2))
-        x, lanes = drawn(torch.from_numpy(normals), self.noise), []
-        exact = exact_nats(x, self.noise)  # (n,) float64
-        numbers = (pack.params[n].double().cpu() for n in ("decay", "drive", "log_variance"))
-        for decay, drive, log in zip(*numbers, strict=True):
-            loss = network_nats(x, decay, drive, log.exp())
-            product = network_nats(x, decay, drive, log.exp() + self.noise**2)
-            means = ((one - exact).mean() / self.steps for one in (loss, product))
-            lanes.append(torch.stack([(loss - exact).abs().max(), *means]))
-        found = torch.stack(lanes, 1).float().to(pack.loss.device)  # (3, K)
-        return dict(zip(("apart", "excess", "product"), found, strict=True))
