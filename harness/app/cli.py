@@ -136,7 +136,8 @@ def plan(
         told = powering.told(study, source, scale, catalog.root())
         printing.document(told) if as_json else printing.power(told)
         return
-    sketch = listing.planned(name, scale) | {"in_flight": listing.in_flight(name, scale)}
+    sketch = listing.planned(name, scale)
+    sketch |= {"in_flight": listing.in_flight(name, scale), "last": listing.last(name, scale)}
     if as_json:
         printing.document(sketch)
     else:

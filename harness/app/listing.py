@@ -31,7 +31,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from harness.study import By, Source, Study, catalog, few, range_of
+from harness.study import BadInput, By, Source, Study, catalog, few, range_of
 
 PACKAGE = Path(__file__).resolve().parent.parent
 
@@ -90,6 +90,19 @@ def in_flight(name: str, scale: str) -> dict[str, Any]:
     from harness.execution import saves
 
     return saves.aloft(saves.home(catalog.root(), catalog.find(name).name, scale))
+
+
+def last(name: str, scale: str) -> dict[str, Any]:
+    """What the published run of a study at a scale took: its trials, their cost and the machine (the
+    seconds of a run leave out those of trials that it took from earlier ones); or nothing."""
+    try:
+        stated = catalog.published_file(catalog.find(name).name, scale).with_suffix(".json")
+        run = json.loads(stated.read_text(encoding="utf-8"))
+        return {
+            "trials": run["trials"]["planned"], "cost": run["cost"], "machine": run["machine"],
+        }  # fmt: skip
+    except (BadInput, OSError, ValueError, KeyError):
+        return {}
 
 
 def _kept_or(source: Source, which: str, tell: Callable[[], dict[str, Any]]) -> dict[str, Any]:

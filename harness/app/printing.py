@@ -132,6 +132,11 @@ def plan(sketch: dict[str, Any]) -> None:
         f"{sketch['trials']:,} trials in {sketch['packs']} packs, about "
         f"{_time(sketch['seconds'])} on {sketch['cores']} cores without a GPU (an estimate)"
     )
+    if last := sketch["last"]:
+        out.print(
+            f"the published run: {last['trials']:,} trials, {last['cost']} in all ({last['machine']})",
+            markup=False,
+        )
 
 
 def power(told: dict[str, Any]) -> None:

@@ -13,7 +13,7 @@ from harness.claims import registration
 from harness.execution.filed import digest, fitting, read_rows
 from harness.execution.recorded import results_of
 from harness.ledger.results import Results
-from harness.study import BadInput, Source, Study, catalog
+from harness.study import Source, Study, catalog
 
 LARGEST = 1_000_000  # bytes of a file
 # What says nothing away from its ledger, or is in a file of its own.
@@ -84,7 +84,7 @@ def read_published(study: Study, source: Source, scale: str = "default") -> Resu
     Raises:
         BadInput: there is none, or it is damaged or of another study.
     """
-    path = published_file(study.name, scale)
+    path = catalog.published_file(study.name, scale)
     frame, _, scale = read_rows(path)
     # a copy lies in one piece, where column after column was given its type
     frame = fitting(study, frame, f"the published run {path.name}").copy()
@@ -93,22 +93,3 @@ def read_published(study: Study, source: Source, scale: str = "default") -> Resu
     trials = frame["trial"].nunique()  # claims that are not among them came after these rows
     entry = registration.entry(study, source, scale, "", trials)
     return results_of(study, scale, frame, {}, info | registration.summary(registered, entry))
-
-
-def published_file(study: str, scale: str = "default") -> Path:
-    """The rows of a study's published run: the project's, or those that came with the package.
-
-    Raises:
-        BadInput: there are none.
-    """
-    here = catalog.project()
-    folders = [here / "reports" / "published"] if here else []
-    study = catalog.published_as(study, scale)
-    paths = [folder / f"{study}.parquet" for folder in (*folders, catalog.PUBLISHED)]
-    found = next((path for path in paths if path.is_file()), None)
-    if found is None:
-        there = sorted(one.stem for one in catalog.PUBLISHED.glob("*.parquet"))
-        raise BadInput(
-            f"no published run of {study!r}; allowed: {', '.join(there) or 'none is there'}"
-        )
-    return found

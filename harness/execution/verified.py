@@ -25,7 +25,7 @@ from markupsafe import escape
 
 from harness import report
 from harness.claims import Verdict, judged, registration
-from harness.execution.published import published_file, read_published
+from harness.execution.published import read_published
 from harness.execution.recorded import results_of
 from harness.execution.registered import anchors
 from harness.ledger import chain, rows
@@ -115,7 +115,7 @@ def verify_published(study: Study, source: Source, scale: str = "default") -> li
     Raises:
         BadInput: there is none.
     """
-    path = published_file(study.name, scale)
+    path = catalog.published_file(study.name, scale)
     home = path.parent
     try:
         results = read_published(study, source, scale)

@@ -51,6 +51,25 @@ def project() -> Path | None:
     return None
 
 
+def published_file(study: str, scale: str = "default") -> Path:
+    """The rows of a study's published run: the project's, or those that came with the package.
+
+    Raises:
+        BadInput: there are none.
+    """
+    here = project()
+    folders = [here / "reports" / "published"] if here else []
+    study = published_as(study, scale)
+    paths = [folder / f"{study}.parquet" for folder in (*folders, PUBLISHED)]
+    found = next((path for path in paths if path.is_file()), None)
+    if found is None:
+        there = sorted(one.stem for one in PUBLISHED.glob("*.parquet"))
+        raise BadInput(
+            f"no published run of {study!r}; allowed: {', '.join(there) or 'none is there'}"
+        )
+    return found
+
+
 def root() -> Path:
     """Where ledger, reports and spool go: `HARNESS_HOME`, else the project, else this folder.
 

@@ -62,6 +62,17 @@ def test_the_same_words_with_and_without(
     assert [printed(*words) for words in commands] == plain
 
 
+def test_a_plan_says_what_the_published_run_took(project: Path) -> None:
+    shutil.copy(ROOT / "studies" / "transfer.py", project / "studies")
+    stated = json.loads((ROOT / "reports" / "published" / "transfer.json").read_text())
+    last = json.loads(printed("plan", "transfer", "--json"))["last"]
+    assert last == {
+        "trials": stated["trials"]["planned"], "cost": stated["cost"], "machine": stated["machine"],
+    }  # fmt: skip
+    assert f"trials, {stated['cost']} in all" in printed("plan", "transfer")
+    assert listing.last("transfer", "smoke") == listing.last("tiny", "default") == {}
+
+
 def test_a_plan_is_kept_until_another_kind_of_model_has_been_tried(
     project: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, unread: Any
 ) -> None:
