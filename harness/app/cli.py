@@ -330,7 +330,11 @@ def book() -> None:
 @app.command("import")
 def import_(
     file: Annotated[
-        Path, typer.Argument(help="Rows written by `harness run --inline --rows FILE`.")
+        Path,
+        typer.Argument(
+            help="Rows written by `harness run --inline --rows FILE`, or of a published run, which a "
+            "run then goes on from: reports/published/NAME.parquet."
+        ),
     ],
     study_file: Annotated[
         Path | None,
