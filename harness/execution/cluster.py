@@ -99,6 +99,13 @@ def start_ray(*, ahead: bool = True) -> None:
             f"the Ray cluster at RAY_ADDRESS={address!r} wants its token; set RAY_AUTH_MODE=token and "
             "RAY_AUTH_TOKEN to the one it was started with"
         ) from None
+    except Exception as error:  # of no class of its own
+        if "timed out during startup" not in str(error):
+            raise
+        raise BadInput(
+            "Ray did not start in time, as on a machine that is busy or short of memory; give the same "
+            "command again, or train without Ray: --inline"
+        ) from None
 
 
 def _shipped(folder: Path) -> dict[str, Any]:

@@ -19,7 +19,9 @@ from hypothesis import strategies as st
 from harness.app import doctor
 from harness.engine import sizing
 from harness.engine.attempt import run_pack
+from harness.execution import cluster
 from harness.execution.nodes import Machines, Node, versions
+from harness.execution.surroundings import left_as_found
 from harness.parts import data
 from harness.study import BadInput
 from tests.conftest import harness
@@ -236,3 +238,26 @@ def test_a_node_of_other_versions_is_refused() -> None:
     assert found.state == "absent" and found.detail.endswith(f"4.0.0, not {same['optuna']}")
     with pytest.raises(BadInput, match=r"node d.*no answer"):
         Machines([Node("d", 1, trouble="no answer")]).check(origin)
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ("The current node timed out during startup.", "did not start in time, .*--inline"),
+        ("something else", "^something else$"),
+    ],
+)
+def test_a_cluster_that_does_not_start_in_time_is_told_in_a_line(
+    monkeypatch: pytest.MonkeyPatch, said: str, told: str
+) -> None:
+    import ray
+
+    def init(**_: object) -> None:
+        raise Exception(said)
+
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setattr(ray, "init", init)
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    with left_as_found(), pytest.raises(Exception, match=told) as caught:
+        cluster.start_ray()
+    assert isinstance(caught.value, BadInput) is ("timed out" in said)
