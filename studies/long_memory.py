@@ -32,26 +32,13 @@ from dataclasses import replace
 from functools import partial
 from typing import ClassVar
 
-from harness import (
-    Arm,
-    Budget,
-    By,
-    Claim,
-    Data,
-    Float,
-    Loss,
-    Metric,
-    Optimizer,
-    Study,
-    Training,
-    Trial,
-)
+from harness import Arm, Budget, By, Claim, Data, Float, Metric, Optimizer, Study, Training, Trial
 from harness.claims import every, everywhere, place
 from harness.figures import custom, intervals, panels, sensitivity
 from harness.parts.data import tasks
 from harness.parts.models import EchoState
 from harness.parts.models.plain import Plain, gated, stretched
-from harness.parts.objectives import CrossEntropy, SquaredError
+from harness.parts.objectives import CrossEntropy, Loss, SquaredError
 from harness.parts.optimizers.rules import SGD
 from harness.parts.probes.memory import Kept, Powers, Reach, Recalled, Through
 from harness.parts.schedules import Cosine
@@ -119,9 +106,8 @@ def trial(t: Trial) -> Training:
     )  # fmt: skip
 
 
-IRNN, SIGMOID = {"act": "relu", "identity": True}, {"act": "sigmoid", "times": 20}
+IRNN, SIGMOID, HELD = {"act": "relu", "identity": True}, {"act": "sigmoid", "times": 20}, {"lr": 0.1}  # fmt: skip
 ECHO = {"radius": Float(0.5, 1.25), "scale": Float(0.03, 1.0, log=True)}
-HELD = {"lr": 0.1}
 ARMS = {
     "tanh": Arm({}, label="tanh"),
     "relu": Arm({"act": "relu"}, label="ReLU"),
@@ -134,13 +120,10 @@ ARMS = {
     "chrono": Arm({"forget": 0.0}, label="LSTM, chrono"),
     "gru": Arm({"forget": None}, label="GRU"),
     "echo": Arm({}, nuisance=ECHO, held=HELD, label="reservoir"),
-    "irnn_descent": Arm(IRNN | {"clip": "none"}, label="IRNN, descent"),
-    "irnn_clipped": Arm(IRNN | {"clip": "norm"}, label="IRNN, clipped"),
-    "sigmoid_descent": Arm(SIGMOID | {"clip": "none"}, label="sigmoid, descent"),
-    "sigmoid_clipped": Arm(SIGMOID | {"clip": "norm"}, label="sigmoid, clipped"),
+    **{f"{unit.lower()}_{how}": Arm(own | {"clip": cut}, label=f"{unit}, {how}")
+       for unit, own in (("IRNN", IRNN), ("sigmoid", SIGMOID)) for how, cut in (("descent", "none"), ("clipped", "norm"))},
     **{f"explode_{cut}": Arm(IRNN | {"clip": cut, "short": 100}, held=HELD, label=words) for cut, words in (("none", "not clipped"), ("norm", "by norm"), ("value", "by value"))},
-    "decay": Arm({"radius": 0.9, "steps": STEPS}, held=HELD, label="radius 0.9"),
-    "growth": Arm({"radius": 1.1, "steps": STEPS}, held=HELD, label="radius 1.1"),
+    **{name: Arm({"radius": r, "steps": STEPS}, held=HELD, label=f"radius {r}") for name, r in (("decay", 0.9), ("growth", 1.1))},
     **{f"echo_{r}": Arm({"radius": r / 100}, held=HELD, label=f"radius {r / 100:g}") for r in (50, 90, 100, 125)},
 }  # fmt: skip
 RADII = tuple(arm for arm in ARMS if arm.startswith("echo_"))
@@ -184,14 +167,11 @@ BUDGETS = {
     "paper": Budget(draws=10, seeds=10, most_seeds=40, finalists=3, units=100, updates=50_000, batch_size=20, few=False),
 }  # fmt: skip
 
-toy, order = place(task="toy", length=100), place(task="temporal_order", length=50)
-adding, copy = place(task="adding", length=50), place(task="copy", length=20)
+toy, order, adding, copy = (place(task=task, length=n) for task, n in (("toy", 100), ("temporal_order", 50), ("adding", 50), ("copy", 20)))  # fmt: skip
 at_20, OXFORD = order(length=20), "[Oxford], “Capture Regularity in the input space”"
-SNU = "[SNU], “Vanishing or exploding gradients”"
-CLIPPING = "[SNU], “Solution (for exploding): gradient clipping”"
-PROPER = "[SNU], “Solution: proper weights & activation functions”"
-RESERVOIRS = "[SNU], “Solution: echo state networks and leaky units”"
-LSTM = "[SNU], “Solution: long short-term memory (LSTM)”"
+SNU, CLIPPING, PROPER, RESERVOIRS, LSTM = (f"[SNU], “{slide}”" for slide in (
+    "Vanishing or exploding gradients", "Solution (for exploding): gradient clipping", "Solution: proper weights & activation functions",
+    "Solution: echo state networks and leaky units", "Solution: long short-term memory (LSTM)"))  # fmt: skip
 PROBLEM, READ = "[Overview], “Recurrent Neural Network Problem”", "read off a figure"
 NEAR = "the effect lies near its margin, and is worth no more time"
 CLAIMS = {
@@ -218,14 +198,11 @@ CLAIMS = {
     "cell": Claim("An LSTM's cell alone does not keep it: with a forget bias of 0 more than eight decades are lost (theory: 2⁻⁴⁹, fifteen).",
         LSTM + " (product of gradients close to one); [ECNU], “Long-short term memory (LSTM)”", order.below("reach_1", -8.0, arm="lstm_0", at="start"), "reach"),
     "start": Claim("Chrono's biases keep it within three decades, and links of five steps in place of one within four (theory: 0.57⁹, two).",
-        "[Tallec], section 2; " + OXFORD + " (remove connection)",
-        every(order.above("reach_1", -3.0, arm="chrono", at="start"), order.above("reach_1", -4.0, arm="longer", at="start")), "reach"),
+        "[Tallec], section 2; " + OXFORD + " (remove connection)", every(order.above("reach_1", -3.0, arm="chrono", at="start"), order.above("reach_1", -4.0, arm="longer", at="start")), "reach"),
     "short": Claim("Over 20 steps the plain network remembers: it keeps over 0.9 of temporal order.",
-        "[Pascanu], figure 7", at_20.above("test_kept", 0.9, arm="tanh"), "success",
-        Published("All succeed up to 35 steps (tanh, not clipped)", READ), underpowered=NEAR),
+        "[Pascanu], figure 7", at_20.above("test_kept", 0.9, arm="tanh"), "success", Published("All succeed up to 35 steps (tanh, not clipped)", READ), underpowered=NEAR),
     "fails": Claim("From a length on it fails: over 50 steps it keeps below 0.1.",
-        PROBLEM + "; [UIUC], “Recurrent Neural Networks: General Concepts”; [Pascanu], figure 7",
-        order.below("test_kept", 0.1, arm="tanh"), "success", Published("None succeeds from 50 steps on (tanh, not clipped)", READ)),
+        PROBLEM + "; [UIUC], “Recurrent Neural Networks: General Concepts”; [Pascanu], figure 7", order.below("test_kept", 0.1, arm="tanh"), "success", Published("None succeeds from 50 steps on (tanh, not clipped)", READ)),
     "by-task": Claim("The length depends on the task: it fails at 20 steps of copying, and at 50 of adding, too (below 0.1).",
         PROBLEM, every(copy.below("test_kept", 0.1, arm="tanh"), adding.below("test_kept", 0.1, arm="tanh")), "adding"),
     "irnn": Claim("IRNN learns what tanh cannot: at 50 steps it keeps more than 0.5 more, of temporal order and of adding.",
@@ -249,8 +226,7 @@ CLAIMS = {
     "clipping": Claim("So it helps where gradients do not vanish: IRNN by clipped descent keeps more than 0.2 more of temporal order at 50 steps, both tuned.",
         CLIPPING, order.higher("test_kept", arm="irnn_clipped", than="irnn_descent", by=0.2), "clipping"),
     "no-cure": Claim("It does not cure vanishing: with sigmoid units it gains nothing at 20 steps, within 0.05.",
-        CLIPPING + "; [Pascanu], figure 7", at_20.equivalent("test_kept", arm="sigmoid_clipped", to="sigmoid_descent", within=0.05), "clipping",
-        Published("At 20 steps 0.2 of runs succeed, with and without clipping (sigmoid)", READ, 0.0)),
+        CLIPPING + "; [Pascanu], figure 7", at_20.equivalent("test_kept", arm="sigmoid_clipped", to="sigmoid_descent", within=0.05), "clipping", Published("At 20 steps 0.2 of runs succeed, with and without clipping (sigmoid)", READ, 0.0)),
     "forget-bias": Claim("A forget bias of 1 helps: it keeps more than 0.5 more than 0, and than −1, of temporal order at 50 steps.",
         "[Jozefowicz], abstract; " + LSTM, everywhere(order.higher("test_kept", arm="lstm_1", than="lstm_0", by=0.5), than=("lstm_0", "lstm_neg")), "order", underpowered=NEAR),
     "chrono": Claim("Chrono's go further: more than 0.5 more than a bias of 1 of adding at 50 steps.",
@@ -269,17 +245,30 @@ def confirmed(frame, task, row="last"):
     return getattr(rows.groupby("trial"), row)()
 
 
-def reach(study, frame, palette):
-    """How far gradients reach back at the start: the median of seeds."""
-    figure, (ax,) = panels(1, height=2.6)
-    rows = confirmed(frame[frame["length"] == 50], "temporal_order", "first")
-    for arm in REACHES:
-        own = rows[rows["arm"] == arm].filter(like="reach_").median()
-        back = [50 - int(name.removeprefix("reach_")) for name in own.index]
-        ax.plot(back, own, color=palette[arm], label=study.label(arm))
-    ax.set(xlabel="steps back", ylabel="gradient by the input (decades)", ylim=(-25, 1))
+def back_in_time(study, palette, rows, arms, name, ago, **axis):
+    """Of each arm a metric that has a number a step, by how long ago that is: its median over seeds."""
+    figure, (ax,) = panels(1, height=2.5)
+    for arm in arms:
+        own = rows[rows["arm"] == arm].filter(like=name).median()
+        steps = [ago(int(metric.removeprefix(name))) for metric in own.index]
+        ax.plot(steps, own, color=palette[arm], label=study.label(arm))
+    ax.set(**axis)
     figure.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=5)
     return figure
+
+
+def reach(study, frame, palette):
+    """How far gradients reach back at the start."""
+    rows = confirmed(frame[frame["length"] == 50], "temporal_order", "first")
+    axis = {"xlabel": "steps back", "ylabel": "gradient by the input (decades)", "ylim": (-25, 1)}
+    return back_in_time(study, palette, rows, REACHES, "reach_", lambda step: 50 - step, **axis)
+
+
+def memory(study, frame, palette):
+    """What a reservoir recalls, against how long ago it was."""
+    axis = {"xlabel": "delay (steps)", "ylabel": "squared correlation", "xlim": (0, 40)}
+    rows = confirmed(frame, "toy")
+    return back_in_time(study, palette, rows, RADII, "test_recall_", int, **axis)
 
 
 def success(study, frame, palette):
@@ -298,18 +287,6 @@ def success(study, frame, palette):
         ax.set_xticks((10, 20, 50, 100, 200), (10, 20, 50, 100, 200))
         ax.minorticks_off()
         ax.legend(fontsize=6, loc="upper center", bbox_to_anchor=(0.5, -0.22), ncols=3)
-    return figure
-
-
-def memory(study, frame, palette):
-    """What a reservoir recalls, against how long ago it was."""
-    figure, (ax,) = panels(1, height=2.3)
-    rows = confirmed(frame, "toy")
-    for arm in RADII:
-        own = rows[rows["arm"] == arm].filter(like="test_recall_").mean()
-        ax.plot(range(1, len(own) + 1), own, color=palette[arm], label=study.label(arm))
-    ax.set(xlabel="delay (steps)", ylabel="squared correlation", ylim=(0, 1.03), xlim=(0, 40))
-    ax.legend(loc="upper right")
     return figure
 
 
@@ -332,11 +309,9 @@ FIGURES = (
 STUDY = Study(
     question="From what length on do recurrent networks forget, and what helps?",
     trial=trial, arms=ARMS, metrics=METRICS, budgets=BUDGETS, claims=CLAIMS, figures=FIGURES,
-    vary={"task": ("toy", *SHAPES), "length": LENGTHS},
-    include=included,
+    vary={"task": ("toy", *SHAPES), "length": LENGTHS}, include=included, select=("valid_loss",),
     nuisance={"lr": Float(1.5e-3, 3e-2, log=True)},
     fixed={"updates": 400, "batch_size": 16, "units": 32, "read": 5000, "few": True},
-    select=("valid_loss",),
     sources={
         "[Jaeger]": "Jaeger 2001, Short term memory in echo state networks",
         "[Jaeger12]": "Jaeger 2012, Long short-term memory in echo state networks: details of a simulation study",
