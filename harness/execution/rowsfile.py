@@ -205,7 +205,7 @@ def import_rows(
     promised = info.pop("promised", {})
     for earlier in info.pop("registrations", []):
         planned = promised.get(earlier.get("planned", {}).get("keys"), "")
-        registered += recorder.register(earlier, planned)
+        registered += recorder.register(earlier, planned, elsewhere=True)
     registered.sort(key=lambda one: str(one["at"]))
     entry = registration_of(study, source, scale, now(), past, registered)
     recorded = rows.Recorded(study, frame)

@@ -228,18 +228,22 @@ class Recorder:
             f"{len(entries)} wait in {self.spool}{lost}"
         )
 
-    def register(self, entry: Mapping[str, Any], planned: str = "") -> list[dict[str, Any]]:
+    def register(
+        self, entry: Mapping[str, Any], planned: str = "", elsewhere: bool = False
+    ) -> list[dict[str, Any]]:
         """Write down what is claimed, unless this run's last registration says the same.
 
         Args:
             entry: Of `claims.registration`, linked or not.
             planned: The keys that its `planned` has a digest of.
+            elsewhere: It was registered in another ledger: it is written down in any case, for the
+                next one follows it.
 
         Returns:
             What was written down: this entry, or nothing.
         """
         entries = self.ledger.registered(self.run_id)
-        if entries and not chain.follows(entry, entries[-1]):
+        if entries and not (elsewhere or chain.follows(entry, entries[-1])):
             return []
         entries.append(dict(entry))
         told = json.dumps([chain.brief(one) for one in entries])

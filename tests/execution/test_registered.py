@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from harness.execution import registered, verified
+from harness.execution import published, recorded, registered, verified
 from harness.ledger import Ledger, chain
 from harness.report import manifest
 from harness.study import BadInput, catalog
@@ -66,6 +66,29 @@ def test_a_registration_comes_before_its_run_which_goes_on_from_it(project: Path
     document = json.loads((project / "reports/tiny/smoke/verdicts.json").read_text())
     assert document["registered_at"] <= document["started_at"]
     assert pd.read_parquet(project / "reports/tiny/smoke/rows.parquet")["trial"].nunique() == 20
+
+
+def test_rows_that_are_loaded_bring_every_registration(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also one that says what the one before it does, of another run: the next one follows it."""
+
+    def told() -> list[str]:
+        ledger = Ledger(project)
+        entries = ledger.registrations(ledger.parents("tiny", "smoke"))
+        assert chain.broken(entries) == []
+        return [str(one["digest"]) for one in entries]
+
+    for _ in range(3):
+        assert harness(*RUN, "--fresh").returncode == 0
+    before = told()
+    assert len(before) == 3
+    source = catalog.find("tiny")
+    results = recorded.recall(catalog.load(source), source, "smoke", project)
+    rows = published.write_published(results, project)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{project / 'other.db'}")
+    assert harness("import", str(rows)).returncode == 0
+    assert told() == before
 
 
 @pytest.mark.parametrize("how", ["tag", "commit"])
