@@ -25,6 +25,11 @@ from harness.parts import data
 
 hypothesis.settings.register_profile("long", deadline=None)
 
+# Some containers set it, and then every process that a test starts compiles what it imports anew,
+# where no compiled files lie beside it: seconds each time.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+
 # Folders of the tests that start Ray, servers and other processes.
 SLOW = {"app", "execution"}
 
