@@ -359,10 +359,16 @@ def test_a_store_that_refuses_records_ends_the_run_in_one_line(project: Path) ->
 
 
 def test_an_interrupted_run_continues(project: Path) -> None:
-    edit(project, "    return Training(", "    import time; time.sleep(0.3)\n    return Training(")
+    edit(
+        project, "    return Training(",
+        "    import os, time; time.sleep(float(os.environ.get('SLOW', 0)))\n    return Training(",
+    )  # fmt: skip
     edit(project, '"smoke": Budget(draws=4, seeds=6)', '"smoke": Budget(draws=4, seeds=16)')
     command = [*HARNESS, "run", "tiny", "--scale", "smoke", "--inline", "--pack-size", "2"]
-    first = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    first = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env={**os.environ, "SLOW": "0.3"},
+    )  # fmt: skip
     packs = project / "mlruns" / "tiny"
     deadline = time.time() + 120
     while not list(packs.rglob("packs/p*.parquet")) and time.time() < deadline:
