@@ -25,23 +25,35 @@ from harness.parts import data
 
 hypothesis.settings.register_profile("long", deadline=None)
 
-# Folders of the tests that start Ray, servers and other processes.
-SLOW = {"app", "execution"}
+# Some containers set it, and then every process that a test starts compiles what it imports anew,
+# where no compiled files lie beside it: seconds each time.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+
+# Folders of the tests that start Ray, servers and other processes, and modules that train every study.
+SLOW = {"app", "execution", "test_device.py", "test_studies.py"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What takes long begins first in the half of each of two workers, so that neither waits for the
-    other's last test; modules stay whole, for what is set up for them."""
+    """What takes long begins first in the share of each worker, so that none waits for another's last
+    test; modules stay whole, for what is set up for them."""
     modules: dict[Path, list[pytest.Item]] = {}
     for item in items:
         modules.setdefault(item.path, []).append(item)
-    slow = [found for path, found in modules.items() if path.parent.name in SLOW]
-    quick = [
-        item for path, found in modules.items() if path.parent.name not in SLOW for item in found
-    ]
-    first, second = ([item for found in slow[half::2] for item in found] for half in (0, 1))
-    cut = max(0, len(items) // 2 - len(first))
-    items[:] = [*first, *quick[:cut], *second, *quick[cut:]]
+    slow, quick = [], []
+    for path, found in modules.items():
+        if {path.name, path.parent.name} & SLOW:
+            slow.append(found)
+        else:
+            quick += found
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    share, ordered = len(items) // workers, []
+    for place in range(workers):
+        own = [item for found in slow[place::workers] for item in found]
+        rest = max(0, share - len(own)) if place < workers - 1 else len(quick)
+        ordered += own + quick[:rest]
+        quick = quick[rest:]
+    items[:] = ordered
 
 
 TINY = '''

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import graphlib
 import importlib
 import re
@@ -37,6 +38,7 @@ FILES = {
 }
 
 
+@functools.cache
 def imports(module: str) -> set[str]:
     """The modules that a module imports anywhere in it, for type checking too."""
     found = set()

@@ -45,19 +45,22 @@ def printed(*words: str) -> str:
     return done.stdout
 
 
+SHOWN = ("forecasting", "lstm_variants", "nas", "transfer")  # that differ most in what they declare
+
+
 def test_the_same_words_with_and_without(
     project: Path, monkeypatch: pytest.MonkeyPatch, unread: Any
 ) -> None:
-    for name in STUDIES:
+    for name in SHOWN:
         shutil.copy(ROOT / "studies" / f"{name}.py", project / "studies")
-    commands = [("list",), *(("show", name) for name in (*STUDIES, "tiny"))]
+    commands = [("list",), *(("show", name) for name in (*SHOWN, "tiny"))]
     commands += [(*words, "--json") for words in commands]
     with monkeypatch.context() as without:
         without.setattr(listing, "_path", lambda source, which: None)
         plain = [printed(*words) for words in commands]
     assert kept(project) == []
     assert [printed(*words) for words in commands] == plain
-    assert len(kept(project)) == len(STUDIES) + 1
+    assert len(kept(project)) == len(SHOWN) + 1
     unread()
     assert [printed(*words) for words in commands] == plain
 
@@ -71,6 +74,18 @@ def test_a_plan_says_what_the_published_run_took(project: Path) -> None:
     }  # fmt: skip
     assert f"trials, {stated['cost']} in all" in printed("plan", "transfer")
     assert listing.last("transfer", "smoke") == listing.last("tiny", "default") == {}
+
+
+def test_what_is_kept_of_each_study_is_what_was_told(
+    project: Path, monkeypatch: pytest.MonkeyPatch, unread: Any
+) -> None:
+    """From which all is printed."""
+    for name in STUDIES:
+        shutil.copy(ROOT / "studies" / f"{name}.py", project / "studies")
+    told = json.loads(json.dumps({name: listing.of(name) for name in STUDIES}))
+    assert len(kept(project)) == len(STUDIES)
+    unread()
+    assert {name: listing.of(name) for name in STUDIES} == told
 
 
 def test_a_plan_is_kept_until_another_kind_of_model_has_been_tried(

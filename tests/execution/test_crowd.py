@@ -27,8 +27,8 @@ def test_slow_nodes_are_waited_for_less_with_graded_packs(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     kinds = cluster.SPEEDS[cluster.MIXED]
-    graded = cluster.measure(8000, 96, kinds, store=False)
+    graded = cluster.measure(4000, 96, kinds, store=False)
     monkeypatch.setattr(Machines, "uneven", False)
-    alike = cluster.measure(8000, 96, kinds, store=False)
-    assert graded.planned == alike.planned == 8000
+    alike = cluster.measure(4000, 96, kinds, store=False)
+    assert graded.planned == alike.planned == 4000
     assert graded.idle < alike.idle and graded.length < alike.length  # on the simulation's clock

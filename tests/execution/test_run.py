@@ -359,10 +359,16 @@ def test_a_store_that_refuses_records_ends_the_run_in_one_line(project: Path) ->
 
 
 def test_an_interrupted_run_continues(project: Path) -> None:
-    edit(project, "    return Training(", "    import time; time.sleep(0.3)\n    return Training(")
+    edit(
+        project, "    return Training(",
+        "    import os, time; time.sleep(float(os.environ.get('SLOW', 0)))\n    return Training(",
+    )  # fmt: skip
     edit(project, '"smoke": Budget(draws=4, seeds=6)', '"smoke": Budget(draws=4, seeds=16)')
     command = [*HARNESS, "run", "tiny", "--scale", "smoke", "--inline", "--pack-size", "2"]
-    first = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    first = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env={**os.environ, "SLOW": "0.3"},
+    )  # fmt: skip
     packs = project / "mlruns" / "tiny"
     deadline = time.time() + 120
     while not list(packs.rglob("packs/p*.parquet")) and time.time() < deadline:
@@ -441,48 +447,6 @@ def test_a_worker_that_cannot_be_set_up_ends_the_run_and_says_why(project: Path)
     assert "Traceback" not in done.stderr
     assert "no worker can begin" in done.stderr
     assert "No module named 'absent_here'" in done.stderr
-
-
-SHARED = '''
-"""Shared: what a Ray worker has before it reads anything."""
-
-from functools import partial
-
-from harness import Budget, Data, Metric, Optimizer, Study, Training, Trial
-from harness.parts import data
-from harness.parts.models import MLP
-
-
-def asked():
-    (held,) = data.share().values()
-    yield {"writable": float(held[0].flags.writeable)}
-
-
-def trial(t: Trial):
-    if t.arm == "asked":
-        return asked()
-    return Training(
-        partial(MLP, (64, 10)), Optimizer("sgd"), data=Data("digits"), steps=1, batch_size=8
-    )
-
-
-STUDY = Study(
-    question="Who read the data?",
-    trial=trial,
-    arms={"trained": {}, "asked": {}},
-    metrics={"test_loss": Metric("nats"), "writable": Metric("fraction")},
-    budgets={"smoke": Budget(draws=0, seeds=2)},
-)
-'''
-
-
-def test_workers_get_data_through_the_object_store(project: Path) -> None:
-    (project / "studies" / "shared.py").write_text(SHARED)
-    done = apart("run", "shared", "--scale", "smoke")
-    assert done.returncode == 0, done.stdout + done.stderr
-    frame = pd.read_parquet(project / "reports" / "shared" / "smoke" / "rows.parquet")
-    # Ray's arrays are read-only; those that a process has read from a file itself are not
-    assert frame.loc[frame["arm"] == "asked", "writable"].tolist() == [0.0, 0.0]
 
 
 def served(project: Path, port: int) -> subprocess.Popen[bytes]:
@@ -576,79 +540,109 @@ def test_generator_trials_run_alone_and_are_checked(project: Path) -> None:
     assert all(math.isfinite(v) for v in frame["loss"])
 
 
-def test_a_private_cluster_is_on_loopback_and_answers_only_who_has_its_token(project: Path) -> None:
-    stranger = (
-        "import os, sys, ray\n"
-        "os.environ.pop('RAY_AUTH_TOKEN'); os.environ.pop('RAY_AUTH_MODE')\n"
-        "ray.init(address=sys.argv[1], log_to_driver=False)\n"
-    )
-    script = (
-        "import subprocess, sys\n"
-        "from harness.execution import start_ray, stop_ray\n"
-        "start_ray()\n"
-        "import ray\n"
-        "where = ray.get_runtime_context().gcs_address\n"
-        "import psutil\n"
-        "me = psutil.Process()\n"
-        "sockets = [s for p in (me, *me.children(True)) for s in p.net_connections('inet')]\n"
-        "heard = {s.laddr.ip for s in sockets if s.status == psutil.CONN_LISTEN}\n"
-        "assert heard and heard <= {'127.0.0.1', '::1', '::ffff:127.0.0.1'}, heard\n"
-        f"done = subprocess.run([sys.executable, '-c', {stranger!r}, where], capture_output=True)\n"
-        "stop_ray()\n"
-        "sys.exit(done.returncode != 1 or b'AuthenticationError' not in done.stderr and b'ConnectionError' not in done.stderr)\n"
-    )
-    assert subprocess.run([sys.executable, "-c", script], timeout=280, check=False).returncode == 0
-
-
-WHICH = '''
-"""Which: the process that trains."""
+STRANGER = """
+import os, sys, ray
+os.environ.pop("RAY_AUTH_TOKEN"); os.environ.pop("RAY_AUTH_MODE")
+ray.init(address=sys.argv[1], log_to_driver=False)
+"""
+ASKED = '''
+"""Asked: what a Ray worker has before it reads anything, and which process it is."""
 
 import os
+from functools import partial
 
-from harness import Budget, Metric, Study
+from harness import Budget, Data, Metric, Optimizer, Study, Training, Trial
+from harness.parts import data
+from harness.parts.models import MLP
 
 
-def trial(t):
-    yield {"process": float(os.getpid())}
+def asked():
+    (held,) = data.share().values()
+    yield {"writable": float(held[0].flags.writeable), "process": float(os.getpid())}
+
+
+def trial(t: Trial):
+    if t.arm == "asked":
+        return asked()
+    return Training(
+        partial(MLP, (64, 10)), Optimizer("sgd"), data=Data("digits"), steps=1, batch_size=8
+    )
 
 
 STUDY = Study(
-    question="Who trains?",
+    question="Who read the data, and who trains?",
     trial=trial,
-    arms={"a": {}},
-    metrics={"process": Metric("number", better="low")},
-    budgets={"smoke": Budget(draws=0, seeds=2), "default": Budget(draws=0, seeds=2)},
+    arms={"trained": {}, "asked": {}},
+    metrics={"test_loss": Metric("nats"), "writable": Metric("fraction"), "process": Metric("number")},
+    budgets={"smoke": Budget(draws=0, seeds=2)},
 )
 '''
+DRIVER = """
+import json, subprocess, sys, time
+from pathlib import Path
+import psutil
+from rich.console import Console
+from harness import execution as run
+from harness.study import catalog
+
+run.start_ray()
+me, begun = psutil.Process(), set()
+while not begun:
+    time.sleep(0.5)
+    begun = {p.pid for p in me.children(recursive=True) if p.name() == "ray::IDLE"}
+import ray
+where = ray.get_runtime_context().gcs_address
+sockets = [s for p in (me, *me.children(True)) for s in p.net_connections("inet")]
+heard = {s.laddr.ip for s in sockets if s.status == psutil.CONN_LISTEN}
+stranger = subprocess.run(
+    [sys.executable, "-c", sys.argv[1], where], capture_output=True, text=True, timeout=100
+)
+begun |= {p.pid for p in me.children(True) if p.name() == "ray::IDLE"}
+source = catalog.find("asked")
+with run.Ending() as stop:
+    results, recorder = run.execute(
+        catalog.load(source), source, "smoke", Path.cwd(), Console(quiet=True), stop, fresh=True
+    )
+recorder.end("FINISHED")
+asked = results.frame[results.frame["arm"] == "asked"]
+print(json.dumps({
+    "heard": sorted(heard), "code": stranger.returncode, "said": stranger.stderr, "begun": sorted(begun),
+    "process": asked["process"].tolist(), "writable": asked["writable"].tolist(),
+}))
+"""
+
+
+@pytest.fixture(scope="module")
+def clustered(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What a process sees that starts a private cluster, lets a stranger knock, and runs a study."""
+    folder = tmp_path_factory.mktemp("clustered")
+    for name in ("studies", "reports"):
+        (folder / name).mkdir()
+    (folder / "studies" / "asked.py").write_text(ASKED)
+    left = ("MLFLOW_TRACKING_URI", "RAY_ADDRESS")
+    done = subprocess.run(
+        [sys.executable, "-c", DRIVER, STRANGER], capture_output=True, text=True, timeout=280, check=False,
+        cwd=folder, env={k: v for k, v in os.environ.items() if k not in left},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def test_a_private_cluster_is_on_loopback_and_answers_only_who_has_its_token(
+    clustered: dict[str, Any],
+) -> None:
+    assert clustered["heard"] and {*clustered["heard"]} <= {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
+    assert clustered["code"] == 1
+    assert re.search("AuthenticationError|ConnectionError", clustered["said"])
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="workers are made ahead without GPUs only")
-def test_packs_train_in_the_workers_that_began_with_ray(project: Path) -> None:
-    (project / "studies" / "which.py").write_text(WHICH)
-    script = (
-        "import time\n"
-        "from pathlib import Path\n"
-        "import psutil\n"
-        "from rich.console import Console\n"
-        "from harness import execution as run\n"
-        "from harness.study import catalog\n"
-        "run.start_ray()\n"
-        "begun = set()\n"
-        "while not begun:\n"
-        "    time.sleep(0.5)\n"
-        "    every = psutil.Process().children(recursive=True)\n"
-        "    begun = {p.pid for p in every if p.name() == 'ray::IDLE'}\n"
-        "time.sleep(2)\n"
-        "begun |= {p.pid for p in psutil.Process().children(True) if p.name() == 'ray::IDLE'}\n"
-        "source = catalog.find('which')\n"
-        "with run.Ending() as stop:\n"
-        "    results, recorder = run.execute(\n"
-        "        catalog.load(source), source, 'smoke', Path.cwd(), Console(), stop, fresh=True\n"
-        "    )\n"
-        "recorder.end('FINISHED')\n"
-        "assert set(results.frame['process']) <= begun, (results.frame, begun)\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, timeout=280, check=False
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+def test_packs_train_in_the_workers_that_began_with_ray(clustered: dict[str, Any]) -> None:
+    assert len(clustered["process"]) == 2
+    assert {*clustered["process"]} <= {*clustered["begun"]}
+
+
+def test_workers_get_data_through_the_object_store(clustered: dict[str, Any]) -> None:
+    # Ray's arrays are read-only; those that a process has read from a file itself are not
+    assert clustered["writable"] == [0.0, 0.0]
