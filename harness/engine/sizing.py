@@ -27,7 +27,8 @@ class Kind:
     """What a device takes, by measurements on one.
 
     Args:
-        pack: Seconds to begin and end a pack: building modules, tracing code, going to a worker.
+        pack: Seconds to begin and end a pack: building modules, going to a worker.
+        trace: Seconds to trace the code of one of the model's operations.
         update: Seconds of an update of a fused pack, whatever it holds.
         operation: Seconds of each of the model's operations in it.
         flops: Multiplications and additions a second.
@@ -36,6 +37,7 @@ class Kind:
     """
 
     pack: float
+    trace: float
     update: float
     operation: float
     flops: float
@@ -46,7 +48,7 @@ class Kind:
 # One core of a 2-core cloud machine, torch 2.13; one NVIDIA H100, torch 2.11, in replays of graphs.
 # The core's bytes are those of recurrent networks of 40 to 128 units, one sequence an update.
 KINDS = {
-    "cpu": Kind(0.2, 6e-4, 3e-6, 4e10, 8e9, 8), "cuda": Kind(2.0, 1e-4, 4e-6, 4e12, 1e12, 20),
+    "cpu": Kind(0.2, 2e-3, 6e-4, 5e-6, 4e10, 8e9, 8), "cuda": Kind(2.0, 0.0, 1e-4, 4e-6, 4e12, 1e12, 20),
 }  # fmt: skip
 
 
@@ -83,6 +85,7 @@ def _seconds(training: Training, turns: int, device: str) -> tuple[float, float]
     flops = work.flops * examples + work.flops_once * runs
     made = work.size * examples + work.size_once * runs
     base = updates * (1 + 2 * asked) * (here.update + work.operations * here.operation)
+    base += work.operations * here.trace
     return base, flops / here.flops + made / here.bytes + updates * 2e-6
 
 

@@ -6,7 +6,7 @@ import functools
 from collections.abc import Iterable
 from typing import Any
 
-from harness.engine import sizing
+from harness.engine import process, sizing
 from harness.engine.training import Training, declared
 from harness.study import Study, Trial
 
@@ -33,9 +33,14 @@ class Kind:
 
     @functools.cached_property
     def why(self) -> str:
-        """Why such trials train alone, or nothing if they can be fused: it is tried."""
+        """Why such trials train alone, or nothing if they can be fused: it is tried.
+
+        On one thread, as packs are trained: on several, sums are added up in another order, which
+        differs by more than rounding where 64 normalised layers magnify it, and takes longer.
+        """
         try:
-            return self.example.why_alone()
+            with process.one_thread():
+                return self.example.why_alone()
         except Exception as error:
             return _model_raises(error)
 

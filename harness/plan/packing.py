@@ -122,14 +122,17 @@ class Packer:
         return one.why
 
     def _size(self, members: list[Trial], one: Declared) -> int:
-        """Most trials a pack of this group."""
+        """Most trials a pack of this group: half more than the forecast asks for, so that nine or
+        twelve are not cut into two packs that take longer than one."""
         if self.size or len(members) <= sizing.SIZES[0] or one.training is None:
             return self.size or sizing.SIZES[0]
         device = self.declared.device
         room = self.room
         if room is None:
             room = sizing.MEMORY_SHARE * sizing.memory(device) / self.workers
-        return sizing.pack_size(one.training, device, room)
+        size = sizing.pack_size(one.training, device, room)
+        fits = int(room / sizing.held(one.training, device))
+        return max(size, min(size + size // 2, fits))
 
 
 def graded(trials: int, most: int, parts: float) -> list[int]:

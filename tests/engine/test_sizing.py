@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import nn
 
 from harness.engine import sizing
 from harness.engine.training import Training
@@ -99,6 +100,43 @@ def test_the_packer_gives_every_worker_some(project: Path, monkeypatch) -> None:
         5,
         2,
     ]
+
+
+@pytest.mark.parametrize(
+    ("many", "sizes"), [(8, [8]), (9, [9]), (12, [12]), (13, [7, 6]), (24, [12, 12])]
+)
+def test_a_few_more_are_not_cut_in_two(project: Path, monkeypatch, many, sizes) -> None:
+    source = catalog.find("tiny")
+    study = catalog.load(source)
+    trials = [t for t in Plan(study, source, "smoke").ready() if t.arm == "gd"] * 6
+    monkeypatch.setattr(sizing, "pack_size", lambda *a: 8)
+    packer = Packer(Declarations(study), None, 1)
+    assert [len(pack.trials) for pack in packer.pack(trials[:many])] == sizes
+    room = 8 * sizing.held(packer.look_up(trials[0]).training)
+    small = Packer(Declarations(study), None, 1, room=room)
+    assert max(len(pack.trials) for pack in small.pack(trials[:many])) <= 8
+
+
+def normalised(*norm: nn.Module) -> nn.Module:
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, 32), *norm, nn.Linear(32, 10))
+
+
+def convolved() -> nn.Module:
+    return nn.Sequential(
+        nn.Unflatten(1, (1, 8, 8)), nn.Conv2d(1, 4, 3), nn.Flatten(), nn.Linear(144, 10)
+    )
+
+
+def test_what_is_many_operations_takes_longer_to_begin_and_to_update() -> None:
+    def base(model: partial, epochs: int) -> float:
+        data = Data("digits")
+        return sizing.seconds(
+            Training(model, Optimizer("sgd"), data=data, epochs=epochs, batch_size=64)
+        )[0]
+
+    plain, norm = partial(normalised), partial(normalised, nn.BatchNorm1d(32))
+    for epochs in (1, 100):
+        assert base(plain, epochs) < base(norm, epochs) < base(partial(convolved), epochs)
 
 
 @given(

@@ -7,6 +7,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+import torch
 
 from harness.engine.training import Training
 from harness.execution.prepare import check_data, work_of
@@ -44,6 +45,23 @@ def test_a_trial_is_declared_once_by_check_forecast_and_packing(project: Path) -
     declared.forget(trials)
     packer.pack(trials[:1])
     assert calls[trials[0].key] == 2
+
+
+def test_models_are_tried_on_one_thread_as_packs_are_trained(project: Path, monkeypatch) -> None:
+    source = catalog.find("tiny")
+    study = catalog.load(source)
+    threads = []
+    monkeypatch.setattr(
+        Training, "why_alone", lambda self: threads.append(torch.get_num_threads()) or ""
+    )
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        Packer(Declarations(study)).pack(Plan(study, source, "smoke").ready())
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+    assert threads and set(threads) == {1}
 
 
 def test_what_comes_is_what_is_handed_out(project: Path) -> None:
