@@ -168,8 +168,9 @@ class _One:
     def decisions(self, n: int, level: float, against: float) -> tuple[Array, Array]:
         to = self.sampled.to
         truth, m = to(self.truth), to(self.margin)
-        low, high = (end + truth for end in self._ends(n, level))
-        low_, high_ = (end + truth for end in self._ends(n, against))
+        with np.errstate(invalid="ignore"):  # what is infinite on both sides decides nothing
+            low, high = (end + truth for end in self._ends(n, level))
+            low_, high_ = (end + truth for end in self._ends(n, against))
         if self.direction == "above":
             return low > m, high_ < m
         if self.direction == "below":

@@ -121,27 +121,38 @@ def drawn(
             made = figure.draw(study, frame)
             chosen = _chosen(made.axes, study, wanted) if isinstance(figure, Custom) else None
             if chosen:
-                _keep(made, *chosen)
+                wanted, panels = chosen
+                _keep(made, panels)
             else:
                 wanted = replace(wanted, levels=())
         _fit(made, [study.label(arm) for arm in wanted.bold])
         return wanted, made if made.get_size_inches()[1] <= TALL else None
 
 
-def _chosen(axes: Sequence[Axes], study: Study, wanted: Part) -> tuple[list[Axes], str] | None:
-    """The panels of a study's own figure that are titled with a level that is wanted.
+def _chosen(axes: Sequence[Axes], study: Study, wanted: Part) -> tuple[Part, list[Axes]] | None:
+    """The panels of a study's own figure that are titled with a level, or the arms, that are wanted.
 
-    Panels are told apart where the title of each names one level of the same factor.
+    Panels are told apart where the title of each names one level of the same factor, or one arm.
     """
     titles = [" ".join(ax.get_title(loc) for loc in ("left", "center", "right")) for ax in axes]
     for factor, level in wanted.levels:
         spoken = {one: _spoken(factor, one) for one in study.vary[factor]}
-        named_ = [[one for one, words in spoken.items() if _says(title, words)] for title in titles]
-        if all(len(found) == 1 for found in named_) and len(axes) > 1:
-            kept = [ax for ax, (one,) in zip(axes, named_, strict=True) if one == level]
-            if 0 < len(kept) < len(axes):
-                return kept, factor
+        if found := _titled_with(titles, spoken, {level}):
+            return replace(wanted, levels=((factor, level),)), [axes[i] for i in found]
+    labels = {arm: [re.escape(study.label(arm))] for arm in study.arms}
+    if found := _titled_with(titles, labels, set(wanted.bold)):
+        return replace(wanted, levels=(), only=wanted.bold), [axes[i] for i in found]
     return None
+
+
+def _titled_with(
+    titles: Sequence[str], spoken: Mapping[Any, list[str]], wanted: set[Any]
+) -> list[int]:
+    """Which titles name what is wanted; none where not each names exactly one, or all do."""
+    found = [[one for one, words in spoken.items() if _says(title, words)] for title in titles]
+    kept = [i for i, one in enumerate(found) if {*one} & wanted]
+    apart = all(len(one) == 1 for one in found)
+    return kept if apart and len(kept) < len(titles) else []
 
 
 def _spoken(factor: str, level: Any) -> list[str]:
@@ -156,13 +167,11 @@ def _says(title: str, words: Iterable[str]) -> bool:
     return any(re.search(rf"(?<![\w.]){one}(?![\w.])", title) for one in words)
 
 
-def _keep(figure: Figure, kept: Sequence[Axes], factor: str) -> None:
+def _keep(figure: Figure, kept: Sequence[Axes]) -> None:
     """Leave the other panels out, and give the axes of the rest what theirs had said for all."""
     every = list(figure.axes)
-    rows = {ax: ax.get_subplotspec().get_gridspec() for ax in every}
     first = every[0]
-    grid = next(iter(rows.values()))
-    height = (figure.get_size_inches()[1] - 0.45) / grid.nrows
+    height = (figure.get_size_inches()[1] - 0.45) / _grid(first)[0]
     for ax in kept:
         alike = ax.get_ylim() == first.get_ylim()
         if alike and not ax.get_ylabel():
@@ -199,14 +208,16 @@ def _fit(figure: Figure, bold: Sequence[str]) -> None:
         if text.get_fontsize() < SMALLEST:
             text.set_fontsize(SMALLEST)
     taller = 0.0
-    for legend in (*figure.legends, *(ax.get_legend() for ax in figure.axes if ax.get_legend())):
-        taller += _fold(legend)
+    for legend in [*figure.legends]:
+        taller += _fold(figure, legend)
     for ax in figure.axes:
         taller += _titled(ax)
-        columns = ax.get_subplotspec().get_gridspec().ncols if ax.get_subplotspec() else 1
-        beside = (CARD - 0.75 * columns) / columns
-        ax.set_xlabel(_wrapped(ax.get_xlabel(), beside + 0.2, 8))
-        rows = ax.get_subplotspec().get_gridspec().nrows if ax.get_subplotspec() else 1
+        place, one = ax.get_subplotspec(), figure.axes[0]
+        alike = ax.get_ylim() == one.get_ylim() and ax.get_yticks().size
+        if place and place.colspan.start == 0 and ax.axison and alike:
+            ax.tick_params(labelleft=bool(one.yaxis.get_tick_params()["labelleft"]))
+        rows, columns = _grid(ax)
+        ax.set_xlabel(_wrapped(ax.get_xlabel(), CARD / columns - 0.55, 8))
         ax.set_ylabel(_wrapped(ax.get_ylabel(), figure.get_size_inches()[1] / rows - 0.6, 8))
     for told, say in (
         (figure.get_supxlabel(), figure.supxlabel),
@@ -224,30 +235,41 @@ def _fit(figure: Figure, bold: Sequence[str]) -> None:
             text.set_fontweight("bold")
 
 
+def _grid(ax: Axes) -> tuple[int, int]:
+    """How many panels stand below and beside each other where these axes do."""
+    place = ax.get_subplotspec()
+    return place.get_gridspec().get_geometry() if place else (1, 1)
+
+
 def _wrapped(text: str, inches: float, size: float) -> str:
     letters = max(8, int(72 * inches / (LETTER * size)))
     return "\n".join(textwrap.wrap(text, letters)) if len(text) > letters else text
 
 
-def _fold(legend: Any) -> float:
-    """Put a legend's names below each other where they do not fit; the inches that this adds."""
+def _fold(figure: Figure, legend: Any) -> float:
+    """Put a figure's names below each other where they do not fit; the inches that this adds."""
     names = [text.get_text() for text in legend.get_texts()]
     if not names:
         return 0.0
-    room = 0.55 + max(map(len, names)) * LETTER * 7.5 / 72
-    before = legend._ncols
-    columns = max(1, min(before, int((CARD + 0.1) / room)))
-    if columns == before:
-        return 0.0
-    legend.set_ncols(columns)
-    return 0.155 * (math.ceil(len(names) / columns) - max(math.ceil(len(names) / before), 2))
+    room = 0.62 + max(map(len, names)) * LETTER * 7.5 / 72
+    columns = max(1, min(len(names), int((CARD + 0.15) / room)))
+    handles = legend.legend_handles
+    legend.remove()
+    figure.legend(
+        handles,
+        names,
+        loc="outside lower center",
+        ncols=columns,
+        columnspacing=1.2,
+        handlelength=2.0,
+    )
+    return max(0.0, 0.155 * (math.ceil(len(names) / columns) - 2))
 
 
 def _titled(ax: Axes) -> float:
     """Put what stands right of a title under the axis where both do not fit; inches that this adds."""
     left, right = ax.get_title("left"), ax.get_title("right")
-    columns = ax.get_subplotspec().get_gridspec().ncols if ax.get_subplotspec() else 1
-    room = 72 * (CARD / columns - 0.5)
+    room = 72 * (CARD / _grid(ax)[1] - 0.5)
     if left:
         ax.set_title(_wrapped(left, room / 72, 8.5), loc="left")
     if right and len(left) * LETTER * 9.5 + len(right) * LETTER * SMALLEST > room:
