@@ -84,14 +84,14 @@ def _margin(verdict: Verdict, study: Study) -> str:
         if what and math.isfinite(bound) and bound > least
     ]
     decimals = words.places(verdict, scale)
-    told = [(scale.words(bound, decimals), what) for bound, what in known]
-    if len(told) == 2 and told[0][0] == told[1][0]:  # the interval has no length
-        told = told[1:]
-    if not told:
+    if len({scale.words(bound, decimals) for bound, _ in known}) < len(known):
+        known = known[1:]  # the interval has no length
+    if not known:
         return ""
-    first, *more = told
-    text = f"A margin {word} {first[0]} would {first[1]}"
-    return text + "".join(f", one {word} {bound} {what}" for bound, what in more)
+    *first, (bound, what) = known
+    told = [f"{word} {scale.digits(one, decimals)} would {result}" for one, result in first]
+    would = "" if told else "would "
+    return f"A margin {', '.join([*told, f'{word} {scale.words(bound, decimals)} {would}{what}'])}"
 
 
 def _seeds(found: Forecast | None) -> str:
@@ -119,7 +119,7 @@ def _scales(results: Results) -> str:
         for name, value in study.budget("paper").settings.items()
         if isinstance(value, str | int | float) and here.get(name) != value
     }
-    some = dict(sorted(other.items(), key=lambda one: not isinstance(one[1], str))[:3])
+    some = dict(sorted(other.items(), key=lambda one: not isinstance(one[1], str))[:2])
     return f"The paper scale{f' ({numbers.settings(some)})' if some else ''} may differ"
 
 
