@@ -90,7 +90,7 @@ def _as_one(markers: re.Match[str]) -> str:
 def described(figure: Figure) -> str:
     """What a drawing shows, for those who do not see it: panels, axes, and what is named in it."""
 
-    def told(words: Iterable[str], most: int = 12) -> str:
+    def told(words: Iterable[str], most: int = 16) -> str:
         some = list(dict.fromkeys(" ".join(w.split()) for w in words if w.strip()))
         more = f" and {len(some) - most} more" if len(some) > most else ""
         return ", ".join(some[:most]) + more
@@ -110,13 +110,9 @@ def described(figure: Figure) -> str:
     if ways:
         said.append(told(ways, 3))
     names = [text.get_text() for legend in figure.legends for text in legend.get_texts()]
-    names += [text.get_text() for ax in axes for text in ax.texts]
-    names += [
-        tick.get_text()
-        for ax in axes
-        for tick in ax.get_yticklabels()
-        if re.search(r"[^\W\d]", tick.get_text())
-    ]
+    for ax in axes:  # names of rows; lines that are named at their ends
+        names += [tick.get_text() for tick in ax.get_yticklabels()]
+        names += [text.get_text() for text in ax.texts]
     if names := [name for name in names if re.search(r"[^\W\d_]{2}", name)]:
         said.append(told(names))
     return "; ".join(said) + "." if said else ""

@@ -173,12 +173,9 @@ def _keep(figure: Figure, kept: Sequence[Axes]) -> None:
     first = every[0]
     height = (figure.get_size_inches()[1] - 0.45) / _grid(first)[0]
     for ax in kept:
-        alike = ax.get_ylim() == first.get_ylim()
-        if alike and not ax.get_ylabel():
-            ax.set_ylabel(first.get_ylabel())
-        if ax.get_xlim() == every[-1].get_xlim() and not ax.get_xlabel():
-            ax.set_xlabel(every[-1].get_xlabel())
-        if alike:
+        ax.set_ylabel(ax.get_ylabel() or first.get_ylabel())
+        ax.set_xlabel(ax.get_xlabel() or every[-1].get_xlabel())
+        if ax.get_ylim() == first.get_ylim():
             ax.tick_params(labelleft=True)
     lines = next(
         (ax.get_legend_handles_labels() for ax in every if ax.get_legend_handles_labels()[0]), None

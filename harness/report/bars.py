@@ -79,9 +79,7 @@ def bar(verdict: Verdict, scale: Scale) -> str:
     parts.append(_text(x, 7.5, effect, "value"))
     if theirs is not None:
         there = at(theirs)
-        parts.append(
-            f'<path class="diamond" d="M{there} {MIDDLE - 7}l5.5 7l-5.5 7l-5.5 -7z"/>'
-        )
+        parts.append(f'<path class="diamond" d="M{there} {MIDDLE - 7}l5.5 7l-5.5 7l-5.5 -7z"/>')
         parts.append(_text(there, 71, f"published {told}", "theirs"))
     return "".join(parts) + "</svg>"
 
