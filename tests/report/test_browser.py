@@ -495,7 +495,9 @@ def test_the_board_filters_by_verdict_study_and_deck(page: Page, board: Path) ->
     cited = sum("Kingma" in v.source for v in verdicts)
     assert page.js(choose, "cites", "Kingma & Ba 2015") == cited
     assert page.js(choose, "study", "optimizers") == len(verdicts)
-    links = page.js("return [...document.querySelectorAll('#board-claims a')].map(a => a.href)")
+    links = page.js(
+        "return [...document.querySelectorAll('#board-claims a.beside')].map(a => a.href)"
+    )
     assert links[4].endswith("optimizers/default/report.html#claim-5")
     assert page.complaints() == []
 
