@@ -68,7 +68,8 @@ def part(figure: Figure_, study: Study, places: Sequence[Place]) -> Part:
     ]
     if not shown:
         return Part(figure.name, bold=bold)
-    facet, levels = figure.apart(study), ()
+    facet = figure.apart(study)
+    levels: tuple[tuple[str, Any], ...] = ()
     if facet is not None:
         wanted = {where.get(facet) for _, where in shown}
         drawn = study.vary[facet] if figure.axis() else figure.levels or study.vary[facet]
@@ -202,7 +203,7 @@ def _fit(figure: Figure, bold: Sequence[str]) -> None:
 
     figure.canvas.draw_idle()
     for text in figure.findobj(Text):
-        if text.get_fontsize() < SMALLEST:
+        if float(text.get_fontsize()) < SMALLEST:
             text.set_fontsize(SMALLEST)
     taller = 0.0
     for legend in [*figure.legends]:

@@ -149,7 +149,7 @@ class Shares(_Search):
                 one = other.loc[row["term"]]
                 marks.append((one["share"], one["low"], one["high"], looks[1]))
             for share, left, right, (_, colour, shift, shape) in marks:
-                y = float(place) + (shift if len(marks) > 1 else 0.0)  # type: ignore[arg-type]
+                y = float(place) + (shift if len(marks) > 1 else 0.0)
                 ends = np.clip([left, right], 0, 1)
                 ax.plot(ends, [y, y], color=colour, lw=1.6, solid_capstyle="butt")
                 ax.plot(share, y, shape, ms=4.4, color=colour, mec=PAPER, mew=0.7)
