@@ -25,11 +25,12 @@ def after(results: Results, verdicts: Sequence[Verdict]) -> dict[str, Forecast]:
         claim = words.claim_of(verdict, study)
         if claim is None or not verdict.n or not verdict.level:
             continue
-        if verdict.verdict != "inconclusive" and isinstance(claim.check, Statistic):
+        open_ = verdict.verdict == "inconclusive"
+        if not open_ and isinstance(claim.check, Statistic):
             continue
         confirmed = claim.check.phase == "confirm"
         count = verdict.n if confirmed else planned(study, claim.check, results.scale)
-        one = of_claim(study, claim, frame, count, verdict.level)
+        one = of_claim(study, claim, frame, count, verdict.level, further=open_)
         if not one.why:
             found[claim.id] = one
     return found
@@ -95,17 +96,11 @@ def _margin(verdict: Verdict, study: Study) -> str:
 
 
 def _seeds(found: Forecast | None) -> str:
-    """How few seeds or draws decide what was seen; "" where that is not known."""
-    if found is None or found.needed is None or math.isnan(found.power):
+    """How often so many seeds or draws decide what was seen; "" where that is not known."""
+    if found is None or math.isnan(found.power) or not math.isfinite(found.truth):
         return ""
-    share = f"{100 * POWER:.0f} % of runs"
-    if found.needed <= found.planned:
-        return f"{found.needed:,} of its {found.planned:,} {found.unit} decide it in {share}"
     power = f"{100 * found.power:.0f} %"
-    return (
-        f"Its {found.planned:,} {found.unit} decide such an effect in {power} of runs, "
-        f"{found.needed:,} in {100 * POWER:.0f} %"
-    )
+    return f"Its {found.planned:,} {found.unit} decide such an effect in {power} of runs"
 
 
 def _scales(results: Results) -> str:
