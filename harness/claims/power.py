@@ -107,9 +107,13 @@ def planned(study: Study, check: Check, scale: str) -> int:
 
 def of_claim(
     study: Study, claim: Claim, frame: pd.DataFrame, planned: int, level: float, *,
-    seen: bool = True,
+    seen: bool = True, further: bool = True,
 ) -> Forecast:  # fmt: skip
-    """What so many seeds or draws can decide of one claim at a level; as in `forecast`."""
+    """What so many seeds or draws can decide of one claim at a level; as in `forecast`.
+
+    Args:
+        further: Whether to look for the number that decides it, which takes longest.
+    """
     unit = "seeds" if claim.check.phase == "confirm" else "draws"
     found = Forecast(claim.id, claim.family, level, unit, planned)
     try:
@@ -123,7 +127,8 @@ def of_claim(
         found = replace(found, low=low, high=high, margin=part.margin, weakest=place)
         if math.isnan(part.truth):
             return found
-        power, needed = _power(tested, planned, level), _needed(tested, level)
+        power = _power(tested, planned, level)
+        needed = _needed(tested, level) if further else None
         return replace(found, truth=part.truth, power=power, needed=needed)
     except (Missing, ValueError) as why:
         return replace(found, why=str(why))
@@ -168,8 +173,9 @@ class _One:
     def decisions(self, n: int, level: float, against: float) -> tuple[Array, Array]:
         to = self.sampled.to
         truth, m = to(self.truth), to(self.margin)
-        low, high = (end + truth for end in self._ends(n, level))
-        low_, high_ = (end + truth for end in self._ends(n, against))
+        with np.errstate(invalid="ignore"):  # what is infinite on both sides decides nothing
+            low, high = (end + truth for end in self._ends(n, level))
+            low_, high_ = (end + truth for end in self._ends(n, against))
         if self.direction == "above":
             return low > m, high_ < m
         if self.direction == "below":

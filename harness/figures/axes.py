@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from harness.figures.theme import INK, dashes, palette
+from harness.figures.theme import INK, dashes, narrow, palette
 from harness.study import Metric, Study
 
 if TYPE_CHECKING:
@@ -158,6 +158,7 @@ def legend(figure: Figure, study: Study, arms: list[str], more: Sequence[Any] = 
     figure.legend(handles=[*handles, *more], loc="outside lower center", ncols=5, columnspacing=1.4)
 
 
+SHORT = 16  # letters of a name that fits beside a panel on a card
 Label = tuple[str, str, float, float]  # text, colour, and where its line ends: x, y
 
 
@@ -191,6 +192,8 @@ def end_labels(ax: Axes, labels: list[Label], height: float) -> bool:
     """
     gap = 9.3 / (72 * height)  # a line of type, as a share of the axes
     if not labels or (len(labels) - 1) * gap > 1:
+        return False
+    if narrow() and max(len(text) for text, *_ in labels) > SHORT:
         return False
     scale = np.log10 if ax.get_yscale() == "log" else np.asarray
     bottom, top = (float(scale(y)) for y in ax.get_ylim())

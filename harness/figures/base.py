@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pandas as pd
 
@@ -80,6 +80,8 @@ class Measured(Figure_):
     where: Mapping[str, Any] = field(default_factory=dict)
     arms: Sequence[str] | None = None
     phase: str = "confirm"
+    # On a claim's card: of more arms than these, only those that the claim reads are drawn.
+    crowd: ClassVar[int | None] = None
 
     def validate(self, study: Study) -> None:
         self._allow("phase", [self.phase], PHASES)
@@ -121,6 +123,10 @@ class Measured(Figure_):
     def facet(self, study: Study) -> str | None:
         """The factor whose levels are the panels."""
         return self.factor or self._free(study)
+
+    def apart(self, study: Study) -> str | None:
+        """The factor whose levels are drawn apart, and so can be left out."""
+        return self.facet(study)
 
     def _free(self, study: Study) -> str | None:
         """The factor that neither the axis nor `where` takes, the first with several levels."""

@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -14,7 +14,7 @@ import pandas as pd
 from harness.claims import stats
 from harness.figures.axes import Label, edge, end_labels, legend, numbers, outer, scale, words
 from harness.figures.base import Measured
-from harness.figures.theme import INK, At, blank, dashes, palette, panels
+from harness.figures.theme import INK, At, alone, blank, dashes, palette, panels
 from harness.study import InvalidStudy, Metric, Study
 
 if TYPE_CHECKING:
@@ -42,6 +42,8 @@ class Layers(Measured):
     at: At = "start"
     bounds: Mapping[str, Bound] = field(default_factory=dict)
     relative: bool = False
+
+    crowd: ClassVar = 6
 
     def family(self, study: Study) -> dict[int, str]:
         """The metric of each layer, by layer."""
@@ -105,7 +107,7 @@ class Layers(Measured):
         seen = pd.concat([seen, bounds])
         infinite = every["centre"].replace(0.0, -math.inf)
         arms = self._arms(study, every)
-        height = 1.9 if len(found) > 1 else 3.2
+        height = 1.9 if len(found) > 1 else alone()
         figure, axes = panels(len(found), height=height)
         columns = axes[0].get_subplotspec().get_gridspec().ncols  # type: ignore[union-attr]
         far = max(depth.values()) - 1

@@ -9,6 +9,7 @@ import base64
 import html
 import io
 import re
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from harness.figures.theme import FONTS, INK, PAPER, style
@@ -16,6 +17,10 @@ from harness.figures.theme import FONTS, INK, PAPER, style
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+FAMILY = f'font-family="{FONTS}"'
+# Markers of one line: what each refers to and where it lies, and one look for all.
+_MARK = r'<use xlink:href="[^"]*" x="[^"]*" y="[^"]*" style="'
+_MARKERS = re.compile(rf'{_MARK}([^"]*)"/>(?:\n{_MARK}\1"/>)+')
 JOINS = 'stroke-linejoin="round" stroke-linecap="butt"'
 _DARK = "<style>svg{color:#1c1e24}@media(prefers-color-scheme:dark){svg{color:#e4e6ea;--paper:#15171c}}</style>"
 
@@ -37,7 +42,7 @@ def svg(figure: Figure, name: str = "figure", caption: str = "") -> str:
         FigureCanvasSVG(figure).print_svg(
             buffer, metadata={"Date": None, "Creator": None, "Format": None, "Type": None}
         )
-    label = html.escape(caption or name)
+    label = html.escape(" ".join(filter(None, [caption or name, described(figure)])))
     return _rewritten(buffer.getvalue(), name, label) or _image(figure, buffer.getvalue(), label)
 
 
@@ -64,10 +69,53 @@ def _rewritten(text: str, name: str, label: str) -> str:
     text = text.replace(INK, "currentColor").replace(PAPER, "var(--paper, #fff)")
     text = re.sub(r"'DejaVu Sans'[^;\"]*", FONTS, text)
     text = re.sub(r"\n\s*", "\n", text)
+    text = _MARKERS.sub(_as_one, text)
+    text = text.replace(f"; font-family: {FONTS}", "")
     size = re.search(r'width="([\d.]+)pt" height="([\d.]+)pt"', text)
     if size is None or "<style" in text:
         return ""
-    return text.replace(size[0], f'role="img" aria-label="{label}" {size[0]} {JOINS}', 1).strip()
+    return text.replace(
+        size[0], f'role="img" aria-label="{label}" {size[0]} {JOINS} {FAMILY}', 1
+    ).strip()
+
+
+def _as_one(markers: re.Match[str]) -> str:
+    """Markers of one look, with the look said once."""
+    if re.search(r"(?<![-\w])opacity", markers[1]):  # which is of a group as a whole
+        return markers[0]
+    look = f' style="{markers[1]}"'
+    return f"<g{look}>{markers[0].replace(look, '')}</g>"
+
+
+def described(figure: Figure) -> str:
+    """What a drawing shows, for those who do not see it: panels, axes, and what is named in it."""
+
+    def told(words: Iterable[str], most: int = 16) -> str:
+        some = list(dict.fromkeys(" ".join(w.split()) for w in words if w.strip()))
+        more = f" and {len(some) - most} more" if len(some) > most else ""
+        return ", ".join(some[:most]) + more
+
+    axes = [ax for ax in figure.axes if ax.axison]
+    titles = [ax.get_title("left") or ax.get_title() for ax in figure.axes]
+    said = []
+    if len(titles) > 1:
+        said.append(f"{len(titles)} panels{f': {told(titles)}' if any(titles) else ''}")
+    elif any(titles):
+        said.append(titles[0])
+    ways = [
+        f"{ax.get_ylabel()} against {ax.get_xlabel()}" if ax.get_ylabel() else ax.get_xlabel()
+        for ax in axes
+        if ax.get_xlabel()
+    ]
+    if ways:
+        said.append(told(ways, 3))
+    names = [text.get_text() for legend in figure.legends for text in legend.get_texts()]
+    for ax in axes:  # names of rows; lines that are named at their ends
+        names += [tick.get_text() for tick in ax.get_yticklabels()]
+        names += [text.get_text() for text in ax.texts]
+    if names := [name for name in names if re.search(r"[^\W\d_]{2}", name)]:
+        said.append(told(names))
+    return "; ".join(said) + "." if said else ""
 
 
 def _image(figure: Figure, text: str, label: str) -> str:

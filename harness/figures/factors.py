@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -22,7 +22,7 @@ from harness.figures.axes import (
     words,
 )
 from harness.figures.base import Measured, as_word
-from harness.figures.theme import INK, PAPER, WIDTH, At, blank, dashes, palette, panels
+from harness.figures.theme import INK, PAPER, At, alone, blank, dashes, palette, panels, width
 from harness.figures.values import centres, final
 from harness.ledger.results import at
 from harness.study import InvalidStudy, Metric, Study
@@ -72,6 +72,8 @@ class Across(_Along):
     log_x: bool | None = None
     reference: Mapping[str, Reference] = field(default_factory=dict)
 
+    crowd: ClassVar = 6
+
     def validate(self, study: Study) -> None:
         super().validate(study)
         if self.log_x:
@@ -100,12 +102,12 @@ class Across(_Along):
         drawn = pd.Series([y for _, some in lines for y in some], dtype=float)
         seen = pd.concat([every["centre"], bars, drawn])
         arms = self._arms(study, every)
-        height = 1.9 if len(found) > 1 else 3.2
+        height = 1.9 if len(found) > 1 else alone()
         figure, axes = panels(len(found), height=height)
         columns = axes[0].get_subplotspec().get_gridspec().ncols  # type: ignore[union-attr]
         apart = min(np.diff(sorted(place.values())), default=1.0)
-        width = max(place.values()) - min(place.values())
-        step = min(0.3 * apart / max(len(arms), 1), 0.012 * width)
+        reach = max(place.values()) - min(place.values())
+        step = min(0.3 * apart / max(len(arms), 1), 0.012 * reach)
         shift = {arm: (i - (len(arms) - 1) / 2) * step for i, arm in enumerate(arms)}
         partly = False
         for ax, (title, table) in zip(axes, found, strict=True):
@@ -139,10 +141,10 @@ class Across(_Along):
             for label, heights in lines:
                 ax.plot(xs, heights, color=INK, lw=0.8, ls=(0, (3, 2)), alpha=0.7, zorder=1)
                 labels.append((label, INK, xs[-1], heights[-1]))
-            pad = 0.02 * width + max(shift.values()) or 0.5
+            pad = 0.02 * reach + max(shift.values()) or 0.5
             ax.set_xlim(min(xs) - pad, max(xs) + pad)
             mark_edges(ax, ends, _infinite(every))
-            ax.set_xticks(*thin(xs, [as_word(v) for v in levels], (WIDTH - 1.2) / columns - 0.5))
+            ax.set_xticks(*thin(xs, [as_word(v) for v in levels], (width() - 1.2) / columns - 0.5))
             ax.set(
                 title=title, xlabel=self.factor.replace("_", " "), ylabel=words(self.metric, metric)
             )
@@ -184,8 +186,9 @@ class Heat(_Along):
         figure, axes = panels(
             len(found), columns=columns, height=0.55 + 0.31 * len(arms), legend=0.25
         )
+        columns = axes[0].get_subplotspec().get_gridspec().ncols  # type: ignore[union-attr]
         room = (
-            (WIDTH - 0.6 - 0.075 * max(len(study.label(a)) for a in arms)) / columns / len(levels)
+            (width() - 0.6 - 0.075 * max(len(study.label(a)) for a in arms)) / columns / len(levels)
         )
         for ax, (title, table) in zip(axes, found, strict=True):
             cells = table.set_index(["arm", self.factor])

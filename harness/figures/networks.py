@@ -10,7 +10,7 @@ import pandas as pd
 
 from harness.figures.axes import scale, words
 from harness.figures.base import Measured, fixed
-from harness.figures.theme import COLOURS, INK, PAPER, blank, panels
+from harness.figures.theme import COLOURS, INK, PAPER, alone, blank, panels
 from harness.figures.values import final
 from harness.nas.space import OPERATIONS, Architecture, pairs
 from harness.study import InvalidStudy, Study
@@ -57,6 +57,9 @@ class _Architectures(Measured):
             )
         self._allow("arm", [self.arm], study.arms)
 
+    def apart(self, study: Study) -> None:
+        return None
+
     def means(self, study: Study, rows: pd.DataFrame, metric: str) -> pd.Series:
         """The mean over seeds of a final metric, by name of the architecture."""
         rows = rows[(rows["arm"] == self.arm) & (rows["phase"] == self.phase)]
@@ -96,7 +99,7 @@ class Space(_Architectures):
         counts = np.array(
             [Architecture.parse(str(name)).edges.count(self.operation) for name in table.index]
         )
-        figure, (ax,) = panels(1, height=3.4, legend=0.0)
+        figure, (ax,) = panels(1, height=alone() + 0.2, legend=0.0)
         for axis, name in (("x", self.x), ("y", self.metric)):
             scale(ax, axis, study.metrics[name], table[name])
         shades = LinearSegmentedColormap.from_list("shades", [COLOURS[1], COLOURS[4], COLOURS[0]])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -26,6 +26,8 @@ class Sensitivity(Measured):
     factor: None = fixed()
     levels: None = fixed()
     phase: str = fixed("tune")
+
+    crowd: ClassVar = 0
 
     def validate(self, study: Study) -> None:
         super().validate(study)

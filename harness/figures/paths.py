@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -32,6 +32,8 @@ class Trajectories(Measured):
     metric: str = fixed("x")
     phase: str = fixed("confirm")
     steps: int | None = None
+
+    crowd: ClassVar = 6
 
     def _about(self, study: Study) -> str:
         return "paths over each surface from the same start"

@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import pandas as pd
 
 from harness.figures.base import Measured
-from harness.figures.theme import COLOURS, blank, panels
+from harness.figures.theme import COLOURS, blank, narrow, panels, width
 from harness.study import InvalidStudy, Study
 
 if TYPE_CHECKING:
@@ -40,6 +40,8 @@ class Pictures(Measured):
     points: Points | None = None
     columns: int = 3
     colours: bool = True
+
+    crowd: ClassVar = 0
 
     def family(self, study: Study) -> list[str]:
         """Its metrics, in order."""
@@ -76,8 +78,9 @@ class Pictures(Measured):
                 own = own[own["seed"] == own["seed"].iloc[0]]
                 words = [study.label(arm), *([title] if title else [])]
                 found.append((", ".join(words), own[family].iloc[-1].to_numpy(float)))
-        columns = min(self.columns, len(found))
-        figure, axes = panels(len(found), columns=columns, height=7.0 / columns, legend=0.0)
+        columns = min(2 if narrow() else self.columns, len(found))
+        height = (width() - 0.2) / columns
+        figure, axes = panels(len(found), columns=columns, height=height, legend=0.0, card=columns)
         ends = [COLOURS[0], "#ffffff", COLOURS[1]] if self.colours else ["#ffffff", "#000000"]
         shades = LinearSegmentedColormap.from_list("picture", ends)
         square = (-self.reach, self.reach, -self.reach, self.reach)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -20,6 +21,20 @@ if TYPE_CHECKING:
 
 RESAMPLES = 99
 BAND = (0.025, 0.975)
+
+
+_kept: dict[bytes, Any] = {}  # what a forest says of the same trials: figures draw it twice
+
+
+def _once(what: str, trials: pd.DataFrame, objective: np.ndarray, fn: Callable[[], Any]) -> Any:
+    """What `fn` makes of trials, made once."""
+    rows = pd.util.hash_pandas_object(trials, index=False).to_numpy().tobytes()
+    key = hashlib.sha256(what.encode() + rows + objective.tobytes()).digest()
+    if key not in _kept:
+        if len(_kept) > 16:
+            _kept.clear()
+        _kept[key] = fn()
+    return _kept[key]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,9 +78,9 @@ class Marginals(_Search):
         names = [name for name, one in space.items() if hasattr(one, "low") and not one.single()]
         wanted: list[tuple[str, Mapping[str, tuple[float, float]]]] = [(n, {}) for n in names]
         try:
-            found = importance.marginals(
+            found = _once(f"marginals {space}", trials, objective, lambda: importance.marginals(
                 trials, objective, space, np.random.default_rng(0), wanted, resamples=RESAMPLES
-            )
+            ))  # fmt: skip
         except BadInput as why:  # too few draws
             return blank(str(why))
         colour, metric = palette(study)[self.arm], study.metrics[self.metric]
@@ -102,12 +117,17 @@ class Shares(_Search):
 
         trials, objective = self._trials(study, rows)
         space, better = study.space(self.arm), study.metrics[self.metric].better or "low"
-        generator = np.random.default_rng(0)
-        try:
+
+        def both() -> Any:
+            generator = np.random.default_rng(0)
             variance = importance.fanova(trials, objective, space, generator, resamples=RESAMPLES)
             best = importance.ped_anova(
                 trials, objective, space, generator, better=better, resamples=RESAMPLES // 2
             )
+            return variance, best
+
+        try:
+            variance, best = _once(f"shares {better} {space}", trials, objective, both)
         except BadInput as why:  # too few draws
             return blank(str(why))
         table = variance.table()
@@ -129,7 +149,7 @@ class Shares(_Search):
                 one = other.loc[row["term"]]
                 marks.append((one["share"], one["low"], one["high"], looks[1]))
             for share, left, right, (_, colour, shift, shape) in marks:
-                y = float(place) + (shift if len(marks) > 1 else 0.0)  # type: ignore[arg-type]
+                y = float(place) + (shift if len(marks) > 1 else 0.0)
                 ends = np.clip([left, right], 0, 1)
                 ax.plot(ends, [y, y], color=colour, lw=1.6, solid_capstyle="butt")
                 ax.plot(share, y, shape, ms=4.4, color=colour, mec=PAPER, mew=0.7)

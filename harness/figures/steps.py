@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import pandas as pd
 
 from harness.figures.axes import end_labels, floor_of, legend, numbers, outer, scale, words
 from harness.figures.base import Measured
-from harness.figures.theme import blank, dashes, palette, panels
+from harness.figures.theme import alone, blank, dashes, palette, panels
 from harness.figures.values import band_of
 from harness.study import Metric, Study
 
@@ -25,6 +25,8 @@ class Curves(Measured):
 
     step: str = "step"
 
+    crowd: ClassVar = 6
+
     def _about(self, study: Study) -> str:
         return f"{super()._about(study)} against {self.step}s, mean and 95 % band over seeds"
 
@@ -35,7 +37,7 @@ class Curves(Measured):
         if not found:
             return blank()
         metric, colours = study.metrics[self.metric], palette(study)
-        figure, axes = panels(len(found), height=1.9 if len(found) > 1 else 3.2)
+        figure, axes = panels(len(found), height=1.9 if len(found) > 1 else alone())
         arms = self._arms(study, pd.concat([some for _, some in found]))
         direct = len(found) == 1
         for ax, (title, some) in zip(axes, found, strict=True):
@@ -68,7 +70,7 @@ class Curves(Measured):
                     for arm, x, y in ends.itertuples()
                 ]
                 ax.set_xlim(right=float(lines["step"].max()))
-                direct = end_labels(ax, named, height=2.7)
+                direct = end_labels(ax, named, height=alone() - 0.5)
         outer(axes)
         if not direct:
             legend(figure, study, arms)

@@ -13,7 +13,7 @@ import pandas as pd
 from harness.claims import stats
 from harness.figures.axes import Label, end_labels, legend, scale
 from harness.figures.base import Measured, fixed
-from harness.figures.theme import INK, PAPER, WIDTH, blank, dashes, palette, panels
+from harness.figures.theme import INK, PAPER, alone, blank, dashes, palette, panels, width
 from harness.figures.values import final
 from harness.ledger.results import at
 from harness.study import InvalidStudy, Metric, Study
@@ -100,7 +100,7 @@ class Profile(_Tasks):
             return blank("a performance profile needs positive costs")
         found = stats.performance_profile(costs.to_numpy())
         colours, dash = palette(study), dashes(study)
-        figure, (ax,) = panels(1, height=3.2)
+        figure, (ax,) = panels(1, height=alone())
         last = float(found.ratios[-1])
         scale(ax, "x", Metric("", log=True), pd.Series([1.0, max(last, 1.5)]))
         scale(ax, "y", Metric("fraction"), pd.Series([0.0, 1.0]))
@@ -118,7 +118,7 @@ class Profile(_Tasks):
         tasks = f"{len(tables)} {'task' if len(tables) == 1 else 'tasks'}"
         ax.set_title(f"{found.n} problems: the seeds of {tasks}", loc="right", fontsize=6.5,
                      style="italic", weight="normal")  # fmt: skip
-        if not end_labels(ax, labels, height=2.7):
+        if not end_labels(ax, labels, height=alone() - 0.5):
             legend(figure, study, list(costs.columns))
         return figure
 
@@ -164,7 +164,7 @@ class Ranks(_Tasks):
         figure, (ax,) = panels(1, height=0.18 * (bottom - top), legend=0.3)
         margin = 0.15 + 0.062 * max(len(study.label(arm)) + 5 for arm in arms)  # inches of names
         end = len(arms)
-        per_inch = (end - 1) / (WIDTH - 0.2 - 2 * margin)
+        per_inch = (end - 1) / (width() - 0.2 - 2 * margin)
         ax.set(xlim=(1 - margin * per_inch, end + margin * per_inch), ylim=(bottom, top),
                xticks=[], yticks=[])  # fmt: skip
         ax.axis("off")
@@ -178,11 +178,11 @@ class Ranks(_Tasks):
             y = 0.35 + 0.22 * place
             ax.plot([ends.min() - 0.03, ends.max() + 0.03], [y, y], color=INK, lw=2.4,
                     solid_capstyle="butt", zorder=2)  # fmt: skip
-        width = min(found.critical_difference, end - 1)
-        ax.errorbar(1 + width / 2, -1.45, xerr=width / 2, color=INK, lw=0.9, capsize=2.5)
+        reach = min(found.critical_difference, end - 1)
+        ax.errorbar(1 + reach / 2, -1.45, xerr=reach / 2, color=INK, lw=0.9, capsize=2.5)
         said = f"critical difference {found.critical_difference:.1f}"
-        said += "" if width == found.critical_difference else ", more than there are ranks"
-        ax.text(1 + width / 2, -1.62, said, ha="center", va="bottom", fontsize=7)
+        said += "" if reach == found.critical_difference else ", more than there are ranks"
+        ax.text(1 + reach / 2, -1.62, said, ha="center", va="bottom", fontsize=7)
         p = "under 0.001" if found.p < 0.001 else f"{found.p:.2g}"
         few = ", which are few: only large differences can show" if found.tasks <= FEW else ""
         figure.supxlabel(

@@ -6,6 +6,7 @@ import functools
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 At = Literal["end", "start"] | int  # which step of a trial is read, as in `harness.claims`
 WIDTH = 7.2  # inches: the text width of an A4 page
+CARD = 3.5  # inches: the width of what stands on a claim's card, which a phone shows whole
 INK, PAPER = "#12131a", "#fdfefd"  # stand-ins, replaced in `svg` by the page's own colours
 FONTS = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Liberation Sans', Arial, sans-serif"
 
@@ -89,9 +91,38 @@ def style() -> Iterator[None]:
         yield
 
 
+_width: ContextVar[float] = ContextVar("width", default=WIDTH)
+
+
+@contextmanager
+def on_card() -> Iterator[None]:
+    """What is drawn within is as wide as a card, its panels below each other."""
+    before = _width.set(CARD)
+    try:
+        yield
+    finally:
+        _width.reset(before)
+
+
+def width() -> float:
+    """Inches that a figure is wide."""
+    return _width.get()
+
+
+def narrow() -> bool:
+    """Whether a card is drawn on."""
+    return width() < WIDTH
+
+
+def alone() -> float:
+    """Inches of the height of a panel of lines that has a figure to itself."""
+    return 2.3 if narrow() else 3.2
+
+
 def panels(
-    count: int, *, columns: int | None = None, height: float = 1.9, legend: float = 0.45
-) -> tuple[Figure, list[Axes]]:
+    count: int, *, columns: int | None = None, height: float = 1.9, legend: float = 0.45,
+    card: int | None = None,
+) -> tuple[Figure, list[Axes]]:  # fmt: skip
     """A figure as wide as a page with `count` axes, left to right and top to bottom.
 
     Args:
@@ -99,12 +130,15 @@ def panels(
         columns: How many in a row; by default at most three.
         height: Inches of a row.
         legend: Inches left for a legend below.
+        card: How many in a row on a claim's card; by default one, and two of four or more.
     """
     from matplotlib.figure import Figure
 
     columns = columns or (count if count < 4 else 2 if count == 4 else 3)
+    if narrow():
+        columns = card or (1 if count < 4 else 2)
     rows = math.ceil(count / columns)
-    figure = Figure(figsize=(WIDTH, rows * height + legend), layout="constrained")
+    figure = Figure(figsize=(width(), rows * height + legend), layout="constrained")
     engine: Any = figure.get_layout_engine()
     engine.set(w_pad=0.05, h_pad=0.05, wspace=0.03, hspace=0.03)
     return figure, [figure.add_subplot(rows, columns, i + 1) for i in range(count)]

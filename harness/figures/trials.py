@@ -13,7 +13,7 @@ import pandas as pd
 from harness.claims import stats
 from harness.figures.axes import mark_edges, outer, scale, words
 from harness.figures.base import Measured, fixed
-from harness.figures.theme import INK, PAPER, blank, palette, panels
+from harness.figures.theme import INK, PAPER, alone, blank, palette, panels
 from harness.figures.values import final
 from harness.study import InvalidStudy, Metric, Study
 
@@ -111,6 +111,7 @@ class Boxes(Measured):
             ax.spines["left"].set_visible(False)
             ax.grid(axis="y", visible=False)
             mark_edges(ax, ends, some.assign(diverged=some["status"] == "diverged"), "x")
+        columns = axes[0].get_subplotspec().get_gridspec().ncols  # type: ignore[union-attr]
         for i, ax in enumerate(axes):
             if i % columns:
                 ax.tick_params(labelleft=False)
@@ -218,7 +219,7 @@ class Scatter(Measured):
         if not found:
             return blank()
         every = pd.concat([some for _, some in found])
-        figure, axes = panels(len(found), height=2.1 if len(found) > 1 else 3.4)
+        figure, axes = panels(len(found), height=2.1 if len(found) > 1 else alone() + 0.2)
         for ax, (title, some) in zip(axes, found, strict=True):
             ends = {}
             for axis, metric in (("x", horizontal), ("y", vertical)):

@@ -13,6 +13,7 @@ Within the package, imports point down this list:
     notebook    the verdicts alone, as a notebook and a shell show them
     page        the HTML page, out of the parts below
     descent     paths over contour maps, for the player
+    panels      the part of a figure that a card shows
     islands     every trial as compact JSON, for the table and the explorer
     methods     what was done, and departures, in sentences
     tables      arms, tuned settings, provenance: what the page prints as rows

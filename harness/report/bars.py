@@ -19,7 +19,7 @@ def bar(verdict: Verdict, scale: Scale) -> str:
     """The drawing as SVG, or "" where nothing was measured.
 
     Infinite ends of the interval are arrows at the edge; a published value that has a number is a
-    triangle under the axis.
+    hollow diamond beside ours, with how it is known.
     """
     if not verdict.n or math.isnan(verdict.effect):
         return ""
@@ -44,8 +44,10 @@ def bar(verdict: Verdict, scale: Scale) -> str:
         f"{verdict.verdict}: {effect}, {words.interval(verdict, scale)}; "
         f"claimed {words.asked(verdict, scale)}"
     )
-    if theirs is not None:
-        label += f"; published {scale.words(theirs)}"
+    told = ""
+    if known and theirs is not None:
+        told = ", ".join(filter(None, [scale.words(theirs), known.trust]))
+        label += f"; published {told}"
     height = 58 if theirs is None else 74
     parts = [
         f'<svg class="bar {verdict.verdict}" viewBox="0 0 {WIDTH} {height}" role="img" '
@@ -54,6 +56,8 @@ def bar(verdict: Verdict, scale: Scale) -> str:
         f'height="{AXIS - TOP}"/>',
         f'<path class="axis" d="M{LEFT} {AXIS}H{RIGHT}"/>',
     ]
+    if theirs is not None:
+        parts.append(f'<path class="reach" d="M{at(theirs)} {MIDDLE + 7}V62"/>')
     for value in neutral:
         if value not in margins:
             parts.append(f'<path class="neutral" d="M{at(value)} {TOP}V{AXIS}"/>')
@@ -75,11 +79,8 @@ def bar(verdict: Verdict, scale: Scale) -> str:
     parts.append(_text(x, 7.5, effect, "value"))
     if theirs is not None:
         there = at(theirs)
-        parts.append(
-            f'<path class="theirs" d="M{there} {AXIS - 3}l-4.5 8h9z"/>'
-            f'<path class="reach" d="M{there} {AXIS + 5}V62"/>'
-        )
-        parts.append(_text(there, 71, f"published {scale.words(theirs)}", "theirs"))
+        parts.append(f'<path class="diamond" d="M{there} {MIDDLE - 7}l5.5 7l-5.5 7l-5.5 -7z"/>')
+        parts.append(_text(there, 71, f"published {told}", "theirs"))
     return "".join(parts) + "</svg>"
 
 

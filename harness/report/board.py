@@ -89,7 +89,7 @@ def rendered(made: dict[str, Any], **paper: Any) -> str:
         "tally": words.tally(claim["verdict"] for claim in claims),
         "sources": sorted({source for claim in claims for source in claim["cites"]}),
         "css": asset("style.css"),
-        "script": asset("board.js"),
+        "script": asset("links.js", "quote.js", "board.js"),
     }
     return str(environment().get_template("index.html").render(made | values | paper))
 
@@ -109,6 +109,12 @@ def _figure(entry: dict[str, Any], folder: Path) -> dict[str, str] | None:
             shape = f"{float(box[1]):.0f} / {float(box[2]):.0f}" if box else "3 / 2"
             return {"data": base64.b64encode(raw).decode(), "shape": shape}
     return None
+
+
+def _dated(quote: str, when: str) -> str:
+    """A verdict's line with the day of its run: what is cited names study, claim, commit, date, digest."""
+    day = when.split(",")[0]
+    return f"{quote[:-1]}; run of {day}." if day and quote.endswith(".") else quote
 
 
 def _spark(claim: dict[str, Any]) -> str:
@@ -156,7 +162,7 @@ def _entry(path: Path, root: Path) -> dict[str, Any]:
                 "number": number,
                 "id": str(claim.get("id") or number),
                 "anchor": "",
-                "quote": str(claim.get("quote") or ""),
+                "quote": _dated(str(claim.get("quote") or ""), entry["when"]),
                 "spark": _spark(claim),
                 "study": entry["study"],
                 "title": entry["title"],

@@ -12,7 +12,7 @@ from pathlib import Path
 from harness import figures
 from harness.claims import Verdict
 from harness.ledger.results import Results
-from harness.report import documents, manifest, outlook, page, printing, words
+from harness.report import documents, manifest, outlook, page, panels, printing, words
 
 
 def write(results: Results, verdicts: list[Verdict], folder: Path) -> dict[str, Path]:
@@ -33,12 +33,13 @@ def write(results: Results, verdicts: list[Verdict], folder: Path) -> dict[str, 
     document = json.dumps(
         documents.verdicts_json(results, verdicts), indent=2, ensure_ascii=False, allow_nan=False
     )
-    open_ = outlook.after(results, verdicts)
-    paper = page.html(results, verdicts, drawn, open_, paper=True)
+    could = outlook.after(results, verdicts)
+    shown = panels.panels(results, verdicts, drawn)
+    paper = page.html(results, verdicts, drawn, could, paper=True)
     frame = io.BytesIO()
     results.frame.to_parquet(frame, index=False, engine="pyarrow", compression="zstd")
     made = {
-        "report.html": page.html(results, verdicts, drawn, open_).encode(),
+        "report.html": page.html(results, verdicts, drawn, could, shown).encode(),
         "report.pdf": printing.pdf(paper, words.title(study), when),
         "verdicts.json": (document + "\n").encode(),
         "rows.parquet": frame.getvalue(),

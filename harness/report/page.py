@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,11 +12,13 @@ from harness.claims.power import Forecast
 from harness.ledger import provenance
 from harness.ledger.results import Results
 from harness.report import bars, descent, islands, numbers, outlook, tables, words
+from harness.report.panels import Panel
 from harness.report.quoting import quote
 
 TEMPLATES = Path(__file__).parent / "templates"
 STATIC = 60  # trials listed for readers without scripts
 ERRORS_SHOWN = 10
+NONE: Mapping[str, Any] = {}
 
 
 @functools.cache
@@ -41,18 +42,19 @@ def asset(*names: str) -> str:
 
 def html(
     results: Results, verdicts: list[Verdict], drawn: Mapping[str, str],
-    open_: Mapping[str, Forecast], *, paper: bool = False,
+    could: Mapping[str, Forecast], shown: Mapping[str, Panel] = NONE, *, paper: bool = False,
 ) -> str:  # fmt: skip
     """The report page.
 
     Args:
         results, verdicts: What is reported.
         drawn: Inline SVG of each figure of the study, by name.
-        open_: What would decide each open claim, by its id: see `outlook.after`.
+        could: What seeds can decide of claims, by their ids: see `outlook.after`.
+        shown: What the cards show of figures, by the claims' ids: see `panels.panels`.
         paper: Leave out what only a screen can show (scripts and the trials they list).
     """
     study, info = results.study, results.info
-    cards = _cards(results, verdicts, drawn, open_)
+    cards = _cards(results, verdicts, could, shown)
     playing = {} if paper else descent.players(results)
     title = words.title(study)
     changes = words.changes(results)
@@ -63,7 +65,7 @@ def html(
             title=title,
             running=_css_string(f"{title} · {results.scale} scale"),
             css=asset("style.css"),
-            script="" if paper else asset("links.js", "cards.js", "trials.js", "explorer.js", "descent.js"),
+            script="" if paper else asset("links.js", "quote.js", "trials.js", "explorer.js", "descent.js"),
             paper=paper,
             study=study,
             scale=results.scale,
@@ -105,8 +107,8 @@ def html(
 
 
 def _cards(
-    results: Results, verdicts: list[Verdict], drawn: Mapping[str, str],
-    open_: Mapping[str, Forecast],
+    results: Results, verdicts: list[Verdict], could: Mapping[str, Forecast],
+    shown: Mapping[str, Panel],
 ) -> list[dict[str, Any]]:  # fmt: skip
     study = results.study
     place = {f.name: i for i, f in enumerate(study.figures, 1)}
@@ -115,7 +117,6 @@ def _cards(
     cards = []
     for number, verdict in enumerate(verdicts, 1):
         scale = words.scale_of(verdict, study)
-        could = open_.get(verdict.id)
         cards.append(
             {
                 "number": number,
@@ -135,14 +136,14 @@ def _cards(
                 "middle": words.middle(verdict, study),
                 "replicates": words.replicates(verdict) if verdict.n else "none",
                 "stopping": words.stopping(verdict),
-                "could": outlook.sentence(could, study) if could else "",
+                "change": outlook.change(verdict, could.get(verdict.id), results),
                 "published": words.published(verdict),
                 "theirs": _theirs(verdict, scale),
                 "first": words.first(firsts.get(verdict.id), then),
                 "changes": [c for c in changes if c["id"] == verdict.id],
                 "figure": place.get(verdict.figure or ""),
                 "quote": quote(results, verdict),
-                "view": _size(drawn.get(verdict.figure or "", "")),
+                "panel": shown.get(verdict.id),
             }
         )
     return cards
@@ -169,12 +170,6 @@ def _tests(cards: list[dict[str, Any]]) -> list[tuple[str, list[int]]]:
 def _theirs(verdict: Verdict, scale: numbers.Scale) -> str:
     known = words.published(verdict)
     return scale.words(known.value) if known and known.value is not None else ""
-
-
-def _size(svg: str) -> tuple[str, str] | None:
-    """Width and height of a figure's drawing, in its own units."""
-    found = re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', svg[:2000])
-    return (found[1], found[2]) if found else None
 
 
 def _figures(

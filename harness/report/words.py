@@ -45,6 +45,12 @@ def cost(results: Results) -> str:
     return f"{spent:,.0f} {kind}-seconds" if spent >= 10 else f"{spent:.1f} {kind}-seconds"
 
 
+def size(svg: str) -> tuple[str, str] | None:
+    """Width and height of a drawing, in its own units."""
+    found = re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', svg[:4000])
+    return (found[1], found[2]) if found else None
+
+
 # --- one verdict --------------------------------------------------------------------------------
 
 

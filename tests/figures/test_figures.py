@@ -106,7 +106,7 @@ def test_svg_takes_the_inks_of_the_page_and_keeps_text() -> None:
     text = figures.svg(spec.draw(STUDY, synthetic.small()[0].frame), "steps", 'Say "<hi>" & go')
     root = ElementTree.fromstring(text)
     assert root.get("role") == "img"
-    assert root.get("aria-label") == 'Say "<hi>" & go'
+    assert root.get("aria-label", "").startswith('Say "<hi>" & go ')
     assert figures.INK not in text
     assert "currentColor" in text
     assert not re.search(r"(fill|stroke): #(000000|ffffff)", text)
@@ -148,7 +148,7 @@ def test_svg_text_that_is_not_as_known_is_an_image_of_its_own(
     drawn = spec.draw(one, frame)
     text = figures.svg(drawn, "f", 'Say "<hi>"')
     root = ElementTree.fromstring(text)
-    assert root.get("aria-label") == 'Say "<hi>"'
+    assert root.get("aria-label", "").startswith('Say "<hi>"')
     assert root.get("width") == f"{72 * drawn.get_figwidth():g}pt"
     data = root[0].get("href", "").removeprefix("data:image/svg+xml;base64,")
     assert base64.b64decode(data).decode() == written[0]

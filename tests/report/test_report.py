@@ -362,13 +362,13 @@ def test_cards_say_how_a_claim_was_tested_and_when_it_was_decided() -> None:
 def test_a_published_number_is_drawn_on_the_same_scale(value: float) -> None:
     one = verdict(published=Published("theirs", "from memory", value))
     drawn = bars.bar(one, words.scale_of(one, synthetic.study()))
-    at = float(re.search(r'class="theirs" d="M([\d.]+)', drawn)[1])  # type: ignore[index]
+    at = float(re.search(r'class="diamond" d="M([\d.]+)', drawn)[1])  # type: ignore[index]
     low, high = (float(x) for x in re.findall(r'"interval" d="M([\d.]+) 27H([\d.]+)', drawn)[0])
     share = (value - 1) / 2  # of the way from low, 1, to high, 3
     assert at == pytest.approx(low + share * (high - low), abs=0.1 * max(2, abs(value)))
     assert 0 <= at <= bars.WIDTH
-    assert f"published {numbers.digits(value)} steps" in drawn
-    assert "theirs" not in bars.bar(
+    assert f"published {numbers.digits(value)} steps, from memory" in drawn
+    assert "diamond" not in bars.bar(
         verdict(published="words only"), words.scale_of(one, synthetic.study())
     )
 

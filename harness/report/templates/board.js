@@ -35,4 +35,12 @@
   for (const select of selects) select.addEventListener("change", filter);
   root.hidden = false;
   filter();
+  // A deep link opens what is to be cited.
+  const linked = () => {
+    const row = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+    const cite = row && row.closest("tr") && row.querySelector("details");
+    if (cite) cite.open = true;
+  };
+  addEventListener("hashchange", linked);
+  linked();
 })();

@@ -17,6 +17,7 @@
   function player(figure, data) {
     const root = figure.querySelector(".player"), maps = root.querySelector(".maps");
     const slider = root.querySelector("input"), output = root.querySelector("output");
+    const said = root.querySelector(".said");
     const button = root.querySelector(".play"), speed = root.querySelector(".speed");
     const last = data.steps[data.steps.length - 1], window_ = root.querySelector(".window");
     let end = data.opens; // of what is played now: the first steps, or all
@@ -31,6 +32,7 @@
       now = end = Number(event.target.value);
       slider.max = end;
       paint();
+      tell();
     });
 
     const places = data.places.map((place) => {
@@ -39,7 +41,6 @@
       box.className = "map";
       head.append(place.title.replaceAll("_", " "), count);
       canvas.setAttribute("role", "img");
-      canvas.setAttribute("aria-label", `Paths of the arms over ${place.title}`);
       box.append(head, canvas);
       maps.append(box);
       const size = Math.sqrt(place.heights.length / 2);
@@ -131,6 +132,7 @@
         p.count.textContent = first === null ? tally : `first ${data.arms[first].label}, ${p.paths[first].there}`;
         p.count.title = tally;
       }
+      if (!playing) describe();
       output.textContent = Math.round(now);
       slider.value = now;
       slider.setAttribute("aria-valuetext", `step ${Math.round(now)} of ${end}`);
@@ -157,12 +159,13 @@
       const path = toggle.querySelector("path");
       path.setAttribute("stroke", arm.colour);
       path.setAttribute("stroke-dasharray", arm.dash.map((d) => d * 3).join(" "));
-      toggle.append(arm.label, tally);
+      toggle.append(`${arm.label} `, tally);
       tally.title = "surfaces on which it has reached the target";
       toggle.addEventListener("click", () => {
         shown[a] = !shown[a];
         toggle.setAttribute("aria-pressed", String(shown[a]));
         paint();
+        tell(`${arm.label} ${shown[a] ? "shown" : "hidden"}.`);
       });
       root.querySelector(".legend").append(toggle);
       return tally;
@@ -173,7 +176,27 @@
       button.setAttribute("aria-label", playing ? "Pause the descent" : "Play the descent");
       button.querySelector("path").setAttribute("d", playing ? "M2 1h3v10h-3zM7 1h3v10h-3z" : "M2 1l9 5-9 5z");
     }
-    function stop() { playing = false; say(); }
+    // What the maps show, for those who do not see them: said where they stand still, not at every frame.
+    function describe() {
+      for (const p of places) {
+        p.canvas.setAttribute("aria-label", `${p.title.replaceAll("_", " ")} at step ${Math.round(now)}: ${p.count.title}`
+          + (p.count.textContent === p.count.title ? "" : `, ${p.count.textContent}`));
+      }
+    }
+    let waiting = 0;
+    function tell(before = "") {
+      clearTimeout(waiting);
+      waiting = setTimeout(() => {
+        const where = places.map((p) => `${p.title.replaceAll("_", " ")} ${p.count.title}`).join(", ");
+        said.textContent = `${before} Step ${Math.round(now)} of ${end}: ${where}.`.trim();
+      }, 250);
+    }
+    function move(to) { stop(); now = Math.min(end, Math.max(0, to)); paint(); tell(); }
+    function stop() {
+      if (playing) tell(now < end ? "Paused." : "Ended.");
+      playing = false;
+      say();
+    }
     function frame(time) {
       if (!playing) return;
       const past = Math.min(100, time - before) / 1000;
@@ -190,16 +213,28 @@
       paint();
       if (playing) setTimeout(jump, 1000);
     }
-    button.addEventListener("click", () => {
-      if (playing) { stop(); return; }
+    function start() {
+      if (playing) { stop(); paint(); return; }
       if (now >= end) now = 0;
       playing = true;
       say();
       paint();
       if (still.matches) setTimeout(jump, 1000);
       else requestAnimationFrame((time) => { before = time; requestAnimationFrame(frame); });
+    }
+    button.addEventListener("click", start);
+    slider.addEventListener("input", () => move(Number(slider.value)));
+    const keys = {
+      " ": start, ArrowLeft: () => move(Math.ceil(now) - 1), ArrowRight: () => move(Math.floor(now) + 1),
+      Home: () => move(0), End: () => move(end),
+    };
+    root.querySelector(".back").addEventListener("click", keys.ArrowLeft);
+    root.querySelector(".on").addEventListener("click", keys.ArrowRight);
+    maps.addEventListener("keydown", (event) => {
+      if (!(event.key in keys) || event.ctrlKey || event.metaKey || event.altKey) return;
+      event.preventDefault();
+      keys[event.key]();
     });
-    slider.addEventListener("input", () => { stop(); now = Number(slider.value); paint(); });
     dark.addEventListener("change", paint);
     root.hidden = false;
     figure.classList.add("playing");

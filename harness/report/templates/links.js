@@ -11,4 +11,6 @@ document.addEventListener("click", (event) => {
   if (/^(file|https?):$/.test(location.protocol)) return; // the browser does it, with history
   event.preventDefault();
   target.scrollIntoView();
+  const folded = target.matches("tr") && target.querySelector("details");
+  if (folded) folded.open = true;
 });
