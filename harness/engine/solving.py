@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
@@ -148,7 +149,7 @@ class Solver:
         if not _in_order(seen[0][1], said):
             raise ValueError(
                 f"the model's output {tuple(said.shape)} is that of {self.path}, "
-                f"{tuple(seen[0][1].shape)}, in another order; allowed: as it is or with axes joined, for ridge"
+                f"{tuple(seen[0][1].shape)}, in another order; allowed: as it is, or with axes joined or parted, for ridge"
             )
 
     def _target(self, target: Tensor, outputs: int, n: int) -> Tensor:
@@ -229,14 +230,17 @@ class Solver:
 
 
 def _in_order(found: Tensor, said: Tensor) -> bool:
-    """Whether a tensor may be another's numbers in their order: the same axes, or some that follow
-    each other joined. Only shapes are asked, as the numbers may be those of many trials (axes of one
-    size that were swapped are not found out)."""
-    left = [n for n in found.shape if n > 1]
-    for n in (n for n in said.shape if n > 1):
-        joined = 1
-        while left and joined < n:
-            joined *= left.pop(0)
-        if joined != n:
+    """Whether a tensor may be another's numbers in their order: the same axes, or one in the place of
+    some that follow each other. Only shapes are asked, as the numbers may be those of many trials
+    (axes of one size that were swapped are not found out)."""
+    one, other = ([n for n in of.shape if n > 1] for of in (found, said))
+    while one and other:
+        here, there = [one.pop(0)], [other.pop(0)]
+        while (a := math.prod(here)) != (b := math.prod(there)):
+            short, rest = (here, one) if a < b else (there, other)
+            if not rest:
+                return False
+            short.append(rest.pop(0))
+        if min(len(here), len(there)) > 1:
             return False
-    return not left
+    return not one and not other

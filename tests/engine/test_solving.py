@@ -333,9 +333,10 @@ class Shaped(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         out: Tensor = self.readout(x)
-        return {"swapped": out.mT, "copied": out.mT.contiguous(), "joined": out.flatten(1)}[
-            self.how
-        ]
+        return {
+            "swapped": out.mT, "copied": out.mT.contiguous(), "joined": out.flatten(1),
+            "parted": out.unflatten(2, (2, -1)),
+        }[self.how]  # fmt: skip
 
 
 @pytest.mark.parametrize("count", [1, 3])
@@ -352,10 +353,9 @@ def test_an_output_in_another_order_is_refused(count: int) -> None:
 
     y = x * np.arange(1, 5)
     trained("joined", 4, y.reshape(40, -1))
+    trained("parted", 4, y.reshape(40, -1, 2, 2))
     for how in ("swapped", "copied"):
-        with pytest.raises(
-            ValueError, match="in another order; allowed: as it is or with axes joined"
-        ):
+        with pytest.raises(ValueError, match="in another order; allowed: as it is, or with axes"):
             trained(how, 4, y.swapaxes(1, 2))
 
 
