@@ -33,7 +33,7 @@ class Panel:
 def panels(
     results: Results, verdicts: Sequence[Verdict], whole: Mapping[str, str]
 ) -> dict[str, Panel]:
-    """The panel of each claim that has a figure, by its id.
+    """The panel of each claim that has a figure, and that anything was measured of, by its id.
 
     Args:
         whole: Inline SVG of each figure of the study, by name; in the page its id is
@@ -45,7 +45,7 @@ def panels(
     first: dict[Part, tuple[str, Panel]] = {}
     for verdict in verdicts:
         figure, check = by.get(verdict.figure or ""), words.check_of(verdict, study)
-        if figure is None or check is None:
+        if figure is None or check is None or not verdict.n:  # there is nothing to be seen
             continue
         wanted = part(figure, study, check.places(study))
         if wanted in first:

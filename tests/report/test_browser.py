@@ -680,6 +680,7 @@ def test_the_mlflow_ui_shows_the_run_and_the_report_works_in_its_viewer(
         sift(page)
         assert [c for c in page.complaints() if "blob:" in c] == []
         page.driver.switch_to.default_content()
+        page.driver.get("about:blank")  # else the frame that is there may be found
         page.driver.get(f"{home}/{experiment}/runs/{run}/artifacts/board/index.html")
         page.until("document.querySelector('iframe.mlflow-html-iframe')")
         page.driver.switch_to.frame(

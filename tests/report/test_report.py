@@ -484,7 +484,11 @@ def test_the_board_shows_every_study_and_broken_files_too(tmp_path: Path) -> Non
     assert results.study.question in page.text
     assert report.answer(results, verdicts) in page.text
     link = "optimizers/default/report.html"
-    own = [f"{link}#claim-{number}" for number in range(1, len(verdicts) + 1)]
+    own = [
+        each
+        for number, v in enumerate(verdicts, 1)
+        for each in (f"{link}#claim-{number}", f"#optimizers.{v.id}")  # its card, and its own place
+    ]
     beside = [f"#optimizers.{v.id}" for v in verdicts if v.published]
     assert beside
     assert page.values["href"] == [*own, *beside, link]
