@@ -56,7 +56,7 @@ def summary(kept: list[dict[str, Any]]) -> str:
         "| study | supported | refuted | inconclusive | trials | time | on |",
         "|---|---|---|---|---|---|---|",
     ]
-    for run in kept:
+    for run in map(_read, kept):
         tally = Counter(claim["verdict"] for claim in run["claims"])
         counts = " | ".join(str(tally[outcome]) for outcome in MARKS)
         lines.append(
@@ -73,6 +73,7 @@ def markdown(kept: list[dict[str, Any]], home: Path) -> str:
         kept: What `verdicts.json` holds of each run.
         home: The folder of the published figures; a study without one has none.
     """
+    kept = [*map(_read, kept)]
     claims = [claim for run in kept for claim in run["claims"]]
     late = any(claim.get("changed_late") for claim in claims)
     lines = [
@@ -97,6 +98,13 @@ def markdown(kept: list[dict[str, Any]], home: Path) -> str:
     for run in kept:
         lines += _study(run, home)
     return "\n".join(lines) + "\n"
+
+
+def _read(run: dict[str, Any]) -> dict[str, Any]:
+    """A run with the claims that its scale can speak of: another than the default may be a part of it."""
+    if run["scale"] == "default":
+        return run
+    return {**run, "claims": [claim for claim in run["claims"] if claim["n"]]}
 
 
 def _by_source(kept: list[dict[str, Any]]) -> list[str]:
