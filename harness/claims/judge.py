@@ -70,12 +70,13 @@ def judge(
             verdicts[verdict.id] = _at(verdict, number, seeds, looks[-1])
         decided |= {v.id for v in verdicts.values() if v.verdict != "inconclusive"}
         open_ = [claim for claim in ready if claim.id not in decided]
-    return [_stopped(verdicts[claim.id], looks, futility) for claim in study.tested]
+    return [_stopped(claim, verdicts[claim.id], looks, futility) for claim in study.tested]
 
 
-def _stopped(verdict: Verdict, looks: Sequence[int], futility: float) -> Verdict:
+def _stopped(claim: Claim, verdict: Verdict, looks: Sequence[int], futility: float) -> Verdict:
     """A verdict that says so where no seeds were added for a claim that is open."""
-    if verdict.verdict != "inconclusive" or not futile(verdict, looks, futility):
+    open_ = verdict.verdict == "inconclusive" and claim.check.phase == "confirm"
+    if not open_ or not futile(verdict, looks, futility):
         return verdict
     why = f"no more seeds were added: they would have decided it in under {100 * futility:g} % of runs"
     return replace(verdict, reason="; ".join(filter(None, [verdict.reason, why])))

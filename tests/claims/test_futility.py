@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import numpy as np
@@ -14,6 +15,7 @@ from scipy.stats import norm
 from harness import Budget
 from harness.claims import Verdict, higher, judge, rows_for, stats, undecided
 from harness.claims.futility import chance, futile
+from harness.claims.judge import _stopped
 from harness.study import InvalidStudy
 from tests.claims.test_claims import make
 
@@ -117,6 +119,15 @@ def test_a_claim_at_its_margin_gets_no_more_seeds_and_says_so() -> None:
     assert first.look == 2
     assert "no more seeds" not in second.reason
     assert not judge(study, frame, looks=LOOKS)[0].reason
+
+
+def test_a_claim_that_reads_the_search_is_not_said_to_have_got_no_more_seeds() -> None:
+    read = dataclasses.replace(higher("acc", arm="a", than="b", task="u"), phase="tune")
+    claim = make(read).claims[0]
+    at_margin = verdict(0.0, 1.0, level=0.005, look=2)
+    assert _stopped(claim, at_margin, LOOKS, 0.05) == at_margin
+    of_seeds = make(higher("acc", arm="a", than="b", task="u")).claims[0]
+    assert "no more seeds" in _stopped(of_seeds, at_margin, LOOKS, 0.05).reason
 
 
 def test_a_budget_says_that_it_stops() -> None:
