@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import markupsafe
+import pandas as pd
 
 from harness import figures
 from harness.claims import Verdict
 from harness.figures.parts import Part, drawn, part
-from harness.ledger.results import Results
+from harness.ledger.results import Results, at
 from harness.report import words
 
 
@@ -45,9 +47,12 @@ def panels(
     first: dict[Part, tuple[str, Panel]] = {}
     for verdict in verdicts:
         figure, check = by.get(verdict.figure or ""), words.check_of(verdict, study)
-        if figure is None or check is None or not verdict.n:  # there is nothing to be seen
+        if figure is None or check is None:
             continue
-        wanted = part(figure, study, check.places(study))
+        places = check.places(study)
+        if not any(_measured(frame, arm, where) for arm, where in places):
+            continue
+        wanted = part(figure, study, places)
         if wanted in first:
             id_, other = first[wanted]
             made[verdict.id] = other if other.whole else _again(other, id_)
@@ -65,6 +70,14 @@ def panels(
         first[wanted] = (f"panel-{len(first) + 1}", panel)
         made[verdict.id] = panel
     return made
+
+
+def _measured(frame: pd.DataFrame, arm: str, where: Mapping[str, Any]) -> bool:
+    """Whether there are rows of an arm at a place."""
+    there = at(frame["arm"], arm)
+    for factor, level in where.items():
+        there = there & at(frame[factor], level)
+    return bool(there.any())
 
 
 def _again(panel: Panel, id_: str) -> Panel:
