@@ -170,7 +170,7 @@ METRICS = {
 }  # fmt: skip
 BUDGETS = {
     "smoke": Budget(draws=2, seeds=1, steps=40, side=(28,)),
-    "default": Budget(draws=8, seeds=8, most_seeds=32, finalists=3),
+    "default": Budget(draws=8, seeds=8, most_seeds=32, futility=0.05, finalists=3),
     "paper": Budget(draws=12, seeds=10, most_seeds=40, finalists=3, steps=20_000, units=800, data="mnist"),
 }  # fmt: skip
 

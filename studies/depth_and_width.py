@@ -218,7 +218,7 @@ METRICS = {
 }
 BUDGETS = {
     "smoke": Budget(draws=2, seeds=2, steps=100, task=("xor", "line", "spirals")),
-    "default": Budget(draws=10, seeds=12, most_seeds=48, finalists=3),
+    "default": Budget(draws=10, seeds=12, most_seeds=48, futility=0.05, finalists=3),
     "paper": Budget(draws=24, seeds=20, most_seeds=80, finalists=4, steps=10_000),
 }
 

@@ -183,7 +183,7 @@ METRICS = {
 }  # fmt: skip
 BUDGETS = {
     "smoke": Budget(draws=By("task", {"gaussians": 1, "images": 2}), seeds=2, steps=20, ratio=(10, 100)),
-    "default": Budget(draws=By("task", {"gaussians": 1, "images": 8}), seeds=16, most_seeds=64, finalists=3),
+    "default": Budget(draws=By("task", {"gaussians": 1, "images": 8}), seeds=16, most_seeds=64, futility=0.05, finalists=3),
     "paper": Budget(draws=By("task", {"gaussians": 1, "images": 12}), seeds=20, most_seeds=80, finalists=3, steps=3000, rare=3000, common=10_000, units=256, data="mnist"),
 }  # fmt: skip
 

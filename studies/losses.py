@@ -187,7 +187,7 @@ METRICS = {
 
 BUDGETS = {
     "smoke": Budget(draws=2, seeds=2, steps=60, every=20, task=("images",)),
-    "default": Budget(draws=14, seeds=10, most_seeds=80, finalists=3, task=("images", "noisy")),
+    "default": Budget(draws=14, seeds=10, most_seeds=80, futility=0.05, finalists=3, task=("images", "noisy")),
     "paper": Budget(draws=8, seeds=5, finalists=3, steps=20_000, every=500, units=800, task=("mnist",)),
 }  # fmt: skip
 

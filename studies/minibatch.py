@@ -178,7 +178,7 @@ METRICS = {
 DRAWS = {"mean": 1, "traps": 1, "epochs": 8, "updates": 8}  # toys have no rate to tune
 BUDGETS = {
     "smoke": Budget(draws=2, seeds=2, epochs=2, updates=20, toy_steps=100, images=512),
-    "default": Budget(draws=By("task", DRAWS), seeds=12, most_seeds=48, finalists=3),
+    "default": Budget(draws=By("task", DRAWS), seeds=12, most_seeds=48, futility=0.05, finalists=3),
     "paper": Budget(draws=12, seeds=20, most_seeds=80, finalists=3, epochs=40, updates=4000,
                     units=512, pixels=784, images=50_000, data="mnist"),
 }  # fmt: skip

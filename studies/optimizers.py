@@ -123,7 +123,7 @@ METRICS = {
 BUDGETS = {
     "smoke": Budget(draws=2, seeds=2, finalists=2, steps=50, epochs=2, task=("valley", "saddle", "digits")),
     "default": Budget(
-        draws=32, seeds=20, most_seeds=80, finalists=4,
+        draws=32, seeds=20, most_seeds=80, futility=0.05, finalists=4,
         final_seeds=By("task", {**dict.fromkeys(SURFACES, 40), "digits": 10})),
     "paper": Budget(
         draws=36, seeds=10, finalists=3, steps=500, epochs=20, batch_size=128, width=1000,

@@ -144,7 +144,7 @@ METRICS = {
 }  # fmt: skip
 BUDGETS = {
     "smoke": Budget(draws=2, seeds=2, steps=20, members=4, data=("spikes", "shapes")),
-    "default": Budget(draws=4, seeds=12, most_seeds=48, finalists=2, final_seeds=1),
+    "default": Budget(draws=4, seeds=12, most_seeds=48, futility=0.05, finalists=2, final_seeds=1),
     "paper": Budget(draws=8, seeds=24, finalists=3, steps=5000, members=40, window=32, length=4000, wide=60, batch=64),
 }  # fmt: skip
 

@@ -256,7 +256,7 @@ METRICS = {
 }  # fmt: skip
 BUDGETS = {
     "smoke": Budget(draws=1, seeds=2, steps=20, pretraining=10, toy_steps=20, labels=(FEW,), net=("sigmoid", "machine", "linear", "codes")),
-    "default": Budget(draws=5, seeds=6, most_seeds=24, finalists=2, final_seeds=1, labels=(FEW, 500, ALL)),
+    "default": Budget(draws=5, seeds=6, most_seeds=24, futility=0.05, finalists=2, final_seeds=1, labels=(FEW, 500, ALL)),
     "paper": Budget(draws=8, seeds=10, finalists=3, units=1000, steps=20_000, pretraining=10_000, toy_steps=20_000, images="mnist", labels=(FEW, 500, 50_000)),
 }  # fmt: skip
 

@@ -211,7 +211,7 @@ METRICS = {
 }  # fmt: skip
 BUDGETS = {
     "smoke": Budget(draws=1, seeds=2, steps=8, depth=(8, 16)),
-    "default": Budget(draws=By("kind", {"dense": 6, "conv": 4}), seeds=6, most_seeds=96, finalists=2, depth=DEPTHS, steps=By("kind", {"dense": 850, "conv": 425})),
+    "default": Budget(draws=By("kind", {"dense": 6, "conv": 4}), seeds=6, most_seeds=96, futility=0.05, finalists=2, depth=DEPTHS, steps=By("kind", {"dense": 850, "conv": 425})),
     "paper": Budget(
         draws=10, seeds=5, finalists=3, steps=20_000, batch_size=128, width=64, data="mnist", inputs=784,
         depth=(8, 32, 64, 110), kind=("dense",)),

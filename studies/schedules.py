@@ -142,7 +142,7 @@ METRICS = {
 }
 BUDGETS = {
     "smoke": Budget(draws=2, seeds=2, updates=100, signals=1000, task=("quadratic", "middle")),
-    "default": Budget(draws=8, seeds=12, most_seeds=48, finalists=3),
+    "default": Budget(draws=8, seeds=12, most_seeds=192, futility=0.05, finalists=3),
     "paper": Budget(
         draws=24, seeds=40, most_seeds=160, finalists=4, final_seeds=10, updates=16_000
     ),

@@ -140,7 +140,7 @@ DRAWS = {"words_4": 4, "words_8": 2, "words_12": 4} | {"names": 3, "pictures": 4
 FINAL = dict.fromkeys(UPDATES, 1) | {"words_4": 2, "words_12": 2, "pictures": 2}
 BUDGETS = {
     "smoke": Budget(draws=2, seeds=2, updates=16, task=("words_4", "names", "pictures", "series")),
-    "default": Budget(draws=By("task", DRAWS), seeds=6, most_seeds=24, finalists=2, final_seeds=By("task", FINAL), task=tuple(UPDATES), updates=By("task", UPDATES),
+    "default": Budget(draws=By("task", DRAWS), seeds=6, most_seeds=24, futility=0.05, finalists=2, final_seeds=By("task", FINAL), task=tuple(UPDATES), updates=By("task", UPDATES),
                       batch_size=By("task", dict.fromkeys(UPDATES, 16) | {"pictures": 32})),
     "paper": Budget(draws=8, seeds=10, most_seeds=20, finalists=3, updates=20_000, units=256, batch_size=64),
 }  # fmt: skip

@@ -163,7 +163,7 @@ def included(arm, cell) -> bool:
 
 BUDGETS = {
     "smoke": Budget(draws=1, seeds=2, steps=20, source_steps=20, semi_steps=20, units=32, labels=(5, 10, 20)),
-    "default": Budget(draws=8, seeds=12, most_seeds=96, finalists=2, final_seeds=2),
+    "default": Budget(draws=8, seeds=12, most_seeds=96, futility=0.05, finalists=2, final_seeds=2),
     "paper": Budget(draws=8, seeds=20, finalists=3, source_steps=20_000, semi_steps=20_000, units=5000, data="mnist"),
 }  # fmt: skip
 

@@ -201,7 +201,7 @@ METRICS = {
 }  # fmt: skip
 BUDGETS = {
     "smoke": Budget(draws=1, seeds=2, steps=4, records=1, images=64, batch_size=32),
-    "default": Budget(draws=5, seeds=12, most_seeds=48, finalists=2, final_seeds=2),
+    "default": Budget(draws=5, seeds=12, most_seeds=48, futility=0.05, finalists=2, final_seeds=2),
     "paper": Budget(draws=8, seeds=10, most_seeds=40, finalists=3, steps=20_000, batch_size=128, images=50_000, by=1, units=512, data="mnist"),
 }  # fmt: skip
 

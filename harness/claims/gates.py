@@ -81,6 +81,12 @@ def _seeds(study: Study, scale: str, claim: Claim) -> str | None:
     return f"{most} seeds; at least {MIN_SEEDS} are needed"
 
 
+def _planned(study: Study, scale: str, claim: Claim) -> str | None:
+    if all(_cells(study, scale, arm, where) for arm, where in claim.check.places(study)):
+        return None
+    return f"some of what it reads is not run at the {scale} scale"
+
+
 def _alike(study: Study, scale: str, claim: Claim) -> str | None:
     return next(_unlike(study, scale, claim.check), None)
 
@@ -142,4 +148,8 @@ def _control(study: Study, scale: str, claim: Claim) -> str | None:
 
 
 # What every claim is asked. Another is a line here: why a claim fails at a scale, or None.
-ASKED: Mapping[str, Asks] = {"seeds enough": _seeds, "both sides tuned alike": _alike}
+ASKED: Mapping[str, Asks] = {
+    "seeds enough": _seeds,
+    "planned at this scale": _planned,
+    "both sides tuned alike": _alike,
+}

@@ -66,6 +66,18 @@ UNLIKE = {
 }  # fmt: skip
 
 
+def test_what_a_scale_does_not_run_is_told_before_any_trial() -> None:
+    some = {"default": Budget(4, 8), "paper": Budget(4, 8, size=(2,))}
+    study = made(BETTER, budgets=some)
+    assert gated(study, "default") == {}
+    assert gated(study, "paper") == {"one": "some of what it reads is not run at the paper scale"}
+    assert (
+        gated(made(higher("acc", arm="a", than="b", by=0.1, size=2), budgets=some), "paper") == {}
+    )
+    without = made(BETTER, include=lambda arm, cell: arm != "b")
+    assert {*gated(without, "default")} == {"one"}
+
+
 @pytest.mark.parametrize("which", UNLIKE)
 def test_sides_that_are_tuned_differently_are_told(which: str) -> None:
     study = made(BETTER, **UNLIKE[which])
