@@ -83,6 +83,11 @@ class Verdict:
     level: float = LEVEL
     gate: str = ""
 
+    @property
+    def word(self) -> str:
+        """What readers are told: the verdict, or "not judged" where a gate was shut."""
+        return "not judged" if self.gate else self.verdict
+
 
 @dataclass(frozen=True)
 class Evidence:

@@ -18,7 +18,10 @@ from harness.study import catalog
 BEGIN, END = "<!-- published:begin -->", "<!-- published:end -->"
 CHAINS = "chains"  # the folder of the published runs' manifests
 LARGEST = 400_000  # bytes of a figure that is tracked; contour maps are larger
-MARKS = {"supported": "✓ supported", "refuted": "✕ refuted", "inconclusive": "? inconclusive"}
+MARKS = {
+    "supported": "✓ supported", "refuted": "✕ refuted", "inconclusive": "? inconclusive",
+    "not judged": "– not judged",
+}  # fmt: skip
 
 
 def add(folder: Path, reports: Path) -> Path:
@@ -53,11 +56,11 @@ def add(folder: Path, reports: Path) -> Path:
 def summary(kept: list[dict[str, Any]]) -> str:
     """A table of the published runs, for the project's front page."""
     lines = [
-        "| study | supported | refuted | inconclusive | trials | time | on |",
-        "|---|---|---|---|---|---|---|",
+        "| study | supported | refuted | inconclusive | not judged | trials | time | on |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for run in map(_read, kept):
-        tally = Counter(claim["verdict"] for claim in run["claims"])
+        tally = Counter(map(_word, run["claims"]))
         counts = " | ".join(str(tally[outcome]) for outcome in MARKS)
         lines.append(
             f"| [{_name(run)}](reports/README.md#{_name(run)}) | {counts} "
@@ -85,10 +88,10 @@ def markdown(kept: list[dict[str, Any]], home: Path) -> str:
         "`make study NAME=…` makes the full report: every claim with its figure, interval and source.",
         "",
         "A claim is supported (✓) when its whole interval lies on the claimed side of the margin,",
-        "refuted (✕) when it lies wholly on the other, else inconclusive (?).",
+        "refuted (✕) when it lies wholly on the other, else inconclusive (?). What a scale does not run is not judged there (–).",
         "",
-        "| study | question | ✓ | ✕ | ? |",
-        "|---|---|--:|--:|--:|",
+        "| study | question | ✓ | ✕ | ? | – |",
+        "|---|---|--:|--:|--:|--:|",
     ]
     for run in kept:
         link = f"[{_name(run)}](#{_name(run)})"
@@ -104,7 +107,7 @@ def _read(run: dict[str, Any]) -> dict[str, Any]:
     """A run with the claims that its scale can speak of: another than the default may be a part of it."""
     if run["scale"] == "default":
         return run
-    return {**run, "claims": [claim for claim in run["claims"] if claim["n"]]}
+    return {**run, "claims": [claim for claim in run["claims"] if not claim.get("gate")]}
 
 
 def _by_source(kept: list[dict[str, Any]]) -> list[str]:
@@ -116,7 +119,7 @@ def _by_source(kept: list[dict[str, Any]]) -> list[str]:
                 cited.setdefault(source, []).append(claim)
     if not cited:
         return []
-    lines = ["", "| deck or paper | ✓ | ✕ | ? |", "|---|--:|--:|--:|"]
+    lines = ["", "| deck or paper | ✓ | ✕ | ? | – |", "|---|--:|--:|--:|--:|"]
     return lines + [f"| {_cell(name)} | {_tally(some)} |" for name, some in sorted(cited.items())]
 
 
@@ -167,9 +170,7 @@ def _study(run: dict[str, Any], home: Path) -> list[str]:
     ]
     for claim in run["claims"]:
         effect, interval, claimed = map(_cell, claim["words"])
-        verdict = MARKS[claim["verdict"]].replace(" ", "&nbsp;")
-        if claim.get("gate"):
-            verdict += "<br>not judged"
+        verdict = MARKS[_word(claim)].replace(" ", "&nbsp;")
         if claim.get("changed_late"):
             verdict += "<br>changed after trials had run"
         if said := (claim.get("amended") or {}).get("words"):
@@ -185,8 +186,12 @@ def _name(run: dict[str, Any]) -> str:
     return catalog.published_as(run["study"], run["scale"])
 
 
+def _word(claim: dict[str, Any]) -> str:
+    return "not judged" if claim.get("gate") else str(claim["verdict"])
+
+
 def _tally(claims: list[dict[str, Any]]) -> str:
-    count = Counter(claim["verdict"] for claim in claims)
+    count = Counter(map(_word, claims))
     return " | ".join(str(count[outcome]) for outcome in MARKS)
 
 

@@ -70,7 +70,7 @@ def html(
             study=study,
             scale=results.scale,
             answer=words.answer(results, verdicts),
-            tally=words.tally(v.verdict for v in verdicts),
+            tally=words.tally(v.word for v in verdicts),
             counts=results.counts,
             partial=bool(info.get("partial")),
             info=info,
@@ -183,7 +183,7 @@ def _figures(
             "svg": drawn[figure.name].replace("<svg", f'<svg id="drawn-{figure.name}"', 1),
             "plays": figure.name in playing,
             "claims": [
-                {"number": c["number"], "statement": c["v"].statement, "verdict": c["v"].verdict}
+                {"number": c["number"], "statement": c["v"].statement, "verdict": c["v"].word}
                 for c in cards
                 if c["v"].figure == figure.name
             ],

@@ -13,7 +13,7 @@ from harness.report import numbers
 from harness.report.numbers import Scale
 from harness.study import Claim, Study, of_test
 
-OUTCOMES = ("supported", "refuted", "inconclusive")
+OUTCOMES = ("supported", "refuted", "inconclusive", "not judged")
 
 
 def title(study: Study) -> str:
@@ -390,16 +390,23 @@ def answer(results: Results, verdicts: list[Verdict]) -> str:
     """The study's answer in one sentence, counted from its verdicts."""
     if not verdicts:
         return "The study makes no claims; its figures show what was measured."
-    by = {outcome: [v for v in verdicts if v.verdict == outcome] for outcome in OUTCOMES}
-    held, against, open_ = (len(by[outcome]) for outcome in OUTCOMES)
+    by = {outcome: [v for v in verdicts if v.word == outcome] for outcome in OUTCOMES}
+    held, against, open_, closed = (len(by[outcome]) for outcome in OUTCOMES)
     total = len(verdicts)
     if total == 1:
-        word = {"supported": "holds", "refuted": "is refuted", "inconclusive": "stays undecided"}
-        text = f"The one claim {word[verdicts[0].verdict]}: {_quoted(verdicts)}."
+        word = {
+            "supported": "holds",
+            "refuted": "is refuted",
+            "inconclusive": "stays undecided",
+            "not judged": "is not judged",
+        }
+        text = f"The one claim {word[verdicts[0].word]}: {_quoted(verdicts)}."
     elif held == total:
         text = f"All {total} claims hold."
     elif against == total:
         text = f"All {total} claims are refuted."
+    elif closed == total:
+        text = f"None of the {total} claims is judged."
     elif open_ == total:
         text = f"None of the {total} claims could be decided."
     else:
@@ -408,6 +415,8 @@ def answer(results: Results, verdicts: list[Verdict]) -> str:
             parts.append(f"{against} {'is' if against == 1 else 'are'} refuted")
         if open_:
             parts.append(f"{open_} {'stays' if open_ == 1 else 'stay'} undecided")
+        if closed:
+            parts.append(f"{closed} {'is' if closed == 1 else 'are'} not judged at this scale")
         text = _listed(parts)
         text = text[0].upper() + text[1:]
         if 0 < against <= 3:

@@ -161,3 +161,16 @@ def test_a_run_of_another_scale_is_published_beside_the_default(tmp_path: Path) 
     text = front.markdown(kept, tmp_path)
     assert text.startswith("# Published verdicts\n\n1 study,")
     assert f"\n## {run['study']}\n" in text and f"\n## {name}\n" in text
+
+
+def test_what_a_scale_does_not_judge_is_counted_apart(tmp_path: Path) -> None:
+    made = sorted((ROOT / "reports" / "published").glob("*.json"))[0]
+    run = json.loads(made.read_text())
+    first, second, third = run["claims"][:3]
+    closed = {"verdict": "inconclusive", "gate": "it is not run at this scale"}
+    open_ = {"verdict": "inconclusive", "gate": ""}
+    run["claims"] = [first | closed, second | open_, third | {"verdict": "refuted", "gate": ""}]
+    assert "| 0 | 1 | 1 | 1 |" in front.summary([run])
+    assert "–&nbsp;not&nbsp;judged" in front.markdown([run], tmp_path)
+    part = front.summary([run | {"scale": "paper"}])  # of which it is no part
+    assert "| 0 | 1 | 1 | 0 |" in part
