@@ -124,7 +124,7 @@ def trial(t: Trial) -> Training:
                       t["wiring"], t.get("drop")),
         optimizer=Optimizer("sgd", Constant() if t.arm in SLOW else Cosine(), lr=t["lr"] * t["rate"]),
         data=Data("mnist1d", few, draw=t.seed) if (few := t.get("few")) else Data(t["data"]),
-        steps=steps, every=tuple(sorted(growing)), batch_size=t["batch"],
+        steps=steps, every=tuple(sorted(growing)) if t.phase == "confirm" else steps, batch_size=t["batch"],
         probes=(RecordTo("valid_accuracy", t["level"], "steps_to_level"), Every(99, GradientNorms()), Layers()),
     )  # fmt: skip
 

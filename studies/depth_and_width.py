@@ -173,7 +173,7 @@ def trial(t: Trial) -> Training:
         optimizer=Optimizer("adam", Cosine(), lr=t["lr"]),
         data=TASKS[t["task"]],
         steps=t["steps"],
-        every=max(1, t["steps"] // 20),
+        every=max(1, t["steps"] // 20) if t.phase == "confirm" else t["steps"],
         batch_size=t["batch_size"],
         probes=(Bend(), *([Field(side=SIDE)] if drawn else ())),
     )

@@ -158,7 +158,7 @@ def by_task(made, hours, search=1):
 BUDGETS = {
     "smoke": Budget(draws=2, seeds=2, task=("coupled", "bent", "etth1_24", "search"), data=NAMES, updates=8, trainings=4, search_updates=4, epochs=1, whole=256,
                     examples=by_task(256, 128), hours=48),
-    "default": Budget(draws=by_task(4, 3), seeds=8, most_seeds=16, finalists=2, final_seeds=1, task=TASKS[:-1], data=NAMES,
+    "default": Budget(draws=by_task(4, 3), seeds=8, most_seeds=48, futility=0.05, finalists=2, final_seeds=1, task=TASKS[:-1], data=NAMES,
                       examples=by_task(1500, 4096)),
     "paper": Budget(draws=12, seeds=20, most_seeds=40, finalists=3, data=NAMES, updates=4000, search_updates=1000,
                     trainings=64, width=16, epochs=10, examples=by_task(1500, 8000)),

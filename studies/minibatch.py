@@ -145,7 +145,10 @@ def trial(t: Trial) -> Training:
     steps = t["updates"] if t["task"] == "updates" else read // batch
     marks = np.unique(np.geomspace(1, steps, 60).round().astype(int)[:-1])
     return Training(
-        **common, steps=steps, batch_size=batch, every=tuple(int(mark) for mark in marks)
+        **common,
+        steps=steps,
+        batch_size=batch,
+        every=tuple(int(mark) for mark in marks) if t.phase == "confirm" else steps,
     )
 
 

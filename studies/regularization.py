@@ -76,7 +76,7 @@ def trial(t: Trial) -> Training:
         objective=CrossEntropy(t.get("smoothing", 0.0)),
         data=Data(DATA[t["task"]], t["size"], draw=t.seed if confirm else TUNED_ON),
         steps=t["steps"],
-        every=t["every"] // 4 if patience else t["every"],
+        every=t["every"] // 4 if patience else t["every"] if confirm else t["steps"],
         batch_size=t["batch_size"],
         noise=t.get("noise", 0.0),
         augment=Augment(t["shift"] * 28, t["turn"]) if t.get("turn") else None,

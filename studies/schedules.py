@@ -110,7 +110,7 @@ def trial(t: Trial) -> Training:
         optimizer=Optimizer("adagrad" if t.arm == "adagrad" else "momentum", schedule, lr=t["lr"]),
         data=data,
         steps=steps,
-        every=max(1, steps // 20),
+        every=max(1, steps // 20) if t.phase == "confirm" else steps,
         batch_size=t["batch_size"],
     )
 

@@ -153,7 +153,11 @@ def trial(t: Trial) -> Training:
         optimizer=Optimizer("adam", Cosine(), lr=t["lr"]),
         data=Data(t["data"], t["images"], draw=t.seed),
         steps=1 if t.arm in FACTS else t["steps"],
-        every=(0, *sorted(early)) if timed else t["steps"] // t["records"],
+        every=t["steps"]
+        if t.phase != "confirm"
+        else (0, *sorted(early))
+        if timed
+        else t["steps"] // t["records"],
         batch_size=t["batch_size"],
         augment=Augment(shift=2, turn=15) if t.get("moved") else None,
         members=Members(nets) if nets else None,

@@ -62,10 +62,11 @@ class Candidate:
 
 
 def drawn(rng: np.random.Generator, joint: bool) -> Candidate:
-    """A random one; with the usual training settings unless `joint`."""
+    """A random one; with the usual training settings unless `joint`. The wiring is the same either way."""
     cells = rng.choice(OPERATIONS, (BLOCKS, EDGES)).tolist()
     links = rng.integers(2, size=2).tolist()
-    rate, decay = (float(rng.choice(RATES)), float(rng.choice(DECAYS))) if joint else USUAL
+    settings = float(rng.choice(RATES)), float(rng.choice(DECAYS))
+    rate, decay = settings if joint else USUAL
     return Candidate(tuple(map(tuple, cells)), tuple(links), rate, decay)
 
 

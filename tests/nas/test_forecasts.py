@@ -51,6 +51,14 @@ def test_a_search_spends_what_it_may_and_hands_back_the_best(
     assert again == rows
 
 
+def test_a_joint_search_draws_the_wirings_of_one_of_wirings_alone() -> None:
+    alone, both = (
+        [drawn(rng, joint) for _ in range(20)]
+        for rng, joint in ((np.random.default_rng(3), False), (np.random.default_rng(3), True))
+    )
+    assert [(one.cells, one.links) for one in alone] == [(one.cells, one.links) for one in both]
+
+
 def test_no_such_strategy() -> None:
     with pytest.raises(ValueError, match="allowed: hand"):
         list(searched(TASK, "best", 4, 0))
