@@ -69,7 +69,12 @@ def gathered(reports_root: Path) -> dict[str, Any]:
         for claim in entry["claims"]:
             claim["anchor"] = f"{entry['study']}.{claim['id']}"
     told = [claim for entry in speaking.values() for claim in entry["claims"]]
-    found = lectures.read(reports_root.parent / "studies" / "lectures.toml") if told else []
+    listed = reports_root.parent / "studies" / "lectures.toml"
+    found = lectures.read(listed) if told else []
+    topics = lectures.topics(listed)
+    for entry in entries:
+        for claim in entry.get("claims", ()):
+            claim["topics"] = topics.get(entry["study"], [])
     return {
         "entries": entries,
         "speaking": speaking,
@@ -87,6 +92,7 @@ def rendered(made: dict[str, Any], **paper: Any) -> str:
         "figures": {name: one["figure"] for name, one in speaking if one["figure"]},
         "explored": [one for entry in made["entries"] for one in entry.get("explored", ())],
         "tally": words.tally(claim["verdict"] for claim in claims),
+        "topics": sorted({topic for claim in claims for topic in claim["topics"]}),
         "sources": sorted({source for claim in claims for source in claim["cites"]}),
         "css": asset("style.css"),
         "script": asset("links.js", "quote.js", "board.js"),

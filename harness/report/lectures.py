@@ -55,6 +55,28 @@ class Lecture:
         return WORKS[f"[{self.tag}]"].words
 
 
+def topics(path: Path) -> dict[str, list[str]]:
+    """The topics of each study in a file of lectures, by the study's name; none where there is no file.
+
+    Raises:
+        BadInput: it is no TOML, or a topic is no list of names.
+    """
+    try:
+        found = tomllib.loads(path.read_text("utf-8")).get("topics", {}) if path.is_file() else {}
+        of: dict[str, list[str]] = {}
+        for topic, names in found.items():
+            if not isinstance(names, list):
+                raise TypeError(f"topic {topic} is {names!r}")
+            for name in names:
+                of.setdefault(name, []).append(topic)
+    except (tomllib.TOMLDecodeError, AttributeError, TypeError) as wrong:
+        raise BadInput(
+            f"{path.name}: {type(wrong).__name__}: {shown(str(wrong))}; allowed: [topics], each a list of "
+            "the names of studies"
+        ) from None
+    return of
+
+
 def read(path: Path) -> list[Lecture]:
     """The lectures of a file; none where there is no file.
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from harness import report
 from harness.report import board, book, front, lectures
 from harness.report.lectures import Heading, Lecture
-from harness.study import BadInput
+from harness.study import BadInput, catalog
 from tests import synthetic
 from tests.report.test_report import Outline
 
@@ -91,6 +91,18 @@ def test_a_wrong_file_is_told_in_a_line(text: str, tmp_path: Path) -> None:
     with pytest.raises(BadInput, match=r"lectures\.toml: .*allowed: \[\[lecture\]\]"):
         lectures.read(tmp_path / "lectures.toml")
     assert lectures.read(tmp_path / "none.toml") == []
+
+
+def test_every_study_has_a_topic_and_every_topic_is_of_studies(tmp_path: Path) -> None:
+    path = ROOT / "studies" / "lectures.toml"
+    assert lectures.topics(path).keys() == {*catalog.names()}
+    assert lectures.topics(path)["batch_norm"] == ["optimization", "depth and gradients"]
+    assert lectures.topics(tmp_path / "none.toml") == {}
+    wrong = tmp_path / "lectures.toml"
+    for text in ("topics = 1", "[topics]\nimages = 'gan'", "x"):
+        wrong.write_text(text)
+        with pytest.raises(BadInput, match=r"lectures\.toml: .*allowed: \[topics\]"):
+            lectures.topics(wrong)
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-// The board's filters: verdict, study, scale, deck or paper, and words. They hold for the table of claims,
+// The board's filters: verdict, study, scale, topic, deck or paper, and words. They hold for the table of claims,
 // for the lectures' slides and for the studies.
 "use strict";
 (() => {
@@ -7,8 +7,8 @@
   const search = root.querySelector("input"), output = root.querySelector("output");
   const selects = [...root.querySelectorAll("select")];
   for (const select of selects) {
-    if (select.dataset.of === "cites") continue;
-    for (const value of new Set(rows.map((row) => row.dataset[select.dataset.of]))) select.add(new Option(value));
+    const values = select.options.length > 1 ? [] : rows.map((row) => row.dataset[select.dataset.of]);
+    for (const value of new Set(values)) select.add(new Option(value));
     if (select.options.length < 3) select.parentNode.hidden = true; // nothing to choose
   }
   const told = [...document.querySelectorAll(".told")];
