@@ -24,7 +24,8 @@ which differed in last bits, chose rates at which a 16-layer ReLU network is 93.
 accurate, so that the three best draws were judged on three further seeds each; with these and up to
 24 seeds three claims stayed open (relu-trains, three-layers, identity). Since then claims read
 networks of 1, 3, 4, 5 and 16 layers whose finalists are judged on eight seeds, and there are up to
-96 where a claim is open. No margin has been moved. What the default run refutes: most of a trained ReLU network's activations are not
+96 where a claim is open. No margin has been moved; three-layers and relu-trains lie at theirs, and last bits decide
+whether they are open. What the default run refutes: most of a trained ReLU network's activations are not
 zero; the published sparsity was reached with the L1 penalty that is missing here.
 """
 

@@ -204,7 +204,7 @@ BUDGETS = {
     "smoke": Budget(draws=2, seeds=2, updates=50, solves=10, scale=("1", "quadratic"), batch_size=96,
                     examples=960),  # where last bits are the same in any pack
     "default": Budget(draws=By("scale", {name: LEVELS[name] for name in ("0.25", "1", "4", "quadratic")}),
-                      seeds=12, most_seeds=24, finalists=3, scale=("0.25", "1", "4", "quadratic")),
+                      seeds=12, most_seeds=192, futility=0.05, finalists=3, scale=("0.25", "1", "4", "quadratic")),
     "paper": Budget(draws=By("scale", LEVELS), seeds=10, most_seeds=40, finalists=3, updates=75_000, solves=2000, batch_size=200),
 }  # fmt: skip
 

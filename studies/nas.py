@@ -36,8 +36,8 @@ place of 100, and the regression is told 100 scores in place of 300. A pilot of 
 nothing. Evolution gained 0.4 points on random search, TPE and Hyperband 0.6, local search 0.9, and the
 regression 0.8 on evolution: all near their margin, so that these may stay open. Eight of
 sixteen claims did, with 960 searches of the quickest strategies. With five times as many four do:
-TPE (0.44 points), Hyperband (0.55) and the regression on evolution (0.55) lie at the margin of half a
-point. Evolution's 0.38 refutes its claim.
+TPE (0.4 to 0.5 points), Hyperband (0.55) and the regression on evolution (0.55) lie at the margin of half
+a point. Evolution's 0.37 refutes its claim.
 
 A strategy or a space of your own goes beside these in a file of your own: see README.md, "Is my search
 strategy better?".
