@@ -34,11 +34,6 @@ sys.dont_write_bytecode = False
 SLOW = {"app", "execution", "test_device.py", "test_studies.py"}
 
 
-def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """One more than there are cores: what starts Ray, servers or browsers waits for them a good deal."""
-    return (os.cpu_count() or 1) + 1
-
-
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What takes long begins first in the share of each worker, so that none waits for another's last
     test; modules stay whole, for what is set up for them."""
