@@ -175,7 +175,7 @@ def _entry(path: Path, root: Path) -> dict[str, Any]:
                 "scale": entry["scale"],
                 "link": f"{entry['link']}#claim-{number}" if entry["link"] else "",
                 "statement": str(claim["statement"]),
-                "verdict": "not judged" if claim.get("gate") else str(claim["verdict"]),
+                "verdict": words.outcome(claim),
                 "source": str(claim.get("source") or ""),
                 "cites": [str(source) for source in claim.get("cites") or ()],
                 "n": int(claim.get("n") or 0),

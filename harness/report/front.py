@@ -60,7 +60,7 @@ def summary(kept: list[dict[str, Any]]) -> str:
         "|---|---|---|---|---|---|---|---|",
     ]
     for run in map(_read, kept):
-        tally = Counter(map(_word, run["claims"]))
+        tally = Counter(map(words.outcome, run["claims"]))
         counts = " | ".join(str(tally[outcome]) for outcome in MARKS)
         lines.append(
             f"| [{_name(run)}](reports/README.md#{_name(run)}) | {counts} "
@@ -170,7 +170,7 @@ def _study(run: dict[str, Any], home: Path) -> list[str]:
     ]
     for claim in run["claims"]:
         effect, interval, claimed = map(_cell, claim["words"])
-        verdict = MARKS[_word(claim)].replace(" ", "&nbsp;")
+        verdict = MARKS[words.outcome(claim)].replace(" ", "&nbsp;")
         if claim.get("changed_late"):
             verdict += "<br>changed after trials had run"
         if said := (claim.get("amended") or {}).get("words"):
@@ -186,12 +186,8 @@ def _name(run: dict[str, Any]) -> str:
     return catalog.published_as(run["study"], run["scale"])
 
 
-def _word(claim: dict[str, Any]) -> str:
-    return "not judged" if claim.get("gate") else str(claim["verdict"])
-
-
 def _tally(claims: list[dict[str, Any]]) -> str:
-    count = Counter(map(_word, claims))
+    count = Counter(map(words.outcome, claims))
     return " | ".join(str(count[outcome]) for outcome in MARKS)
 
 

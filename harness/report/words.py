@@ -380,6 +380,11 @@ def _phases(names: list[str]) -> str:
 # --- all verdicts -------------------------------------------------------------------------------
 
 
+def outcome(claim: Mapping[str, Any]) -> str:
+    """What readers are told of a claim in `verdicts.json`, as `Verdict.word`."""
+    return "not judged" if claim.get("gate") else str(claim["verdict"])
+
+
 def tally(outcomes: Iterable[str]) -> list[tuple[str, int]]:
     """How often each outcome came, in a fixed order, those that did not left out."""
     found = list(outcomes)
