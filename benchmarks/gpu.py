@@ -2,10 +2,11 @@
 minutes: the tests that need one, the benchmark's GPU column, and studies into rows files.
 
 It needs torch, numpy, pandas, scipy, scikit-learn, pyarrow, pytest and Optuna, and neither Ray nor
-MLflow, nor a network. What it writes is a handful of files, each written as soon as there is
-something to write; `harness import FILE` loads rows on another machine. Studies go on with the rows
-and the packs in flight of an earlier call, whose folder is given as `--from`. Without a GPU it does
-the same on the CPU, where the tests run on a simulated device.
+MLflow, nor a network. What it writes, each part as soon as there is something to write, is put into
+a summary and an archive in parts at the end; `harness import FILE` loads rows on another machine,
+with the commit that `HARNESS_COMMIT` names where there is no git. Studies go on with the rows and the
+packs in flight of an earlier call, whose folder is given as `--from`. Without a GPU it does the same on
+the CPU, where the tests run on a simulated device.
 """
 
 from __future__ import annotations
@@ -18,8 +19,11 @@ import re
 import shutil
 import subprocess
 import sys
+import tarfile
+import threading
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -57,7 +61,9 @@ STUDIES = (
 )
 LEAST = 45.0  # seconds of what is left, below which nothing more is begun
 TO_END = 20.0  # seconds that a study has to save its pack and write its rows once told to end
-PART = 15 * 2**20  # bytes of a file that comes back; what is larger comes in parts
+SUMMARY, ARCHIVE = "summary.json", "results.tar"
+PART = 15 * 2**20  # bytes of a file that comes back; the archive comes in parts
+ROOM = 60 * 2**20  # bytes that come back in all
 
 
 @dataclass
@@ -68,15 +74,14 @@ class Call:
         out: The folder.
         limit: Seconds in all.
         tiny: Whether everything is as small as it can be, to see that it runs.
-        before: What an earlier call wrote, to go on from.
     """
 
     out: Path
     limit: float
     tiny: bool = False
-    before: Path | None = None
     started: float = field(default_factory=time.monotonic)
     parts: dict[str, Any] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     @property
     def left(self) -> float:
@@ -117,9 +122,10 @@ class Call:
         """The summary so far, whole or not at all."""
         about = {k: v for k, v in provenance.describe().items() if k != "command"}
         content = {"machine": about, "seconds": round(self.limit - self.left, 1), **self.parts}
-        part = self.out / "summary.part"
-        part.write_text(json.dumps(content, indent=1) + "\n")
-        part.replace(self.out / "summary.json")
+        with self._lock:  # studies may end at once
+            part = self.out / "summary.part"
+            part.write_text(json.dumps(content, indent=1) + "\n")
+            part.replace(self.out / SUMMARY)
 
 
 def tests(call: Call) -> None:
@@ -159,44 +165,74 @@ def bench(call: Call, rows: Sequence[str], repeats: int, most: float) -> None:
         call.parts["bench"]["ratios"] = {row["work"]: row["ratio"] for row in found}
 
 
-def give(folder: Path) -> None:
-    """Put what is too large to come back as one file in parts."""
-    for path in [*folder.glob("*")]:
-        if path.stat().st_size > PART:
-            with path.open("rb") as whole:
-                for number, part in enumerate(iter(lambda: whole.read(PART), b"")):
-                    path.with_name(f"{path.name}.{number:02d}").write_bytes(part)
-            path.unlink()
+def give(folder: Path, room: int = ROOM) -> None:
+    """Put all but the summary into one archive, in parts that can come back: packs in flight, the
+    smallest first, as long as there is room for them.
+
+    Args:
+        folder: What a call wrote.
+        room: Bytes in all.
+    """
+    whole = folder / ARCHIVE
+    there = [one for one in folder.iterdir() if one.name != SUMMARY]
+    with tarfile.open(whole, "w") as archive:
+        for path in sorted(there, key=lambda one: (one.is_dir(), _bytes(one))):
+            room -= _bytes(path)
+            if room > 0 or path.is_file():
+                archive.add(path, path.name)
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    with whole.open("rb") as file:
+        for number, part in enumerate(iter(lambda: file.read(PART), b"")):
+            whole.with_name(f"{ARCHIVE}.{number:02d}").write_bytes(part)
+    whole.unlink()
+
+
+def _bytes(path: Path) -> int:
+    files = path.rglob("*") if path.is_dir() else [path]
+    return sum(one.stat().st_size for one in files if one.is_file())
 
 
 def take(source: Path, folder: Path) -> None:
-    """Copy a folder, with each file whole again."""
-    shutil.copytree(source, folder, dirs_exist_ok=True)
-    for part in sorted(folder.glob("*.[0-9][0-9]")):
-        with part.with_suffix("").open("ab") as whole:
-            whole.write(part.read_bytes())
-        part.unlink()
+    """What a call gave, as it was before."""
+    folder.mkdir(parents=True, exist_ok=True)
+    whole = folder / ARCHIVE
+    with whole.open("wb") as file:
+        for part in sorted(source.glob(f"{ARCHIVE}.*")):
+            file.write(part.read_bytes())
+    with tarfile.open(whole) as archive:
+        archive.extractall(folder, filter="data")
+    whole.unlink()
 
 
 def study(call: Call, name: str, scale: str, most: float) -> None:
     """A study's rows, as many as the time allows."""
     file = call.out / f"{name}-{scale}.parquet"
     flight = saves.beside(file)
-    if call.before and (call.before / file.name).is_file():
-        shutil.copy(call.before / file.name, file)
-    if call.before and (call.before / flight.name).is_dir():
-        take(call.before / flight.name, flight)
     words = [sys.executable, "-m", "harness", "run", name, "--scale", scale, "--inline"]
     words += ["--rows", str(file)]
     call.run(f"{name}-{scale}", words, most - TO_END, TO_END)
     call.parts[f"{name}-{scale}"]["in_flight"] = saves.aloft(flight)
-    give(flight)
     if file.is_file():
         rows = pd.read_parquet(file)
         ended = rows.groupby("trial")["status"].last()
         call.parts[f"{name}-{scale}"] |= {
             "trials": len(ended), "statuses": ended.value_counts().to_dict(),
         }  # fmt: skip
+
+
+def studies(call: Call, chosen: Sequence[str], beside: bool) -> None:
+    """Studies one after another, each with half of what is left, or all at once."""
+
+    def one(place: int) -> None:
+        if call.left > LEAST:
+            name, _, scale = chosen[place].partition(":")
+            # the last one has all that is left
+            share = call.left if beside or place == len(chosen) - 1 else call.left / 2
+            study(call, name, scale or "default", share)
+
+    with ThreadPoolExecutor(len(chosen) if beside and chosen else 1) as pool:
+        for _ in pool.map(one, range(len(chosen))):
+            pass
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -210,10 +246,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     words.add_argument("--study", action="append", metavar="NAME:SCALE", help="(repeatable)")
     words.add_argument("--from", dest="before", type=Path, metavar="FOLDER",
                        help="what an earlier call wrote: its studies go on")  # fmt: skip
+    words.add_argument(
+        "--beside",
+        action="store_true",
+        help="studies all at once: one computes while another waits for its launches",
+    )
     words.add_argument("--tiny", action="store_true", help="as small as can be: does it run")
     given = words.parse_args(argv)
     given.out.mkdir(parents=True, exist_ok=True)
-    call = Call(given.out, given.limit, given.tiny, given.before)
+    if given.before:
+        take(given.before, given.out)
+    call = Call(given.out, given.limit, given.tiny)
     parts = given.part or ["tests", "bench", "studies"]
     print(f"{device()}, torch {torch.__version__}, {given.limit:.0f} s", flush=True)
     if "tests" in parts:
@@ -222,14 +265,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         most = call.left / 2 if "studies" in parts else call.left
         bench(call, given.row or (("mlp",) if given.tiny else ROWS), given.repeats, most)
     chosen = given.study or (["optimizers:smoke"] if given.tiny else STUDIES)
-    for place, one in enumerate(chosen if "studies" in parts else ()):
-        if call.left > LEAST:
-            name, _, scale = one.partition(":")
-            # the last one has all that is left
-            share = call.left if place == len(chosen) - 1 else call.left / 2
-            study(call, name, scale or "default", share)
+    studies(call, chosen if "studies" in parts else (), given.beside)
     call.write()
-    print((call.out / "summary.json").read_text(), flush=True)
+    give(call.out)
+    print((call.out / SUMMARY).read_text(), flush=True)
     return int(call.parts.get("tests", {}).get("failed", 0) > 0)
 
 

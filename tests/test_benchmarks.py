@@ -118,23 +118,29 @@ def test_a_row_and_the_file(tmp_path) -> None:
     assert {*parts, "date", "commit"} == set(written["machine"])
 
 
-def test_packs_in_flight_travel_in_parts(tmp_path: Path, monkeypatch) -> None:
+def test_what_a_call_wrote_travels_in_parts(tmp_path: Path, monkeypatch) -> None:
     from benchmarks import gpu
 
-    monkeypatch.setattr(gpu, "PART", 10)
-    content = {"small.flight": b"0123456789", "large.flight": bytes(range(37))}
+    monkeypatch.setattr(gpu, "PART", 1000)
+    content = {
+        "bench.json": b"{}",
+        "a.flight/large": bytes(6000),
+        "b.flight/one": b"0123456789",
+        "b.flight/two": b"x",
+    }
     home, away = tmp_path / "home", tmp_path / "away"
-    home.mkdir()
-    for name, text in content.items():
+    for name, text in {**content, gpu.SUMMARY: b"all"}.items():
+        (home / name).parent.mkdir(exist_ok=True, parents=True)
         (home / name).write_bytes(text)
-    gpu.give(home)
-    assert sorted(path.name for path in home.iterdir()) == [
-        *(f"large.flight.0{part}" for part in range(4)),
-        "small.flight",
-    ]
-    assert max(path.stat().st_size for path in home.iterdir()) == 10
+    gpu.give(home, room=5000)
+    names = {path.name for path in home.iterdir()}
+    assert {gpu.SUMMARY, "results.tar.00", "results.tar.01"} < names
+    assert names - {gpu.SUMMARY} == {f"results.tar.{n:02d}" for n in range(len(names) - 1)}
+    assert max(path.stat().st_size for path in home.iterdir()) == 1000
     gpu.take(home, away)
-    assert {path.name: path.read_bytes() for path in away.iterdir()} == content
+    del content["a.flight/large"]  # there was no room for it
+    found = {path.relative_to(away).as_posix(): path for path in away.rglob("*") if path.is_file()}
+    assert {name: path.read_bytes() for name, path in found.items()} == content
 
 
 def test_memory_is_flat_or_not() -> None:

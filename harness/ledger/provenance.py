@@ -64,12 +64,13 @@ def data_of(found: Mapping[str, str]) -> list[tuple[str, str]]:
 
 
 def commit(root: Path) -> tuple[str, bool]:
-    """The checkout's commit and whether files differ from it; ("unknown", False) outside git."""
+    """The checkout's commit and whether files differ from it. Outside git, as in a copy that was sent
+    to another machine, it is what `HARNESS_COMMIT` says, or "unknown"."""
     try:
         head = _git(root, "rev-parse", "HEAD")
         return head, bool(_git(root, "status", "--porcelain"))
     except (OSError, subprocess.SubprocessError):
-        return "unknown", False
+        return os.environ.get("HARNESS_COMMIT") or "unknown", False
 
 
 def _git(root: Path, *words: str) -> str:
