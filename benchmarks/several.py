@@ -94,15 +94,15 @@ class Gan(nn.Module):
         )
 
 
-def told_apart(net: Gan, x: Tensor, _: Tensor) -> Tensor:
+def told_apart(net: Gan, x: Tensor, _: Tensor, draw: Callable[..., Tensor] = normal) -> Tensor:
     """The critic's loss."""
-    made = net.g(normal(len(x), CODE)).detach()
+    made = net.g(draw(len(x), CODE)).detach()
     return F.softplus(-net.d(x)).mean() + F.softplus(net.d(made)).mean()
 
 
-def fooled(net: Gan, x: Tensor, _: Tensor) -> Tensor:
+def fooled(net: Gan, x: Tensor, _: Tensor, draw: Callable[..., Tensor] = normal) -> Tensor:
     """The generator's loss, which does not saturate."""
-    return F.softplus(-net.d(net.g(normal(len(x), CODE)))).mean()
+    return F.softplus(-net.d(net.g(draw(len(x), CODE)))).mean()
 
 
 def _ring() -> tuple[Tensor, Tensor]:
@@ -251,8 +251,9 @@ def _play(training: Training, seed: int, rule: Rule, device: str) -> Iterator[Ro
     assert training.batch_size is not None
     net = _made(training, seed, device)
     assert isinstance(net, Gan)
-    turns = [("critic", told_apart, rule([*net.d.parameters()])),
-             ("generator", fooled, rule([*net.g.parameters()]))]  # fmt: skip
+    draw = partial(torch.randn, device=device)
+    turns = [("critic", partial(told_apart, draw=draw), rule([*net.d.parameters()])),
+             ("generator", partial(fooled, draw=draw), rule([*net.g.parameters()]))]  # fmt: skip
     read = _batches(seed, training.data, training.batch_size, 0, device)
     splits = load(training.data, device)
     losses: dict[str, list[Tensor]] = {name: [] for name, *_ in turns}

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks import plain, table
+from benchmarks import gpu, plain, table, workers
 from benchmarks.__main__ import agreement
 from benchmarks.models import CNN, Encoder, PeepholeLSTM
 from benchmarks.several import ensemble, gan, outliers, pretrained
@@ -19,6 +19,7 @@ from harness.engine.outcome import Outcome
 from harness.engine.pack import train
 from harness.engine.training import Training
 from harness.parts.data import Data
+from tests import simulated
 
 WORKS = works(quick=True)
 
@@ -119,8 +120,6 @@ def test_a_row_and_the_file(tmp_path) -> None:
 
 
 def test_what_a_call_wrote_travels_in_parts(tmp_path: Path, monkeypatch) -> None:
-    from benchmarks import gpu
-
     monkeypatch.setattr(gpu, "PART", 1000)
     content = {
         "bench.json": b"{}",
@@ -158,3 +157,11 @@ def test_a_project_of_many_studies(tmp_path: Path) -> None:
     assert len(set(names)) == 9
     assert sorted(p.stem for p in (tmp_path / "many" / "studies").glob("*.py")) == sorted(names)
     assert set(names[:6]) == {f"{file.stem}_1" for file in commands.OURS[:6]}
+
+
+@pytest.mark.parametrize("row", gpu.ROWS)
+def test_the_peers_stay_on_the_device(row: str) -> None:
+    """A plain loop whose tensors meet others of the CPU, which only a GPU would show."""
+    brief = workers._brief(WORKS[row].declare(0), 3)
+    with simulated.gpu():
+        assert plain.fit(brief, 0, "for-loop", simulated.NAME).status == "finished"
