@@ -36,14 +36,18 @@ import psutil
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.stores import Database, database, missing
 from benchmarks.table import machine
 
 HERE = Path(__file__).resolve().parent
 FILE = HERE / "faults.json"
 STUDY, SCALE = "interrupted", "default"
-PACK = 2  # trials a pack, so that there are some thirty
+PACK = 2  # trials a pack, so that there are some forty
 CULPRITS = [
-    f"{arm} {depth} {seed}" for arm in ("sgd", "adam") for depth in (1, 2) for seed in range(8)
+    f"{arm} {depth} {seed}"
+    for arm in ("sgd", "adam", "staged", "players")
+    for depth in (1, 2)
+    for seed in range(5)
 ]
 MOST = 8  # times the command is given before a study counts as not survived
 LONGEST = 300.0  # seconds after which a command counts as hung
@@ -154,14 +158,14 @@ class Life:
 
     Args:
         folder: The project.
-        server: Where it is tracked, or None for the project's own database.
+        server: Where it is tracked, or None for the project's own SQLite file.
         rng: Draws what is random about the faults.
         culprits: The trials that kill their processes: arm, depth, seed.
         nodes: The Ray cluster on which it runs, or None for one of its own.
     """
 
     folder: Path
-    server: Server | None
+    server: Server | Database | None
     rng: random.Random
     culprits: tuple[str, ...] = ()
     nodes: Nodes | None = None
@@ -373,7 +377,8 @@ class Way:
         words: What is done, for the table.
         hit: Does it, once; whether there was something to hit.
         stores: Where the studies are tracked, in turn: "file", "server", "disk" (a file on a
-            small disk), "nodes" (a file; and it runs on a Ray cluster of two nodes).
+            small disk), "nodes" (a file; and it runs on a Ray cluster of two nodes), "postgresql" (a
+            private one).
         early: Whether it may come before and after training, too.
         each: How often in the life of one study: more where the command goes on through it.
     """
@@ -398,6 +403,7 @@ WAYS = {
     "down": Way("tracking server killed, back for a later run", stop_server, ("server",), True),
     "disk": Way("disk full for up to 15 s", fill_disk, ("disk",), True, 10),
     "culprit": Way("a trial that kills its process", None, each=5),
+    "database": Way("kill -9 of driver, cluster and PostgreSQL at once", kill_all, ("postgresql",), True),
 }  # fmt: skip
 
 
@@ -615,8 +621,12 @@ def disturb(
         hits = min(each or way.each, moments - total.tried)
         if store == "server":
             server.start()
-        with home(store, server.folder / f"{name}-{total.lives}") as folder:
-            life = Life(folder, server if store == "server" else None, rng)
+        with contextlib.ExitStack() as there:
+            folder = there.enter_context(home(store, server.folder / f"{name}-{total.lives}"))
+            tracked = server if store == "server" else None
+            if store == "postgresql":
+                tracked = there.enter_context(database(store))
+            life = Life(folder, tracked, rng)
             if way.hit is None:
                 life.culprits = tuple(rng.sample(CULPRITS, hits))
             if store == "nodes":
@@ -683,6 +693,9 @@ def main() -> int:
             for way in given.only or WAYS:
                 if "disk" in WAYS[way].stores and os.geteuid() != 0:
                     skipped[way] = "only root may mount the small disk that is filled"
+                    continue
+                if "postgresql" in WAYS[way].stores and (why := missing("postgresql")):
+                    skipped[way] = why
                     continue
                 found[way] = disturb(way, given.moments, given.each, calm, server, given.seed)
                 show({way: found[way]}, console)
