@@ -13,7 +13,7 @@ from harness.claims import registration
 from harness.execution.filed import digest, fitting, read_rows
 from harness.execution.recorded import results_of
 from harness.ledger.results import Results
-from harness.study import Source, Study, catalog
+from harness.study import BadInput, Source, Study, catalog
 
 LARGEST = 1_000_000  # bytes of a file
 # What says nothing away from its ledger, or is in a file of its own.
@@ -29,8 +29,11 @@ def write_published(results: Results, home: Path) -> Path:
 
     Raises:
         ValueError: the rows of the ends alone are too many.
+        BadInput: there are none.
     """
     study = results.study
+    if results.frame.empty:
+        raise BadInput(f"the run of {study.name} has no trial that ended; allowed: one or more")
     trials = results.trials.set_index("trial")
     keys = results.frame["trial"]
     frame = results.frame.assign(

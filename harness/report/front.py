@@ -54,19 +54,26 @@ def add(folder: Path, reports: Path) -> Path:
 
 
 def summary(kept: list[dict[str, Any]]) -> str:
-    """A table of the published runs, for the project's front page."""
+    """A table of the published runs at the default scale, and which others there are, for the
+    project's front page."""
     lines = [
         "| study | supported | refuted | inconclusive | not judged | trials | time | on |",
         "|---|---|---|---|---|---|---|---|",
     ]
-    for run in map(_read, kept):
+    for run in (run for run in kept if run["scale"] == "default"):
         tally = Counter(map(words.outcome, run["claims"]))
         counts = " | ".join(str(tally[outcome]) for outcome in MARKS)
         lines.append(
-            f"| [{_name(run)}](reports/README.md#{_name(run)}) | {counts} "
+            f"| {_link(run)} | {counts} "
             f"| {run['trials']['planned']:,} | {run['seconds']:.0f} s | {run['machine']} |"
         )
+    if others := [_link(run) for run in kept if run["scale"] != "default"]:
+        lines += ["", f"At the paper scale: {', '.join(others)}."]
     return "\n".join(lines) + "\n"
+
+
+def _link(run: dict[str, Any]) -> str:
+    return f"[{_name(run)}](reports/README.md#{_name(run)})"
 
 
 def markdown(kept: list[dict[str, Any]], home: Path) -> str:
@@ -77,7 +84,9 @@ def markdown(kept: list[dict[str, Any]], home: Path) -> str:
         home: The folder of the published figures; a study without one has none.
     """
     kept = [*map(_read, kept)]
-    claims = [claim for run in kept for claim in run["claims"]]
+    # a claim counts once, though it may be judged at the paper scale, too
+    first = [run for run in kept if run["scale"] == "default"]
+    claims = [claim for run in first for claim in run["claims"]]
     late = any(claim.get("changed_late") for claim in claims)
     lines = [
         "# Published verdicts",
@@ -96,7 +105,7 @@ def markdown(kept: list[dict[str, Any]], home: Path) -> str:
     for run in kept:
         link = f"[{_name(run)}](#{_name(run)})"
         lines.append(f"| {link} | {_cell(run['question'])} | {_tally(run['claims'])} |")
-    lines += _by_source(kept)
+    lines += _by_source(first)
     lines += _beside(kept)
     for run in kept:
         lines += _study(run, home)
@@ -111,7 +120,7 @@ def _read(run: dict[str, Any]) -> dict[str, Any]:
 
 
 def _by_source(kept: list[dict[str, Any]]) -> list[str]:
-    """How the claims of each deck and paper came out, over all studies."""
+    """How the claims of each deck and paper came out, over all studies at their default scale."""
     cited: dict[str, list[dict[str, Any]]] = {}
     for run in kept:
         for claim in run["claims"]:
@@ -119,7 +128,7 @@ def _by_source(kept: list[dict[str, Any]]) -> list[str]:
                 cited.setdefault(source, []).append(claim)
     if not cited:
         return []
-    lines = ["", "| deck or paper | ✓ | ✕ | ? | – |", "|---|--:|--:|--:|--:|"]
+    lines = ["", "| deck or paper, at the default scale | ✓ | ✕ | ? | – |", "|---|--:|--:|--:|--:|"]
     return lines + [f"| {_cell(name)} | {_tally(some)} |" for name, some in sorted(cited.items())]
 
 
@@ -152,6 +161,8 @@ def _beside(kept: list[dict[str, Any]]) -> list[str]:
 
 def _study(run: dict[str, Any], home: Path) -> list[str]:
     trials = run["trials"]
+    ended = trials["finished"] + trials["diverged"] + trials["failed"]
+    partial = f" The run is partial: {ended:,} of them have ended." if run.get("partial") else ""
     cost = f" ({run['cost']})" if run.get("cost") else ""
     lines = [
         "",
@@ -163,7 +174,7 @@ def _study(run: dict[str, Any], home: Path) -> list[str]:
         "",
         f"{trials['planned']:,} trials ({trials['diverged']:,} diverged, {trials['failed']:,} "
         f"failed) in {run['seconds']:.0f} s{cost} on {run['machine']}, {run['scale']} scale, "
-        f"{run['finished_at'][:10]}, commit {run['commit'][:12]}.",
+        f"{(run['finished_at'] or run['started_at'])[:10]}, commit {run['commit'][:12]}.{partial}",
         "",
         "| verdict | claim, and where it is taught | effect | interval | claimed | n |",
         "|---|---|---|---|---|--:|",

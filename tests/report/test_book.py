@@ -171,7 +171,10 @@ def test_a_run_of_another_scale_is_published_beside_the_default(tmp_path: Path) 
     name = f"{run['study']}-paper"
     assert f"[{name}](reports/README.md#{name})" in front.summary(kept)
     text = front.markdown(kept, tmp_path)
-    assert text.startswith("# Published verdicts\n\n1 study,")
+    assert text.startswith("# Published verdicts\n\n1 study, ")
+    assert f" {len(run['claims'])} claims, " in text  # each once, whatever scales it was judged at
+    half = run | {"scale": "paper", "partial": True, "finished_at": None}
+    assert "The run is partial: " in front.markdown([run, half], tmp_path)
     assert f"\n## {run['study']}\n" in text and f"\n## {name}\n" in text
 
 
@@ -184,5 +187,5 @@ def test_what_a_scale_does_not_judge_is_counted_apart(tmp_path: Path) -> None:
     run["claims"] = [first | closed, second | open_, third | {"verdict": "refuted", "gate": ""}]
     assert "| 0 | 1 | 1 | 1 |" in front.summary([run])
     assert "–&nbsp;not&nbsp;judged" in front.markdown([run], tmp_path)
-    part = front.summary([run | {"scale": "paper"}])  # of which it is no part
+    part = front.markdown([run | {"scale": "paper"}], tmp_path)  # of which it is no part
     assert "| 0 | 1 | 1 | 0 |" in part
