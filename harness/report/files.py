@@ -35,7 +35,7 @@ def write(results: Results, verdicts: list[Verdict], folder: Path) -> dict[str, 
     )
     could = outlook.after(results, verdicts)
     shown = panels.panels(results, verdicts, drawn)
-    paper = page.html(results, verdicts, drawn, could, paper=True)
+    paper = page.html(results, verdicts, drawn, could, shown, paper=True)
     frame = io.BytesIO()
     results.frame.to_parquet(frame, index=False, engine="pyarrow", compression="zstd")
     made = {

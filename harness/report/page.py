@@ -115,8 +115,10 @@ def _cards(
     changes = words.changes(results)
     then, firsts = words.as_first(results)
     cards = []
+    numbered = {verdict.id: number for number, verdict in enumerate(verdicts, 1)}
     for number, verdict in enumerate(verdicts, 1):
         scale = words.scale_of(verdict, study)
+        panel = shown.get(verdict.id)
         cards.append(
             {
                 "number": number,
@@ -143,7 +145,8 @@ def _cards(
                 "changes": [c for c in changes if c["id"] == verdict.id],
                 "figure": place.get(verdict.figure or ""),
                 "quote": quote(results, verdict),
-                "panel": shown.get(verdict.id),
+                "panel": panel,
+                "beside": numbered.get(panel.beside) if panel else None,
             }
         )
     return cards

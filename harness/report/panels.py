@@ -25,11 +25,13 @@ class Panel:
             shown whole, a reference to that.
         told: Which part of the figure it is, in words; "" of all of it.
         whole: Whether the figure is shown across the page, as it lies further down.
+        beside: The id of the claim on whose card the same drawing stands already, or "".
     """
 
     svg: str
     told: str = ""
     whole: bool = False
+    beside: str = ""
 
 
 def panels(
@@ -44,7 +46,7 @@ def panels(
     study, frame = results.study, results.timed
     by = {figure.name: figure for figure in study.figures}
     made: dict[str, Panel] = {}
-    first: dict[Part, tuple[str, Panel]] = {}
+    first: dict[Part, tuple[str, str, Panel]] = {}
     for verdict in verdicts:
         figure, check = by.get(verdict.figure or ""), words.check_of(verdict, study)
         if figure is None or check is None:
@@ -54,8 +56,8 @@ def panels(
             continue
         wanted = part(figure, study, places)
         if wanted in first:
-            id_, other = first[wanted]
-            made[verdict.id] = other if other.whole else _again(other, id_)
+            id_, claim, other = first[wanted]
+            made[verdict.id] = other if other.whole else _again(other, id_, claim)
             continue
         became, drawing = drawn(figure, study, frame, wanted)
         told = became.told(study)
@@ -67,7 +69,7 @@ def panels(
             here = f"{caption} Here: {told}." if told else caption
             svg = figures.svg(drawing, id_, here).replace("<svg", f'<svg id="{id_}"', 1)
             panel = Panel(svg, told)
-        first[wanted] = (f"panel-{len(first) + 1}", panel)
+        first[wanted] = (f"panel-{len(first) + 1}", verdict.id, panel)
         made[verdict.id] = panel
     return made
 
@@ -80,11 +82,11 @@ def _measured(frame: pd.DataFrame, arm: str, where: Mapping[str, Any]) -> bool:
     return bool(there.any())
 
 
-def _again(panel: Panel, id_: str) -> Panel:
+def _again(panel: Panel, id_: str, claim: str) -> Panel:
     """The same drawing on another card."""
     width, height = words.size(panel.svg) or ("0", "0")
     label = panel.svg.split('aria-label="', 1)[-1].split('"', 1)[0]  # escaped as it is
-    return Panel(_use(id_, width, height, label), panel.told)
+    return Panel(_use(id_, width, height, label), panel.told, beside=claim)
 
 
 def _across(name: str, svg: str, caption: str) -> Panel:

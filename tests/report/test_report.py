@@ -25,7 +25,8 @@ from harness import claims, report
 from harness.claims import Verdict, judge
 from harness.ledger.results import Results
 from harness.parts.models import SURFACES
-from harness.report import bars, descent, files, islands, numbers, words
+from harness.report import bars, descent, files, islands, numbers, outlook, words
+from harness.report.panels import Panel
 from harness.study import Arm, Claim, Published
 from tests import synthetic
 
@@ -181,6 +182,24 @@ def test_the_pdf_has_text_on_a_machine_without_fonts(tmp_path: Path) -> None:
     )
     text = pypdf.PdfReader(io.BytesIO(out.stdout)).pages[0].extract_text()
     assert " ".join(text.split()) == "Readable bold code"
+
+
+def test_in_print_a_card_has_the_panel_of_its_claim_or_says_where_it_is(
+    written: tuple[Path, dict[str, Path]],
+) -> None:
+    text = " ".join(" ".join(pages(written[1]["report.pdf"])).split())
+    cards = text[text.index("The claims, one by one") : text.rindex("Figures")]
+    assert "From figure 5: valley" in cards
+    results, verdicts = synthetic.small()
+    drawing = Panel("<svg><text>only once</text></svg>", "valley")
+    shown = {v.id: dataclasses.replace(drawing, beside=verdicts[0].id) for v in verdicts}
+    shown[verdicts[0].id] = drawing
+    figure = {f.name: "<svg></svg>" for f in results.study.figures}
+    page = report.html(
+        results, verdicts, figure, outlook.after(results, verdicts), shown, paper=True
+    )
+    assert page.count("only once") == 1
+    assert 'the panel beside <a href="#claim-1">claim 1</a>' in page
 
 
 def test_verdicts_json_is_the_contract_and_strict() -> None:
