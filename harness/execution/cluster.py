@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -76,15 +77,14 @@ def start_ray(*, ahead: bool = True) -> None:
             with tempfile.TemporaryDirectory(prefix="harness-code-") as folder:
                 ray.init(address=address, runtime_env=_shipped(Path(folder)), **quietly)
         else:
-            ray.init(
-                address="local",
-                include_dashboard=False,
-                object_store_memory=OBJECT_STORE,
-                **quietly,
-            )
+            with _watched():
+                ray.init(
+                    address="local",
+                    include_dashboard=False,
+                    object_store_memory=OBJECT_STORE,
+                    **quietly,
+                )
         _quiet()
-        if not address:
-            _watch_over(ray.get_runtime_context().get_session_name())
     except ConnectionError:
         raise _no_cluster(str(address)) from None
     except RuntimeError as error:
@@ -217,16 +217,37 @@ def _quiet() -> None:
             worker.print_to_stdstream = lambda *_, **__: None
 
 
-def _watch_over(session: str) -> None:
-    """Have what is left of the private cluster ended soon after this process, however it ends."""
+@contextlib.contextmanager
+def _watched() -> Iterator[None]:
+    """Around the start of the private cluster: what is left of it is ended soon after this process,
+    however it ends, and at once where the cluster does not start."""
     global _guard
     _leaving[:] = [one for one in _leaving if one.poll() is None]
     _guard = subprocess.Popen(
-        [sys.executable, "-I", str(Path(__file__).with_name("orphans.py")),
-         str(os.getpid()), session],
+        [sys.executable, "-I", str(Path(__file__).with_name("orphans.py")), str(os.getpid())],
         stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         start_new_session=True,
     )  # fmt: skip
+    try:
+        yield
+        session = sys.modules["ray"].get_runtime_context().get_session_name()
+    except BaseException:
+        _let_go()
+        raise
+    with contextlib.suppress(OSError):  # it has been ended, as by someone who ends all that he sees
+        assert _guard.stdin
+        _guard.stdin.write(f"{session}\n".encode())
+        _guard.stdin.flush()
+
+
+def _let_go() -> None:
+    """Have the guard end what is still there, and then itself: nothing waits for it."""
+    global _guard
+    if _guard and _guard.stdin:
+        with contextlib.suppress(OSError):
+            _guard.stdin.close()
+        _leaving.append(_guard)
+        _guard = None
 
 
 def _knock(address: str) -> None:
@@ -276,10 +297,6 @@ def try_nodes() -> Machines:
 
 def stop_ray() -> None:
     """End what `start_ray` started, if it did."""
-    global _guard
     if "ray" in sys.modules:
         sys.modules["ray"].shutdown()
-    if _guard and _guard.stdin:
-        _guard.stdin.close()  # it ends what is still there, and then itself: nothing waits for it
-        _leaving.append(_guard)
-        _guard = None
+    _let_go()

@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 
 import pandas as pd
+import psutil
 import pytest
 from rich.console import Console
 
@@ -308,3 +309,24 @@ def test_what_is_withheld_of_a_sealed_split_is_said_once(session: Session) -> No
         session.finish(pack.name, outcomes)
     said = session.meter.console.file.getvalue()
     assert said.count("test_loss of trials in the tune phase is dropped: the test split is") == 1
+
+
+def test_a_cluster_that_is_just_starting_ends_with_its_driver() -> None:
+    """Its agents give themselves other names, and would look for its head for a minute."""
+    code = "from harness.execution.cluster import start_ray; start_ray()"
+    with subprocess.Popen([sys.executable, "-c", code]) as driver:
+        seen: set[psutil.Process] = set()
+        until = time.monotonic() + 60
+        while not any("raylet" in one.name() for one in seen) and time.monotonic() < until:
+            seen |= {*psutil.Process(driver.pid).children(recursive=True)}
+            time.sleep(0.05)
+        until = time.monotonic() + 0.7  # in which the agents are started
+        while time.monotonic() < until:
+            seen |= {*psutil.Process(driver.pid).children(recursive=True)}
+            time.sleep(0.05)
+        assert driver.poll() is None
+        driver.kill()
+    _, left = psutil.wait_procs([*seen], 15)
+    for one in left:
+        one.kill()
+    assert [one.pid for one in left] == []
