@@ -87,7 +87,7 @@ STUDY = Study(
         "test_accuracy": Metric("fraction", better="high"),
         "test_accuracy_rest": Metric("fraction", better="high"),
     },
-    budgets={"smoke": Budget(draws=2, seeds=5), "default": Budget(draws=4, seeds=5)},
+    budgets={"smoke": Budget(draws=2, seeds=5), "default": Budget(draws=4, seeds=6)},
     sources={"[1]": "Course overview"},
     claims=(
         Claim(
