@@ -7,10 +7,12 @@ from typing import Any
 
 import torch
 
+_SEQUENCES = (tuple, list)  # made once: these functions are called for every operation
+
 
 def leaves(tree: Any) -> Iterator[Any]:
     """The values of a tree, in order."""
-    if isinstance(tree, tuple | list):
+    if isinstance(tree, _SEQUENCES):
         for one in tree:
             yield from leaves(one)
     elif isinstance(tree, dict):
@@ -22,7 +24,7 @@ def leaves(tree: Any) -> Iterator[Any]:
 
 def mapped(tree: Any, fn: Callable[[Any], Any]) -> Any:
     """The tree with each value replaced by what a function makes of it, in order."""
-    if isinstance(tree, tuple | list):
+    if isinstance(tree, _SEQUENCES):
         return type(tree)([mapped(one, fn) for one in tree])
     if isinstance(tree, dict):
         return {key: mapped(one, fn) for key, one in tree.items()}

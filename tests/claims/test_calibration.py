@@ -18,7 +18,7 @@ from harness.claims import judge
 from harness.claims.stats.estimate import t_quantile
 
 NAMES = [f"{case.name}, {case.study}" for case in CASES]
-STUDIES = 300
+STUDIES = 150
 
 
 @pytest.mark.parametrize("n", [10, 30])

@@ -399,7 +399,7 @@ def test_final_values_is_one_row_a_seed() -> None:
 
 
 def test_identical_arms_rarely_get_a_verdict() -> None:
-    """Six true-null claims a study, 80 studies: a wrong verdict in at most 5 %."""
+    """Six true-null claims a study, 40 studies: a wrong verdict in at most 5 %."""
     checks = [
         higher("acc", arm=a, than=b, task=t)
         for a, b in (("a", "b"), ("a", "c"), ("b", "c"))
@@ -408,7 +408,7 @@ def test_identical_arms_rarely_get_a_verdict() -> None:
     study = make(*checks)
     generator = np.random.default_rng(3)
     wrong = 0
-    for _ in range(80):
+    for _ in range(40):
         frame = pd.concat(
             [
                 rows_for(study, "acc", arm, generator.normal(size=10), task=task)
@@ -417,7 +417,7 @@ def test_identical_arms_rarely_get_a_verdict() -> None:
             ]
         )
         wrong += any(v.verdict != "inconclusive" for v in judge(study, frame))
-    assert wrong / 80 <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / 80)
+    assert wrong / 40 <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / 40)
 
 
 def test_what_an_estimate_cannot_take_leaves_the_claim_open() -> None:
@@ -493,13 +493,13 @@ def test_identical_arms_rarely_get_a_verdict_under_repeated_looks() -> None:
     study = make(*[higher("acc", arm=a, than=b, task="u") for a, b in ("ab", "ac", "bc")])
     generator = np.random.default_rng(5)
     wrong = 0
-    for _ in range(80):
+    for _ in range(40):
         frame = pd.concat(
             [rows_for(study, "acc", arm, generator.normal(size=40), task="u") for arm in "abc"]
         )
         verdicts = judge(study, frame, looks=(5, 10, 20, 40))
         wrong += any(v.verdict != "inconclusive" for v in verdicts)
-    assert wrong / 80 <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / 80)
+    assert wrong / 40 <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / 40)
 
 
 def test_what_reports_nothing_is_said() -> None:

@@ -213,35 +213,35 @@ def _draws(probe: Any) -> bool:
 
 @pytest.mark.parametrize("name", [name for name in STUDIES if name != "nas"])
 def test_studies(device: Device, name: str, monkeypatch) -> None:
-    """A pack that each study trains at the smoke scale as it is tuned, and one as it is confirmed."""
+    """A pack of each study, of the smoke scale, as it is confirmed."""
     study = loaded(name)
     plan, packer = Plan(study, source(name), "smoke"), Packer(Declarations(study))
     groups = [group.trials[:2] for group in packer.pack(plan.ready())]
     groups = [trials for trials in groups if isinstance(study.trial(trials[0]), Training)]
-    confirmed = [dataclasses.replace(trial, phase="confirm") for trial in groups[0]]
+    middle = groups[len(groups) // 2]
+    confirmed = [dataclasses.replace(trial, phase="confirm") for trial in middle]
     if name == "adversarial":
         device = dataclasses.replace(device, near=3e-3)  # an image more or less of a thousand
     if name in ("adversarial", "gan", "pretraining"):
         # what is drawn in scoring depends on how many examples are scored at once
         monkeypatch.setitem(EVAL_ROWS, device.name.split(":")[0], EVAL_ROWS["cpu"])
-    for trials in (confirmed, groups[len(groups) // 2]):
-        trainings = [study.trial(trial) for trial in trials]
-        trainings = [  # a grey level more or less is another number altogether
-            dataclasses.replace(one, probes=tuple(p for p in one.probes if not _draws(p)))
-            for one in trainings
-        ]
-        if name == "optimizers" and trainings[0].data:
-            # after a few updates 1/√v of gradients that are nearly zero makes much of the last bits
-            trainings = [dataclasses.replace(one, every=None) for one in trainings]
-        if name in ("adversarial", "depth_and_width") and trainings[0].steps:
-            # signs of slopes, and Adam at high rates, make much of the last bits later on
-            trainings = [dataclasses.replace(one, steps=5, every=None) for one in trainings]
-        if name in ("residual", "vision_lineage"):  # many layers do so sooner
-            trainings = [dataclasses.replace(one, steps=2, every=None) for one in trainings]
-            device = dataclasses.replace(device, near=1e-3)
-        if "rmsprop" not in repr(trainings[0].optimizer):
-            with few():
-                device.check(trainings)  # rmsprop's first steps make much of the last bits
+    trainings = [study.trial(trial) for trial in confirmed]
+    trainings = [  # a grey level more or less is another number altogether
+        dataclasses.replace(one, probes=tuple(p for p in one.probes if not _draws(p)))
+        for one in trainings
+    ]
+    if name == "optimizers" and trainings[0].data:
+        # after a few updates 1/√v of gradients that are nearly zero makes much of the last bits
+        trainings = [dataclasses.replace(one, every=None) for one in trainings]
+    if name in ("adversarial", "depth_and_width") and trainings[0].steps:
+        # signs of slopes, and Adam at high rates, make much of the last bits later on
+        trainings = [dataclasses.replace(one, steps=5, every=None) for one in trainings]
+    if name in ("residual", "vision_lineage"):  # many layers do so sooner
+        trainings = [dataclasses.replace(one, steps=2, every=None) for one in trainings]
+        device = dataclasses.replace(device, near=1e-3)
+    if "rmsprop" not in repr(trainings[0].optimizer):
+        with few():
+            device.check(trainings)  # rmsprop's first steps make much of the last bits
 
 
 def test_an_update_waits_for_nothing() -> None:

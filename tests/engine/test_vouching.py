@@ -49,7 +49,7 @@ def test_a_kind_of_module_trains_as_written(name: str) -> None:
     assert fused == (not found.why), found.why
 
 
-@pytest.mark.parametrize("block", range(8))
+@pytest.mark.parametrize("block", range(5))
 def test_modules_drawn_from_a_grammar_train_as_written(block: int, monkeypatch) -> None:
     """A hundred of them; thousands with the long profile."""
     monkeypatch.setattr(vouch, "RATES", (0.02, 0.05))

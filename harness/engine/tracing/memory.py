@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from typing import Any
 
@@ -161,6 +162,7 @@ def accumulate(ops: list[Op], kept: set[Ref], shapes: list[torch.Size]) -> list[
         return int(shapes[op.args[0].number][2]) == 1
 
     gone: set[int] = set()
+    writes = [0, *itertools.accumulate(bool(op.says.written) for op in ops)]  # before each place
     for place, op in enumerate(ops):
         if op.target is not aten.add_.Tensor or op.kwargs or not isinstance(op.args[1], Ref):
             continue
@@ -170,7 +172,7 @@ def accumulate(ops: list[Op], kept: set[Ref], shapes: list[torch.Size]) -> list[
             continue
         used_once = uses[product] == 1 and product not in kept
         # the factors must still be what they were when they were multiplied
-        untouched = not any(ops[n].says.written for n in range(at + 1, place))
+        untouched = writes[place] == writes[at + 1]
         if used_once and untouched:
             op.target = aten.addcmul_.default if outer(ops[at]) else aten.baddbmm_.default
             op.args = (op.args[0], *ops[at].args)
@@ -187,8 +189,7 @@ def most_bytes(ops: list[Op], inputs: list[Ref], tensors: list[Tensor]) -> int:
     home: dict[Ref, Ref] = {}
     for op in ops:
         shares = op.says.shares
-        first = next(op.inputs(), None)
-        into = op.kwargs.get("grad_input", first)
+        into = op.kwargs.get("grad_input", next(iter(op.inputs()), None))
         for out in op.outs:
             if out is not None:
                 home[out] = home.get(into, into) if shares and into is not None else out
@@ -197,10 +198,10 @@ def most_bytes(ops: list[Op], inputs: list[Ref], tensors: list[Tensor]) -> int:
         one = home.get(ref, ref)
         last[one] = max(last.get(one, place), place)
     ending: dict[int, list[Ref]] = {}
-    for ref, place in last.items():
-        if ref not in inputs:
-            ending.setdefault(place, []).append(ref)
     live, most, held = 0, 0, set(inputs)
+    for ref, place in last.items():
+        if ref not in held:
+            ending.setdefault(place, []).append(ref)
     for place, op in enumerate(ops):
         for out in op.outs:
             if out is not None and home[out] not in held:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
-from harness.engine.trees import leaves
 from harness.parts.torch_private import Signature, signature
 
 aten = torch.ops.aten
+_SEQUENCES = (tuple, list)
 
 
 class Untraceable(RuntimeError):
@@ -42,22 +41,38 @@ class Op:
         assert found is not None, "what says nothing is not recorded"
         return found
 
-    def inputs(self) -> Iterator[Ref]:
+    def inputs(self) -> list[Ref]:
         """The values that it reads."""
-        yield from refs(self.args)
-        yield from refs(self.kwargs)
+        found = refs(self.args)
+        return found + refs(self.kwargs) if self.kwargs else found
 
-    def written(self) -> Iterator[Ref]:
+    def written(self) -> list[Ref]:
         """The values that it writes to."""
         says = self.says
-        if says.written:
-            given = {**dict(zip(says.arguments, self.args, strict=False)), **self.kwargs}
-            yield from refs([given.get(name) for name in says.arguments if name in says.written])
+        if not says.written:
+            return []
+        given = {**dict(zip(says.arguments, self.args, strict=False)), **self.kwargs}
+        return refs([given.get(name) for name in says.arguments if name in says.written])
 
 
-def refs(value: Any) -> Iterator[Ref]:
+def refs(value: Any) -> list[Ref]:
     """The values of the list among others."""
-    return (one for one in leaves(value) if isinstance(one, Ref))
+    found: list[Ref] = []
+    _gather(value, found)
+    return found
+
+
+def _gather(tree: Any, found: list[Ref]) -> None:
+    # as `leaves`, which hands each value through a generator a level
+    kind = type(tree)
+    if kind is Ref:
+        found.append(tree)
+    elif isinstance(tree, _SEQUENCES):
+        for one in tree:
+            _gather(one, found)
+    elif kind is dict:
+        for one in tree.values():
+            _gather(one, found)
 
 
 def last_uses(ops: list[Op]) -> dict[Ref, int]:

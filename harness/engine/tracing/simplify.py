@@ -55,9 +55,9 @@ class Simplified:
         self._made: dict[Ref, Op] = {}
         self._seen: dict[Any, Op] = {}
         self._otherwise: set[Ref] = set()  # values that may lie otherwise than when recorded
-        self._changing = {  # memory that some operation writes to
-            tensors[ref.number].untyped_storage().data_ptr() for op in ops for ref in op.written()
-        }
+        self._memory = [_memory(tensor) for tensor in tensors]
+        # what some operation writes to
+        self._changing = {self._memory[ref.number] for op in ops for ref in op.written()}
         kept = [op for op in ops if not self._known(op)]
         self.returned = mapped(returned, self._earliest)
         turned = self._turned(_used(kept, self.returned))
@@ -90,7 +90,8 @@ class Simplified:
                     factors.append(self._new(self.tensors[factor.number].transpose(1, 2)))
                     turned.append(Op(op.target, (factor, 1, 2), {}, [factors[-1]], False))
             was = self.tensors[out.number]
-            self.tensors[out.number] = torch.empty_like(was, memory_format=torch.contiguous_format)
+            here = torch.empty_like(was, memory_format=torch.contiguous_format)
+            self.tensors[out.number], self._memory[out.number] = here, _memory(here)
             turned.append(Op(product.target, tuple(factors), {}, [out], False))
             self._otherwise.add(out)
         return turned
@@ -107,6 +108,7 @@ class Simplified:
 
     def _new(self, value: Tensor) -> Ref:
         self.tensors.append(value)
+        self._memory.append(_memory(value))
         return Ref(len(self.tensors) - 1)
 
     def _earliest(self, value: Any) -> Any:
@@ -114,10 +116,10 @@ class Simplified:
 
     def _still(self, *values: Ref | None) -> bool:
         """Whether nothing ever writes to these values' memory."""
-        return not any(
-            value and self.tensors[value.number].untyped_storage().data_ptr() in self._changing
-            for value in values
-        )
+        for value in values:
+            if value is not None and self._memory[value.number] in self._changing:
+                return False
+        return True
 
     def _known(self, op: Op) -> bool:
         """Whether an operation need not be run, because its value is known otherwise."""
@@ -232,6 +234,10 @@ class Simplified:
             }
         )
         return True
+
+
+def _memory(tensor: Tensor) -> int:
+    return tensor.untyped_storage().data_ptr()
 
 
 def _used(ops: list[Op], returned: Any) -> list[Op]:
