@@ -86,12 +86,14 @@ def rendered(made: dict[str, Any], **paper: Any) -> str:
     """The page of what is `gathered`; for print with what `book` adds."""
     claims = [claim for entry in made["entries"] for claim in entry.get("claims", ())]
     speaking = made["speaking"].items()
+    told = [claim for claim in claims if claim["anchor"]]  # once, whatever scales it is judged at
     values = {
         "paper": False,
         "claims": claims,
         "figures": {name: one["figure"] for name, one in speaking if one["figure"]},
         "explored": [one for entry in made["entries"] for one in entry.get("explored", ())],
-        "tally": words.tally(claim["verdict"] for claim in claims),
+        "once": told,
+        "tally": words.tally(claim["verdict"] for claim in told),
         "topics": sorted({topic for claim in claims for topic in claim["topics"]}),
         "sources": sorted({source for claim in claims for source in claim["cites"]}),
         "css": asset("style.css"),

@@ -133,6 +133,8 @@ def test_one_report_speaks_for_each_study(reports: Path) -> None:
     page = report.write_index(reports).read_text()
     outline = Outline(page)
     assert outline.open == []
+    once = sum(len(entry["claims"]) for entry in made["speaking"].values())
+    assert f"{len(made['entries'])} reports, {once} claims." in page
     ids = outline.values["id"]
     assert len({*ids}) == len(ids)
     assert {"losses.bounded", "study-losses", "lecture-SNU"} <= {*ids}
