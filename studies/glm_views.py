@@ -267,7 +267,7 @@ def against_width(study, frame, palette):
             if arm == "lazy" and slope_:
                 line = middle.iloc[-1] * (widths / widths[-1]) ** slope_
                 ax.plot(widths, line, ":", lw=1.4, color=colour, label=f"slope {words}")
-        ax.set(xscale="log", yscale="log", xlabel="width", title=study.label(arm), ylim=(3e-3, 12))
+        ax.set(xscale="log", yscale="log", xlabel="width", title=study.label(arm), ylim=(3 / widths[-1], 12))  # fmt: skip
         ax.set_xticks(widths, [f"{width:,.0f}" for width in widths], minor=False)
         ax.minorticks_off()
     axes[0].set_ylabel("relative change in training")

@@ -194,7 +194,7 @@ CLAIMS = {
 
 def drawn_schedules(study, frame, palette):
     """The factor of each schedule over a training."""
-    figure, axes = panels(2, columns=2, height=2.0)
+    figure, axes = panels(2, columns=2, height=2.4)
     t = np.arange(1000)
     for arm in TRAINED[:-1]:
         schedule = Inverse(1 / 10) if arm == "inverse" else CURVES[arm]
@@ -206,7 +206,7 @@ def drawn_schedules(study, frame, palette):
     axes[0].set(title="networks: share of the peak", xlabel="training (%)")
     axes[1].set(title="quadratic: rate", xlabel="training (%)", yscale="log")
     for ax in axes:
-        ax.legend(loc="upper right" if ax is axes[0] else "lower left", fontsize=6)
+        ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.28), ncols=2, fontsize=6)
     return figure
 
 
