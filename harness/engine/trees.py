@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 _SEQUENCES = (tuple, list)  # made once: these functions are called for every operation
+_TREES = (*_SEQUENCES, dict)
 
 
 def leaves(tree: Any) -> Iterator[Any]:
@@ -25,7 +26,7 @@ def leaves(tree: Any) -> Iterator[Any]:
 def mapped(tree: Any, fn: Callable[[Any], Any]) -> Any:
     """The tree with each value replaced by what a function makes of it, in order."""
     if isinstance(tree, _SEQUENCES):
-        return type(tree)([mapped(one, fn) for one in tree])
+        return type(tree)([mapped(one, fn) if isinstance(one, _TREES) else fn(one) for one in tree])
     if isinstance(tree, dict):
         return {key: mapped(one, fn) for key, one in tree.items()}
     return fn(tree)

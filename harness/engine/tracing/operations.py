@@ -10,7 +10,7 @@ import torch
 from harness.parts.torch_private import Signature, signature
 
 aten = torch.ops.aten
-_SEQUENCES = (tuple, list)
+_TREES = (tuple, list, dict)
 
 
 class Untraceable(RuntimeError):
@@ -64,15 +64,14 @@ def refs(value: Any) -> list[Ref]:
 
 def _gather(tree: Any, found: list[Ref]) -> None:
     # as `leaves`, which hands each value through a generator a level
-    kind = type(tree)
-    if kind is Ref:
+    if isinstance(tree, Ref):
         found.append(tree)
-    elif isinstance(tree, _SEQUENCES):
-        for one in tree:
-            _gather(one, found)
-    elif kind is dict:
-        for one in tree.values():
-            _gather(one, found)
+    elif isinstance(tree, _TREES):
+        for one in tree.values() if isinstance(tree, dict) else tree:
+            if isinstance(one, Ref):
+                found.append(one)
+            elif isinstance(one, _TREES):
+                _gather(one, found)
 
 
 def last_uses(ops: list[Op]) -> dict[Ref, int]:
