@@ -72,7 +72,11 @@ def fitting(study: Study, frame: pd.DataFrame, what: str) -> pd.DataFrame:
         problem += [f"it has {name}={str(value)[:100]!r}" for value in odd[:1]]
     try:
         if not problem:
-            return rows.told_apart(rows.typed(study, frame))
+            bare = frame.copy(deep=False)
+            bare.attrs = {}  # pandas would copy what it says of its rows at every operation
+            typed = rows.told_apart(rows.typed(study, bare))
+            typed.attrs = frame.attrs
+            return typed
     except (ValueError, TypeError) as error:
         problem.append(" ".join(str(error).split())[:200])
     raise BadInput(
