@@ -80,15 +80,25 @@ def _style() -> dict[str, Any]:
     return {**sns.axes_style("ticks"), **sns.plotting_context("paper"), **own}
 
 
+_styled: ContextVar[bool] = ContextVar("styled", default=False)
+
+
 @contextmanager
 def style() -> Iterator[None]:
     """Everything is drawn and saved under this style, whatever the user's own settings are."""
     import matplotlib
 
-    with matplotlib.rc_context():
-        matplotlib.rcdefaults()
-        matplotlib.rcParams.update(_style())
+    if _styled.get():  # it takes milliseconds, and a figure draws its parts under it, too
         yield
+        return
+    before = _styled.set(True)
+    try:
+        with matplotlib.rc_context():
+            matplotlib.rcdefaults()
+            matplotlib.rcParams.update(_style())
+            yield
+    finally:
+        _styled.reset(before)
 
 
 _width: ContextVar[float] = ContextVar("width", default=WIDTH)
