@@ -43,6 +43,17 @@ def started(driver: int, session: str) -> list[psutil.Process]:
     return found
 
 
+def parted(raylets: set[str], among: list[psutil.Process]) -> list[psutil.Process]:
+    """Those whom a raylet of these has started too late to be seen among its children: Ray tells
+    each its raylet's id."""
+    found = []
+    for process in among:
+        with contextlib.suppress(psutil.Error):  # of another user, for one
+            if process.environ().get("RAY_RAYLET_PID") in raylets:
+                found.append(process)
+    return found
+
+
 def main() -> None:
     driver = int(sys.argv[1])
     session = rf"session_\S+_{driver}\b"  # what Ray calls those of a driver
@@ -58,7 +69,8 @@ def main() -> None:
             session = re.escape(said.decode().strip())
         wait = min(2 * wait, SELDOM)
     _, left = psutil.wait_procs([*known], PATIENCE)
-    for process in [*left, *named(session, [*psutil.process_iter()])]:
+    late = [*psutil.process_iter()]
+    for process in [*left, *named(session, late), *parted({str(one.pid) for one in known}, late)]:
         with contextlib.suppress(psutil.Error):  # it ended just now; psutil knows ids used anew
             process.kill()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import math
 import os
@@ -21,7 +22,7 @@ import pytest
 from rich.console import Console
 
 from harness.engine.outcome import Outcome
-from harness.execution import Ending, Session, Stopped
+from harness.execution import Ending, Session, Stopped, orphans
 from harness.execution import run as running
 from harness.execution.progress import Meter
 from harness.execution.session import TRIES
@@ -330,3 +331,31 @@ def test_a_cluster_that_is_just_starting_ends_with_its_driver() -> None:
     for one in left:
         one.kill()
     assert [one.pid for one in left] == []
+
+
+def test_what_a_cluster_starts_last_is_known_by_who_started_it() -> None:
+    """Of another name, and too late to be seen among the driver's children."""
+    sleep = "import time; time.sleep(60)"
+    start = (
+        "import os, subprocess, sys\n"
+        f"words = [sys.executable, '-c', {sleep!r}, f'session_2026_{{os.getpid()}}']\n"
+        "one = subprocess.Popen(words)\n"
+        "print(one.pid, flush=True)\n"
+        "one.wait()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", start], stdout=subprocess.PIPE, text=True
+    ) as driver:
+        assert driver.stdout
+        raylet = driver.stdout.readline().strip()
+        words = [sys.executable, "-I", orphans.__file__, str(driver.pid)]
+        with subprocess.Popen(words, stdin=subprocess.PIPE) as guard:
+            time.sleep(2)  # it has looked
+            env = {**os.environ, "RAY_RAYLET_PID": raylet}
+            with subprocess.Popen([sys.executable, "-c", sleep], env=env) as late:
+                driver.kill()
+                assert guard.stdin
+                guard.stdin.close()
+                assert late.wait(20) == -signal.SIGKILL
+        with contextlib.suppress(psutil.NoSuchProcess):  # a container may leave it unburied
+            assert psutil.Process(int(raylet)).status() == psutil.STATUS_ZOMBIE
