@@ -43,7 +43,7 @@ from tests.engine.test_solving import KINDS as SOLVED
 from tests.engine.test_stages import KINDS as STAGED
 from tests.parts.test_objectives import Two, both, hits
 from tests.parts.test_own_optimizers import Noisy
-from tests.test_studies import STUDIES, few, loaded, source
+from tests.test_studies import STUDIES, at_hand, few, loaded, source
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -215,8 +215,9 @@ def _draws(probe: Any) -> bool:
 def test_studies(device: Device, name: str, monkeypatch) -> None:
     """A pack of each study, of the smoke scale, as it is confirmed."""
     study = loaded(name)
-    plan, packer = Plan(study, source(name), "smoke"), Packer(Declarations(study))
-    groups = [group.trials[:2] for group in packer.pack(plan.ready())]
+    with at_hand():
+        plan, packer = Plan(study, source(name), "smoke"), Packer(Declarations(study))
+        groups = [group.trials[:2] for group in packer.pack(plan.ready())]
     groups = [trials for trials in groups if isinstance(study.trial(trials[0]), Training)]
     middle = groups[len(groups) // 2]
     confirmed = [dataclasses.replace(trial, phase="confirm") for trial in middle]
