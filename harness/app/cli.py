@@ -283,6 +283,10 @@ def report(
     ] = None,
 ) -> None:
     """Rebuild a study's report from the ledger alone, or from published rows; trains nothing."""
+    if publish and published:
+        raise BadInput(
+            "--publish with --published; allowed: either: what is published is so already"
+        )
     study, source = _load(name, None if published else scale)
     from harness import execution
     from harness.app import running

@@ -109,6 +109,13 @@ def test_a_report_for_a_paper_and_a_line_to_quote(project: Path) -> None:
     assert "smoke-latex" not in (project / "reports" / "index.html").read_text()
 
 
+def test_what_is_published_is_not_published_once_more(project: Path) -> None:
+    """Its chain would be that of rows which were thinned out."""
+    done = harness("report", "tiny", "--published", "--publish")
+    assert done.returncode == 2
+    assert "--publish with --published; allowed: either" in done.stderr
+
+
 def test_a_study_file_that_does_not_import(project: Path) -> None:
     (project / "studies" / "bad.py").write_text("import nothing_of_this_name\n")
     for words in (("run", "bad"), ("list",)):
