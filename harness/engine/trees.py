@@ -7,13 +7,13 @@ from typing import Any
 
 import torch
 
-_SEQUENCES = (tuple, list)  # made once: these functions are called for every operation
-_TREES = (*_SEQUENCES, dict)
+SEQUENCES = (tuple, list)  # made once: these functions are called for every operation
+TREES = (*SEQUENCES, dict)
 
 
 def leaves(tree: Any) -> Iterator[Any]:
     """The values of a tree, in order."""
-    if isinstance(tree, _SEQUENCES):
+    if isinstance(tree, SEQUENCES):
         for one in tree:
             yield from leaves(one)
     elif isinstance(tree, dict):
@@ -25,8 +25,8 @@ def leaves(tree: Any) -> Iterator[Any]:
 
 def mapped(tree: Any, fn: Callable[[Any], Any]) -> Any:
     """The tree with each value replaced by what a function makes of it, in order."""
-    if isinstance(tree, _SEQUENCES):
-        return type(tree)([mapped(one, fn) if isinstance(one, _TREES) else fn(one) for one in tree])
+    if isinstance(tree, SEQUENCES):
+        return type(tree)([mapped(one, fn) if isinstance(one, TREES) else fn(one) for one in tree])
     if isinstance(tree, dict):
         return {key: mapped(one, fn) for key, one in tree.items()}
     return fn(tree)

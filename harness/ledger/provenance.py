@@ -96,7 +96,9 @@ def describe() -> dict[str, str]:
     found["device"] = "cuda" if cuda else "cpu"
     found["tf32"] = str(torch.backends.cuda.matmul.allow_tf32)
     found["default dtype"] = str(torch.get_default_dtype()).removeprefix("torch.")
-    found["command"] = " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])
+    # what is published says nothing of this machine's folders
+    words = [Path(one).name if Path(one).is_absolute() else one for one in sys.argv]
+    found["command"] = " ".join([Path(words[0]).name, *words[1:]])
     return found
 
 

@@ -314,7 +314,9 @@ def test_what_is_withheld_of_a_sealed_split_is_said_once(session: Session) -> No
 
 def test_a_cluster_that_is_just_starting_ends_with_its_driver() -> None:
     """Its agents give themselves other names, and would look for its head for a minute."""
-    code = "from harness.execution.cluster import start_ray; start_ray()"
+    code = (
+        "from harness.execution.cluster import start_ray; start_ray(); import time; time.sleep(60)"
+    )
     with subprocess.Popen([sys.executable, "-c", code]) as driver:
         seen: set[psutil.Process] = set()
         until = time.monotonic() + 60

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import subprocess
 from pathlib import Path
@@ -85,6 +86,9 @@ def test_rows_that_are_loaded_bring_every_registration(
     assert len(before) == 3
     source = catalog.find("tiny")
     results = recorded.recall(catalog.load(source), source, "smoke", project)
+    none = dataclasses.replace(results, frame=results.frame.iloc[:0])
+    with pytest.raises(BadInput, match="the run of tiny has no trial that ended"):
+        published.write_published(none, project)
     rows = published.write_published(results, project)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{project / 'other.db'}")
     assert harness("import", str(rows)).returncode == 0

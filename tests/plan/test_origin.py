@@ -136,3 +136,16 @@ def test_a_file_of_rows_holds_no_rows_of_before(project: Path) -> None:
     after = pd.read_parquet("kept.parquet")
     assert not set(after["trial"]) & before
     assert after["trial"].nunique() == 20
+
+
+def test_a_copy_without_git_is_told_its_commit_and_no_folder_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    assert provenance.commit(tmp_path) == ("unknown", False)
+    monkeypatch.setenv("HARNESS_COMMIT", "abc")
+    assert provenance.commit(tmp_path) == ("abc", False)
+    monkeypatch.setattr(
+        "sys.argv", ["/home/me/harness", "run", "/home/me/a.py", "--rows", "b/c.parquet"]
+    )
+    assert provenance.describe()["command"] == "harness run a.py --rows b/c.parquet"

@@ -7,10 +7,10 @@ from typing import Any
 
 import torch
 
+from harness.engine.trees import TREES
 from harness.parts.torch_private import Signature, signature
 
 aten = torch.ops.aten
-_TREES = (tuple, list, dict)
 
 
 class Untraceable(RuntimeError):
@@ -66,11 +66,11 @@ def _gather(tree: Any, found: list[Ref]) -> None:
     # as `leaves`, which hands each value through a generator a level
     if isinstance(tree, Ref):
         found.append(tree)
-    elif isinstance(tree, _TREES):
+    elif isinstance(tree, TREES):
         for one in tree.values() if isinstance(tree, dict) else tree:
             if isinstance(one, Ref):
                 found.append(one)
-            elif isinstance(one, _TREES):
+            elif isinstance(one, TREES):
                 _gather(one, found)
 
 
