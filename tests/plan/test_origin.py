@@ -146,6 +146,6 @@ def test_a_copy_without_git_is_told_its_commit_and_no_folder_is_told(
     monkeypatch.setenv("HARNESS_COMMIT", "abc")
     assert provenance.commit(tmp_path) == ("abc", False)
     monkeypatch.setattr(
-        "sys.argv", ["/home/me/harness", "run", "/home/me/a.py", "--rows", "b/c.parquet"]
+        "sys.argv", ["/opt/me/harness", "run", "/opt/me/a.py", "--rows", "b/c.parquet"]
     )
     assert provenance.describe()["command"] == "harness run a.py --rows b/c.parquet"
