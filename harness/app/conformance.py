@@ -25,6 +25,7 @@ from harness.study import Source, Study, Trial, of_test
 
 SCALE = "smoke"
 PLANTED = 16  # seeds of the rows that are made up for a claim
+AGAIN = 24  # trials at most that are trained once more
 LONG = 60.0  # seconds that a smoke run should not take
 
 
@@ -141,7 +142,8 @@ def counted(study: Study, source: Source, frame: pd.DataFrame) -> str:
 
 
 def repeated(study: Study, source: Source, frame: pd.DataFrame) -> str:
-    """That a seed gives the same rows twice: in one trial at least of each arm and of each level."""
+    """That a seed gives the same rows twice: in a trial of each arm and of each level, or in as many
+    of them as are trained once more."""
     ends = frame[frame["phase"] == ("confirm" if study.budget(SCALE).seeds else "tune")]
     trials: list[Trial] = []
     before: dict[str, pd.DataFrame] = {}
@@ -152,6 +154,7 @@ def repeated(study: Study, source: Source, frame: pd.DataFrame) -> str:
             seen |= here
             own = before[place["trial"]] = frame[frame["trial"] == place["trial"]]
             trials.append(rows.trial_of(study, SCALE, own))
+    trials = trials[:: -(-len(trials) // AGAIN) or 1]
     for pack in Packer(Declarations(study)).pack(trials):
         for trial, outcome in zip(pack.trials, run_pack(study, pack.trials), strict=True):
             again = rows.frame_of(study, "again", [trial], [outcome])

@@ -19,7 +19,6 @@ import ast
 import contextlib
 import dataclasses
 import functools
-import gc
 import hashlib
 import importlib.util
 import json
@@ -112,24 +111,12 @@ def _kept_or(source: Source, which: str, tell: Callable[[], dict[str, Any]]) -> 
     kept = _kept(path, key) if path else None
     if kept is not None:
         return kept
-    with _opened() as opened, _seldom_collected():
+    with _opened() as opened:
         said = tell()
     if path and known_by_code(source):
         with contextlib.suppress(OSError):  # a folder that cannot be written: told anew each time
             _keep(path, key, said, opened)
     return said
-
-
-@contextlib.contextmanager
-def _seldom_collected() -> Iterator[None]:
-    """Within, Python seldom looks for garbage in circles: nearly all that is imported and planned
-    stays, and looking through it over and over takes a quarter of the time."""
-    before = gc.get_threshold()
-    gc.set_threshold(100_000, 100, 100)
-    try:
-        yield
-    finally:
-        gc.set_threshold(*before)
 
 
 # --- what is said of a study ---------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import time
 from dataclasses import dataclass
@@ -57,6 +58,9 @@ class PackWorker(tune.Trainable):  # type: ignore[misc]
         shared: data.Shared | None = None,
         tables: dict[str, dict[str, Any]] | None = None, device: str = "cpu",
     ) -> None:  # fmt: skip
+        gc.set_threshold(
+            10_000, 10, 100
+        )  # what is imported and traced stays: looked through seldom
         assert source is not None  # handed over by `tune.with_parameters`
         data.adopt(shared or {})  # before the study's file asks for data of its own
         self.study, self.scale, self.device = catalog.load(source), scale, device

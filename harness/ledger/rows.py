@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -52,16 +52,19 @@ def frame_of(
         for t, o in pairs
     ]
     # types are told from a line a trial, of which there are far fewer than rows
-    one = typed(study, pd.DataFrame(per_trial))
+    columns = [*study.columns(), *PER_TRIAL]
+    told = [name for name in columns if name not in study.metrics]
+    one = typed(study, pd.DataFrame(per_trial), told)
     frame = one.iloc[np.repeat(np.arange(len(pairs)), lengths)].reset_index(drop=True)
     frame["step"] = np.concatenate([o.steps or [0] for _, o in pairs]).astype("int64")
-    for name in study.metrics:
-        parts = [
-            np.asarray(o.metrics[name], float) if name in o.metrics else np.full(n, np.nan)
-            for (_, o), n in zip(pairs, lengths, strict=True)
-        ]
-        frame[name] = np.concatenate(parts)
-    return frame[[*study.columns(), *PER_TRIAL]]
+    measured = np.full((len(study.metrics), len(frame)), np.nan)
+    ends = np.cumsum(lengths)
+    for row, name in enumerate(study.metrics):
+        for (_, o), n, end in zip(pairs, lengths, ends, strict=True):
+            if name in o.metrics:
+                measured[row, end - n : end] = o.metrics[name]
+    metrics = pd.DataFrame(measured.T, columns=list(study.metrics))  # (rows, metrics)
+    return pd.concat([frame, metrics], axis=1)[columns]
 
 
 def digest(keys: Iterable[str]) -> str:
@@ -69,9 +72,14 @@ def digest(keys: Iterable[str]) -> str:
     return hashlib.sha256("".join(sorted(keys)).encode()).hexdigest()[:12]
 
 
-def typed(study: Study, frame: pd.DataFrame) -> pd.DataFrame:
-    """The frame with missing columns added and plain types: text, integers, floats."""
-    frame = frame.reindex(columns=[*study.columns(), *PER_TRIAL])
+def typed(
+    study: Study, frame: pd.DataFrame, columns: Sequence[str] | None = None
+) -> pd.DataFrame:  # fmt: skip
+    """The frame with missing columns added and plain types: text, integers, floats; of all columns,
+    or of those that are named."""
+    frame = frame.reindex(
+        columns=[*study.columns(), *PER_TRIAL] if columns is None else list(columns)
+    )
     text = dict.fromkeys(("study", "phase", "arm", "trial", "status", "pack", "error"), str)
     whole = {"seed": "int64", "step": "int64"}
     real = dict.fromkeys((*study.metrics, "seconds", "began"), "float64")
@@ -92,7 +100,8 @@ def typed(study: Study, frame: pd.DataFrame) -> pd.DataFrame:
         frame[name] = (
             pd.to_numeric(frame[name]) if _numeric(frame[name]) else frame[name].astype(object)
         )
-    return frame.astype({**text, **whole, **real}).copy()  # columns of a type lie together again
+    kinds = {name: kind for name, kind in {**text, **whole, **real}.items() if name in frame}
+    return frame.astype(kinds).copy()  # columns of a type lie together again
 
 
 def _held(levels: tuple[Any, ...], value: Any) -> Any:
