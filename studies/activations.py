@@ -132,9 +132,9 @@ for layer in range(1, max(DEPTHS) + 2):
     METRICS[f"grad_norm_{layer}"] = Metric("norm", log=True)  # the weights' gradient
 
 BUDGETS = {
-    "smoke": Budget(draws=1, seeds=2, epochs=1, readings=1, batch_size=256, depth=(4, 32)),
+    "smoke": Budget(draws=1, seeds=2, epochs=1, readings=1, batch_size=256, depth=(4, 8)),
     "default": Budget(
-        draws=8, seeds=6, most_seeds=96, futility=0.05, finalists=3,
+        draws=8, seeds=6, most_seeds=192, futility=0.05, finalists=3,
         final_seeds=By("depth", {1: 8, 2: 3, 3: 8, 4: 8, 5: 8, 8: 3, 16: 8, 32: 3})),
     "paper": Budget(
         draws=8, seeds=5, finalists=3, epochs=30, batch_size=10, width=1000, pixels=784, data="mnist",

@@ -310,7 +310,7 @@ BUDGETS = {
     "smoke": Budget(
         draws=0, seeds=2, table="smoke", width=4, searches=2, train=128, first=4, epochs=1, pairs=15, other_data="digits",
         other_side=8, other_size=100, every=1, trainings=trainings(12, 6)),
-    "default": Budget(draws=0, seeds=12, most_seeds=48, futility=0.05, train=512, pairs=100, trainings=trainings(50, 50)),
+    "default": Budget(draws=0, seeds=12, most_seeds=96, futility=0.05, train=512, pairs=100, trainings=trainings(50, 50)),
     "paper": Budget(
         draws=0, seeds=100, table="paper", width=8, data="fashion_mnist", epochs=25,
         other_data="mnist", other_size=10_000, trainings=trainings(300, 100)),

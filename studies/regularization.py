@@ -167,7 +167,7 @@ METRICS = {
 SMALL = (100, 500, 1000, 2000)
 BUDGETS = {
     "smoke": Budget(draws=1, seeds=2, steps=20, every=10, units=8, task=("images", "signals"), size=(100, 500), width=(1,)),
-    "default": Budget(draws=6, seeds=24, finalists=2, final_seeds=2, task=("images", "signals"), size=SMALL),
+    "default": Budget(draws=6, seeds=24, most_seeds=96, futility=0.05, finalists=2, final_seeds=2, task=("images", "signals"), size=SMALL),
     "paper": Budget(
         draws=6, seeds=10, finalists=2, final_seeds=2, task=("mnist",), size=(100, 500, 1000, 5000, 10_000, 50_000),
         width=(1,), steps=10_000, every=1000, batch_size=128, units=1024),

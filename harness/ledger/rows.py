@@ -100,8 +100,8 @@ def typed(
         frame[name] = (
             pd.to_numeric(frame[name]) if _numeric(frame[name]) else frame[name].astype(object)
         )
-    kinds = {name: kind for name, kind in {**text, **whole, **real}.items() if name in frame}
-    return frame.astype(kinds).copy()  # columns of a type lie together again
+    types = {name: kind for name, kind in {**text, **whole, **real}.items() if name in frame}
+    return frame.astype(types).copy()  # columns of a type lie together again
 
 
 def _held(levels: tuple[Any, ...], value: Any) -> Any:

@@ -14,7 +14,7 @@ from harness.execution import read_rows, recall
 from harness.ledger import Ledger, Recorder
 from harness.ledger.names import REGISTERED
 from harness.study import Source, catalog
-from tests.conftest import apart, harness
+from tests.conftest import harness
 from tests.ledger.test_ledger import INFO, tiny
 
 
@@ -152,12 +152,10 @@ def test_rows_from_a_file_keep_their_registration(project: Path) -> None:
     assert [one["what"] for one in info["claims_changed"]] == ["changed"]
 
 
-@pytest.mark.parametrize("ray", [False, True])
-def test_seeds_are_added_until_claims_are_decided(project: Path, ray: bool) -> None:
+def test_seeds_are_added_until_claims_are_decided(project: Path) -> None:
     edit(project, "Budget(draws=4, seeds=6)", "Budget(draws=4, seeds=6, most_seeds=24)")
-    run = apart if ray else harness
-    words = ["run", "tiny", "--scale", "smoke", *([] if ray else ["--inline"])]
-    done = run(*words)
+    words = ("run", "tiny", "--scale", "smoke", "--inline")
+    done = harness(*words)
     assert done.returncode == 0, done.stdout + done.stderr
     found = json.loads((project / "reports/tiny/smoke/verdicts.json").read_text())
     source = catalog.find("tiny")
@@ -172,7 +170,7 @@ def test_seeds_are_added_until_claims_are_decided(project: Path, ray: bool) -> N
     ended = found["trials"]["finished"] + found["trials"]["diverged"]  # a high rate may
     assert found["trials"]["planned"] == ended == 8 + 2 * seeds
     assert found["claims"][0]["n"] == seeds
-    again = harness(*words[:4], "--inline")
+    again = harness(*words)
     assert "from the ledger" in again.stdout
     frame = pd.read_parquet(project / "reports/tiny/smoke/rows.parquet")
     assert frame["trial"].nunique() == 8 + 2 * seeds

@@ -13,7 +13,7 @@ from harness.execution.prepare import check_data
 from harness.plan.declared import Declarations
 from harness.plan.plan import Plan
 from harness.study import DataError, catalog
-from tests.conftest import apart, harness
+from tests.conftest import harness
 
 # As YOURS.md has it under "My data".
 MINE = '''\
@@ -104,26 +104,6 @@ def test_a_run_follows_the_content_and_nothing_else(mine: Path) -> None:
         assert done.returncode == 2
         assert "data set 'wine': its function raises FileNotFoundError" in done.stderr
         assert "Traceback" not in done.stderr
-
-
-def test_on_ray_it_is_made_once_and_shipped(mine: Path) -> None:
-    edit(mine, 'lambda: pandas.read_csv("wine.csv")', "made")
-    edit(mine, "WINE =", (
-        "def made():\n"
-        "    with open('made.txt', 'a') as file:\n"
-        "        file.write('once ')\n"
-        "    return pandas.read_csv('wine.csv')\n\nWINE ="
-    ))  # fmt: skip
-    done = apart(*RUN)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "10 finished, 0 diverged, 0 failed of 10 trials" in done.stdout
-    assert (mine / "made.txt").read_text() == "once "
-    shipped = rows(mine)
-    assert harness(*RUN, "--inline", "--fresh").returncode == 0
-    measured = ["trial", "step", "arm", "seed", "train_loss", "valid_loss", "test_accuracy"]
-    pd.testing.assert_frame_equal(rows(mine)[measured], shipped[measured])
-    report = (mine / "reports" / "my" / "smoke" / "report.html").read_text()
-    assert "Tested on what was trained on" not in report
 
 
 def test_listing_a_study_makes_nothing_and_a_plan_does(mine: Path) -> None:

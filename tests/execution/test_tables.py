@@ -12,7 +12,7 @@ import pytest
 from harness.parts import data
 from harness.plan.plan import Plan
 from harness.study import DataError, catalog
-from tests.conftest import apart, harness
+from tests.conftest import harness
 
 READER = '''
 """Reader: how low is the loss that tiny has come to?"""
@@ -59,8 +59,8 @@ def check(read: pd.DataFrame, table: pd.DataFrame) -> None:
     assert read.set_index(["arm", "seed"])["lowest"].to_dict() == last.to_dict()
 
 
-def test_what_is_read_is_run_first_and_reaches_every_worker(reader: Path) -> None:
-    done = apart("run", "reader", "--scale", "smoke")
+def test_what_is_read_is_run_first(reader: Path) -> None:
+    done = harness("run", "reader", "--scale", "smoke", "--inline")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "tiny, whose rows reader reads, is run first" in done.stdout
     assert (reader / "reports" / "tiny" / "smoke" / "report.html").exists()

@@ -12,7 +12,7 @@ import pytest
 
 from harness.plan.plan import Plan
 from harness.study import BadInput, catalog, fingerprint
-from tests.conftest import TINY, apart, harness
+from tests.conftest import TINY, harness
 
 MODELS = """
 from functools import partial
@@ -111,9 +111,9 @@ def test_studies_in_two_folders_have_each_their_own(project: Path) -> None:
     assert t.key != u.key
 
 
-def test_they_reach_workers_and_the_record(project: Path) -> None:
+def test_they_reach_the_record(project: Path) -> None:
     path = write(project / "own")
-    done = apart("run", str(path), "--scale", "smoke")
+    done = harness("run", str(path), "--scale", "smoke", "--inline")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "20/20 trials" in done.stdout
     frame = rows_of(project)
