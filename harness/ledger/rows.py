@@ -100,8 +100,9 @@ def typed(
         frame[name] = (
             pd.to_numeric(frame[name]) if _numeric(frame[name]) else frame[name].astype(object)
         )
-    types = {name: kind for name, kind in {**text, **whole, **real}.items() if name in frame}
-    return frame.astype(types).copy()  # columns of a type lie together again
+    types: dict[str, Any] = {**text, **whole, **real}
+    mine = {name: kind for name, kind in types.items() if name in frame}
+    return frame.astype(mine).copy()  # columns of a type lie together again
 
 
 def _held(levels: tuple[Any, ...], value: Any) -> Any:
