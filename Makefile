@@ -60,8 +60,10 @@ ui: $(VENV)/.run ## open MLflow's UI on 127.0.0.1:5000
 licences: $(VENV)/.run ## list the licence of every package that is used
 	@$(HARNESS) doctor --licences
 
+# One more process than cores, as many a test waits for what it has started; each on one thread.
 test: $(VENV)/.dev ## run all tests, on up to four cores
-	@$(VENV)/bin/python -m pytest -n auto --maxprocesses 4 --dist worksteal
+	@OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest --dist worksteal \
+		-n $$($(VENV)/bin/python -c 'import os; print(min(4, 1 + (os.cpu_count() or 1)))')
 
 check: $(VENV)/.dev ## ruff, mypy, the rule of imports, and known vulnerabilities of packages
 	@$(VENV)/bin/ruff check .

@@ -35,26 +35,33 @@ sys.dont_write_bytecode = False
 # time of tests that draw.
 gc.set_threshold(100_000, 50, 100)
 
-# Folders of the tests that start Ray, servers and other processes, and modules that train every study.
-SLOW = {"app", "execution", "test_device.py", "test_studies.py"}
+# Modules that train every study, and folders of the tests that start other processes: of Ray, and others.
+SLOW = {"app", "test_device.py", "test_studies.py"}
+WAITING = "execution"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What takes long begins first in the share of each worker, so that none waits for another's last
-    test; modules stay whole, for what is set up for them."""
+    test; modules stay whole, for what is set up for them. What mostly waits for Ray is one worker's:
+    two that start clusters at once wait for each other."""
     modules: dict[Path, list[pytest.Item]] = {}
     for item in items:
         modules.setdefault(item.path, []).append(item)
-    slow, quick = [], []
+    waiting, slow, quick = [], [], []
     for path, found in modules.items():
-        if {path.name, path.parent.name} & SLOW:
+        if path.parent.name == WAITING:
+            waiting += found
+        elif {path.name, path.parent.name} & SLOW:
             slow.append(found)
         else:
             quick += found
     workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    others = max(1, workers - 1)
     share, ordered = len(items) // workers, []
     for place in range(workers):
-        own = [item for found in slow[place::workers] for item in found]
+        own = [] if place else waiting
+        if place or workers == 1:
+            own = own + [item for found in slow[max(0, place - 1) :: others] for item in found]
         rest = max(0, share - len(own)) if place < workers - 1 else len(quick)
         ordered += own + quick[:rest]
         quick = quick[rest:]
