@@ -35,33 +35,27 @@ sys.dont_write_bytecode = False
 # time of tests that draw.
 gc.set_threshold(100_000, 50, 100)
 
-# Modules that train every study, and folders of the tests that start other processes: of Ray, and others.
-SLOW = {"app", "test_device.py", "test_studies.py"}
-WAITING = "execution"
+# What takes long, in the order in which workers take it up: folders of tests that start Ray and other
+# processes, and the modules that train every study, of which the second knows what the first has found.
+SLOW = (("execution",), ("test_studies.py", "test_device.py"), ("app",))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What takes long begins first in the share of each worker, so that none waits for another's last
     test; modules stay whole, for what is set up for them. What mostly waits for Ray is one worker's:
     two that start clusters at once wait for each other."""
-    modules: dict[Path, list[pytest.Item]] = {}
+    groups: list[list[pytest.Item]] = [[] for _ in SLOW]
+    quick: list[pytest.Item] = []
     for item in items:
-        modules.setdefault(item.path, []).append(item)
-    waiting, slow, quick = [], [], []
-    for path, found in modules.items():
-        if path.parent.name == WAITING:
-            waiting += found
-        elif {path.name, path.parent.name} & SLOW:
-            slow.append(found)
-        else:
-            quick += found
+        names = {item.path.name, item.path.parent.name}
+        place = next((n for n, group in enumerate(SLOW) if names & {*group}), None)
+        (quick if place is None else groups[place]).append(item)
+    for group, order in zip(groups, SLOW, strict=True):
+        group.sort(key=lambda item: order.index(item.path.name) if item.path.name in order else 0)
     workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
-    others = max(1, workers - 1)
     share, ordered = len(items) // workers, []
     for place in range(workers):
-        own = [] if place else waiting
-        if place or workers == 1:
-            own = own + [item for found in slow[max(0, place - 1) :: others] for item in found]
+        own = [item for group in groups[place::workers] for item in group]
         rest = max(0, share - len(own)) if place < workers - 1 else len(quick)
         ordered += own + quick[:rest]
         quick = quick[rest:]
