@@ -403,7 +403,7 @@ def answer(results: Results, verdicts: list[Verdict]) -> str:
             "supported": "holds",
             "refuted": "is refuted",
             "inconclusive": "stays undecided",
-            "not judged": "is not judged",
+            "not judged": "is not judged at this scale",
         }
         text = f"The one claim {word[verdicts[0].word]}: {_quoted(verdicts)}."
     elif held == total:
@@ -411,7 +411,7 @@ def answer(results: Results, verdicts: list[Verdict]) -> str:
     elif against == total:
         text = f"All {total} claims are refuted."
     elif closed == total:
-        text = f"None of the {total} claims is judged."
+        text = f"None of the {total} claims is judged at this scale."
     elif open_ == total:
         text = f"None of the {total} claims could be decided."
     else:
