@@ -279,12 +279,7 @@ def least(study, frame, palette):
                 ax.plot(found, [row] * len(found), "o", ms=3, mew=0, alpha=0.35, color=palette[arm])
                 ax.plot(found.mean(), row, "o", ms=5, color=palette[arm])
         ax.set_yticks(range(len(arms)), [study.label(arm) for arm in arms])
-        ax.set(
-            title=kind,
-            xlabel="test error over the least",
-            xlim=(0.9, 3.6),
-            ylim=(-0.5, len(arms) - 0.5),
-        )
+        ax.set(title=kind, xlabel="test error over the least", xlim=(0.9, 3.6), ylim=(-0.5, 7.5))
         if ax is not axes[0]:
             ax.tick_params(labelleft=False)
     return figure
