@@ -61,7 +61,7 @@ licences: $(VENV)/.run ## list the licence of every package that is used
 	@$(HARNESS) doctor --licences
 
 # One more process than cores, as many a test waits for what it has started; each on one thread.
-test: $(VENV)/.dev ## run all tests, on up to four cores
+test: $(VENV)/.dev ## run all tests, in up to four processes
 	@OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest --dist worksteal \
 		-n $$($(VENV)/bin/python -c 'import os; print(min(4, 1 + (os.cpu_count() or 1)))')
 

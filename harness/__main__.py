@@ -16,7 +16,7 @@ def console() -> None:
     without what was to be done then.
     """
     # nearly all that is imported and planned stays: looking through it for garbage in circles, over
-    # and over, takes a tenth of a report's time and a quarter of a listing's
+    # and over, takes a quarter of a listing's time
     gc.set_threshold(100_000, 100, 100)
     atexit.register(gc.freeze)  # the end would look through all of torch for garbage, half a second
     try:

@@ -37,7 +37,8 @@ nothing. Evolution gained 0.4 points on random search, TPE and Hyperband 0.6, lo
 regression 0.8 on evolution: all near their margin, so that these may stay open. Eight of
 sixteen claims did, with 960 searches of the quickest strategies. With five times as many four do:
 TPE (0.4 to 0.5 points), Hyperband (0.55) and the regression on evolution (0.55) lie at the margin of half
-a point. Ten times as many, in a run two thirds longer, decide Hyperband's alone: 0.55 (0.51 to 0.59). Evolution's 0.37 refutes its claim.
+a point; ten times as many, in a run two thirds longer, decided Hyperband's alone (0.51 to 0.59).
+Evolution's 0.37 refutes its claim.
 
 A strategy or a space of your own goes beside these in a file of your own: see README.md, "Is my search
 strategy better?".

@@ -28,9 +28,9 @@ than none, L₁ 0.8 worse, L₂ 0.2 worse, and max-norm 1.3 and noise 2.3 better
 signals, whose network costs least: in pilots on 1,000 its gap was 51 to 52 points at 64 to 128 units.
 Runs with 12 and 16 seeds left up to eight claims open, one with 24 four; so there are up to 48. With 96
 three stayed open at their margin of nought: L₂ −0.04 points (−0.28 to +0.21), L₁ +0.21 (−0.02 to +0.43),
-more data +0.29 (+0.02 to +0.55). l1-sparser hangs on which of two nearly
-equal draws is chosen: with λ 2e-4 L₁ zeroes 61 points more weights, with 3e-5, chosen since on another
-processor's last bits, 6: supported there, refuted here.
+more data +0.29 (+0.02 to +0.55). l1-sparser hangs on which of two nearly equal draws is chosen: with λ
+2e-4 L₁ zeroes 61 points more weights, with 3e-5, chosen since on another processor's last bits, 6:
+supported there, refuted here.
 """
 
 from functools import partial

@@ -5,6 +5,7 @@ Each check gives what is wrong, in a line that its author can act on, or nothing
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -154,7 +155,7 @@ def repeated(study: Study, source: Source, frame: pd.DataFrame) -> str:
             seen |= here
             own = before[place["trial"]] = frame[frame["trial"] == place["trial"]]
             trials.append(rows.trial_of(study, SCALE, own))
-    trials = trials[:: -(-len(trials) // AGAIN) or 1]
+    trials = trials[:: max(1, math.ceil(len(trials) / AGAIN))]
     for pack in Packer(Declarations(study)).pack(trials):
         for trial, outcome in zip(pack.trials, run_pack(study, pack.trials), strict=True):
             again = rows.frame_of(study, "again", [trial], [outcome])

@@ -333,7 +333,7 @@ def _cut(tensors: Tensors, lanes: slice | int) -> Tensors:
 
 
 _PROGRAMS: OrderedDict[tuple[Any, ...], Program] = OrderedDict()
-KEEP_PROGRAMS = 64  # structures: as many as a study has places, or each phase traces anew
+KEEP_PROGRAMS = 64  # structures: with fewer than a study has, each phase traces all anew
 KEEP_TRACED = 64  # sets of shapes of one structure
 
 

@@ -58,9 +58,8 @@ class PackWorker(tune.Trainable):  # type: ignore[misc]
         shared: data.Shared | None = None,
         tables: dict[str, dict[str, Any]] | None = None, device: str = "cpu",
     ) -> None:  # fmt: skip
-        gc.set_threshold(
-            10_000, 10, 100
-        )  # what is imported and traced stays: looked through seldom
+        # what is imported and traced stays, so it is looked through seldom; what is new still is
+        gc.set_threshold(10_000, 10, 100)
         assert source is not None  # handed over by `tune.with_parameters`
         data.adopt(shared or {})  # before the study's file asks for data of its own
         self.study, self.scale, self.device = catalog.load(source), scale, device

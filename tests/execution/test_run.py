@@ -409,7 +409,7 @@ def test_workers_that_die_or_hang_cost_only_the_culprits(project: Path) -> None:
         "from functools import partial",
         "import ctypes, os, sys\nfrom functools import partial",
     )
-    words = ("run", "tiny", "--scale", "smoke", "--pack-size", "1", "--trial-limit", "6s")
+    words = ("run", "tiny", "--scale", "smoke", "--pack-size", "1", "--trial-limit", "10s")
     done = apart(*words)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "(raylet)" not in done.stdout + done.stderr
@@ -421,7 +421,7 @@ def test_workers_that_die_or_hang_cost_only_the_culprits(project: Path) -> None:
     errors = trials["error"].dropna()
     assert errors["gd"].startswith("the worker process died: Worker unexpectedly exits")
     assert re.fullmatch(
-        r"cut: the limit of 6 s a trial is over, at tiny.py:\d+", errors["momentum"]
+        r"cut: the limit of 10 s a trial is over, at tiny.py:\d+", errors["momentum"]
     )
 
 
