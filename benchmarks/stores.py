@@ -17,6 +17,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
+
 PACKAGES = {"postgresql": "postgresql", "mariadb": "mariadb-server"}
 
 
@@ -40,6 +42,13 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def _runs(process: psutil.Process) -> bool:
+    """Whether a process that was killed is still there, other than as a name that nobody collects."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    return False
 
 
 class Database:
@@ -117,9 +126,19 @@ class Database:
 
     def kill(self) -> None:
         """End it and its children at once, as a loss of power would; nothing where it has ended."""
-        if self.process and self.process.poll() is None:
-            os.killpg(self.process.pid, signal.SIGKILL)
-            self.process.wait()
+        if not self.process or self.process.poll() is not None:
+            return
+        # Held still meanwhile, so that it begins no other. Each child of PostgreSQL's leads a group of
+        # its own, and one that is busy would go on to the end of its client's transaction.
+        server = psutil.Process(self.process.pid)
+        server.suspend()
+        children = server.children(recursive=True)
+        for one in (server, *children):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                one.kill()
+        self.process.wait()
+        while any(_runs(one) for one in children):
+            time.sleep(0.01)
 
     def stop(self) -> None:
         """End it in peace."""

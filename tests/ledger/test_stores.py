@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 import threading
@@ -43,6 +44,27 @@ def test_a_database_holds_what_a_sqlite_file_holds(
     ours = written(project, True, monkeypatch, database.uri)
     theirs = written(project, True, monkeypatch)
     assert ours == theirs
+
+
+def test_a_kill_ends_what_is_under_way() -> None:
+    if reason := stores.missing("postgresql"):
+        pytest.skip(reason)
+    psycopg = pytest.importorskip("psycopg")
+    with stores.database("postgresql") as one, psycopg.connect(one.uri, autocommit=True) as watch:
+        ended: list[object] = []
+
+        def count() -> None:
+            with contextlib.suppress(psycopg.OperationalError), psycopg.connect(one.uri) as client:
+                ended.append(client.execute("SELECT count(*) FROM generate_series(1, 5e7)"))
+
+        thread = threading.Thread(target=count, daemon=True)
+        thread.start()
+        busy = "SELECT 1 FROM pg_stat_activity WHERE state = 'active' AND query LIKE '%(1, 5e7)'"
+        _until(lambda: watch.execute(busy).fetchone())
+        one.kill()
+        thread.join(60)
+        assert not thread.is_alive()
+        assert not ended
 
 
 def test_a_database_that_is_killed_in_the_middle_loses_nothing(
@@ -99,7 +121,7 @@ def test_a_database_that_is_killed_in_the_middle_loses_nothing(
         assert [m.value for m in history] == outcome.metrics["loss"]
 
 
-def _until(passed: Callable[[], bool]) -> None:
+def _until(passed: Callable[[], object]) -> None:
     deadline = time.monotonic() + 60
     while not passed():
         assert time.monotonic() < deadline
