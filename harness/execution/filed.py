@@ -17,8 +17,10 @@ from harness.study import PHASES, BadInput, Study
 def digest(frame: pd.DataFrame) -> str:
     """Of a frame of rows, over numbers and names: a damaged file is not to be read as something else."""
     found = hashlib.sha256()
-    for name in sorted(frame.columns):
-        column = frame[name]
+    bare = frame.copy(deep=False)
+    bare.attrs = {}  # pandas would copy what it says of its rows with every column
+    for name in sorted(bare.columns):
+        column = bare[name]
         if column.dtype.kind in "biuf":
             values = column.to_numpy()
             if column.dtype.kind == "f":  # a GPU's NaN has other bits, which the file does not keep

@@ -49,7 +49,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def environment(site: Path, **more: str) -> dict[str, str]:
     known = ("MLFLOW_TRACKING_URI", "RAY_ADDRESS", "HARNESS_HOME")
     kept = {key: value for key, value in os.environ.items() if key not in known}
-    return {**kept, "PYTHONPATH": str(site), "PYTHONDONTWRITEBYTECODE": "1", **more}
+    return {**kept, "PYTHONPATH": str(site), **more}
 
 
 def use(site: Path, here: Path, *words: str, **env: str) -> str:

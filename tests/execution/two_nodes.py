@@ -109,7 +109,7 @@ class Cluster:
             "RAY_USAGE_STATS_ENABLED": "0",
         }  # fmt: skip
         self._env = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "RAY_ADDRESS")}
-        self._env |= {**asked, "RAY_TMPDIR": str(self._folder), "PYTHONDONTWRITEBYTECODE": "1"}
+        self._env |= {**asked, "RAY_TMPDIR": str(self._folder)}
         self._started: list[subprocess.Popen[bytes]] = []
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
