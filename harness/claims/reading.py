@@ -14,7 +14,7 @@ from harness.study import Study
 
 
 def _mask(frame: pd.DataFrame, arm: str, where: Mapping[str, Any] | None, phase: str) -> np.ndarray:
-    mask = at_(frame["phase"], phase) & at_(frame["arm"], arm)
+    mask: np.ndarray = at_(frame["phase"], phase) & at_(frame["arm"], arm)
     for factor, level in (where or {}).items():
         mask &= at_(frame[factor], level)
     return mask
