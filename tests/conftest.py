@@ -37,7 +37,9 @@ gc.set_threshold(100_000, 50, 100)
 
 # What takes long, in the order in which workers take it up: folders of tests that start Ray and other
 # processes, and the modules that train every study, of which the second knows what the first has found.
-SLOW = (("execution",), ("test_studies.py", "test_device.py"), ("app",))
+# First in its folder is a module whose tests share one long run: at the end workers take tests from
+# each other, and each that took one of these would run it anew.
+SLOW = (("test_shipped.py", "test_run.py", "execution"), ("test_studies.py", "test_device.py"), ("app",))  # fmt: skip
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -51,7 +53,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         place = next((n for n, group in enumerate(SLOW) if names & {*group}), None)
         (quick if place is None else groups[place]).append(item)
     for group, order in zip(groups, SLOW, strict=True):
-        group.sort(key=lambda item: order.index(item.path.name) if item.path.name in order else 0)
+        group.sort(
+            key=lambda item: order.index(item.path.name) if item.path.name in order else len(order)
+        )
     workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
     share, ordered = len(items) // workers, []
     for place in range(workers):
