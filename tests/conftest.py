@@ -39,7 +39,11 @@ gc.set_threshold(100_000, 50, 100)
 # processes, and the modules that train every study, of which the second knows what the first has found.
 # First in its folder is a module whose tests share one long run: at the end workers take tests from
 # each other, and each that took one of these would run it anew.
-SLOW = (("test_shipped.py", "test_run.py", "execution"), ("test_studies.py", "test_device.py"), ("app",))  # fmt: skip
+SLOW = (
+    ("test_shipped.py", "test_run.py", "execution"),
+    ("test_studies.py", "test_device.py"),
+    ("app",),
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

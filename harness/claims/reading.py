@@ -13,19 +13,21 @@ from harness.ledger.results import at as at_
 from harness.study import Study
 
 
-def _mask(frame: pd.DataFrame, arm: str, where: Mapping[str, Any] | None, phase: str) -> np.ndarray:
-    mask: np.ndarray = at_(frame["phase"], phase) & at_(frame["arm"], arm)
+def _places(
+    frame: pd.DataFrame, arm: str, where: Mapping[str, Any] | None, phase: str
+) -> np.ndarray:
+    """Where the rows of `rows_of` lie in the frame, (rows,) int."""
+    mask = at_(frame["phase"], phase) & at_(frame["arm"], arm)
     for factor, level in (where or {}).items():
         mask &= at_(frame[factor], level)
-    return mask
+    return np.flatnonzero(mask)
 
 
 def rows_of(
     frame: pd.DataFrame, arm: str, where: Mapping[str, Any] | None, phase: str
 ) -> pd.DataFrame:
     """The rows of one arm in one cell, or over all cells that `where` leaves open."""
-    found: pd.DataFrame = frame[_mask(frame, arm, where, phase)]
-    return found
+    return frame.iloc[_places(frame, arm, where, phase)]
 
 
 def values(
@@ -48,8 +50,8 @@ def values(
         A series indexed by `unit`; diverged trials carry the metric's worst score, but for what
         they measured at the start; failed trials are absent.
     """
-    # a few columns as arrays: as a frame of all of them this takes three times as long
-    here = np.flatnonzero(_mask(frame, arm, where, phase))
+    # of many columns four, as arrays: this is done for every claim at every look
+    here = _places(frame, arm, where, phase)
     units, steps, status, number = (
         frame[name].iloc[here].to_numpy() for name in (unit, "step", "status", metric)
     )
@@ -82,9 +84,9 @@ def enough(
         n: Seeds that the estimate rests on.
         reported: Seeds of this arm that gave a number, or diverged.
     """
-    here_ = np.flatnonzero(_mask(frame, arm, where, phase))
-    _, first = np.unique(frame["seed"].iloc[here_].to_numpy(), return_index=True)
-    status = frame["status"].iloc[here_[first]].to_numpy()
+    found = _places(frame, arm, where, phase)
+    _, first = np.unique(frame["seed"].iloc[found].to_numpy(), return_index=True)
+    status = frame["status"].iloc[found[first]].to_numpy()
     failed, diverged = (int((status == one).sum()) for one in ("failed", "diverged"))
     silent = len(status) - failed - reported
     here = place(arm, where)

@@ -14,11 +14,17 @@ from harness.ledger.results import STATUSES
 from harness.study import PHASES, BadInput, Study
 
 
+def _bare(frame: pd.DataFrame) -> pd.DataFrame:
+    """A frame without what it says of its rows, which pandas would copy at every operation."""
+    bare = frame.copy(deep=False)
+    bare.attrs = {}
+    return bare
+
+
 def digest(frame: pd.DataFrame) -> str:
     """Of a frame of rows, over numbers and names: a damaged file is not to be read as something else."""
     found = hashlib.sha256()
-    bare = frame.copy(deep=False)
-    bare.attrs = {}  # pandas would copy what it says of its rows with every column
+    bare = _bare(frame)
     for name in sorted(bare.columns):
         column = bare[name]
         if column.dtype.kind in "biuf":
@@ -74,9 +80,7 @@ def fitting(study: Study, frame: pd.DataFrame, what: str) -> pd.DataFrame:
         problem += [f"it has {name}={str(value)[:100]!r}" for value in odd[:1]]
     try:
         if not problem:
-            bare = frame.copy(deep=False)
-            bare.attrs = {}  # pandas would copy what it says of its rows at every operation
-            typed = rows.told_apart(rows.typed(study, bare))
+            typed = rows.told_apart(rows.typed(study, _bare(frame)))
             typed.attrs = frame.attrs
             return typed
     except (ValueError, TypeError) as error:
