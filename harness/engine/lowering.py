@@ -1,6 +1,7 @@
 """What vmap cannot batch, or batches badly, in operations that it batches well.
 
 vmap makes of a convolution one of many groups, which is no quicker than one trial after another;
+of weights that meet rows which do not lie one after another it makes a copy for every example;
 attention, and dropout that is called as a function, it cannot batch at all. `Lowered` is a mode
 around a module's forward pass: it sees the functions of torch that are called, by a layer or by the
 author, and does these as matrix products, sums and keyed masks. What it does is traced, so that
@@ -508,6 +509,28 @@ def _convolution_2d(
     return _parted(found.squeeze(0), 2, (places, out)).permute(0, 3, 1, 2)
 
 
+# --- products of one matrix with many --------------------------------------------------------------
+
+
+def _linear(mode: Lowered, input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Any:
+    """Of rows in one sheet: where they do not lie one after another, as behind a transposition,
+    torch multiplies example by example, and vmap gives each of them a copy of the weights."""
+    if input.dim() < 3 or weight.dim() != 2 or not input.numel():
+        return NotImplemented
+    sheet = input.flatten(0, -2)  # (..., N, in) -> (... N, in)
+    return functional.linear(sheet, weight, bias).view(*input.shape[:-1], -1)
+
+
+def _matmul(mode: Lowered, input: Tensor, other: Tensor, **kwargs: Any) -> Any:
+    """A matrix times many, or many times a matrix, in the same way."""
+    if not kwargs and other.dim() == 2:
+        return _linear(mode, input, other.mT)
+    if not kwargs and input.dim() == 2:
+        turned = _linear(mode, other.mT, input)  # (..., n, p) -> (..., p, m)
+        return turned if turned is NotImplemented else turned.mT
+    return NotImplemented
+
+
 # --- what lies otherwise in memory than torch's --------------------------------------------------
 
 
@@ -579,6 +602,8 @@ _RULES: dict[Any, Callable[..., Any]] = {
     functional.multi_head_attention_forward: _attention_of_heads,
 }
 _PRODUCTS: dict[Any, Callable[..., Any]] = {
+    functional.linear: _linear,
+    **dict.fromkeys((torch.matmul, Tensor.matmul, Tensor.__matmul__), _matmul),
     torch.conv1d: _convolution_1d,
     torch.conv2d: _convolution_2d,
     **{pool: _pooling(pool) for pool in (functional.max_pool2d, functional.avg_pool2d)},

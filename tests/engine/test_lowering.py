@@ -10,8 +10,9 @@ import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
-from torch.func import vmap
+from torch.func import functional_call, vmap
 from torch.nn import functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from harness.engine import lowering
 from harness.engine.lowering import Lowered
@@ -94,6 +95,49 @@ def test_convolutions_are_products_and_of_wide_maps_torchs_own(monkeypatch: Any)
     assert len(seen) == 1
     batched(lambda x, w: F.conv1d(x, w, groups=2), torch.randn(3, 2, 4, 9), torch.randn(3, 4, 2, 3))
     assert len(seen) == 1
+
+
+LAYER = nn.Linear(3, 4)
+PRODUCTS: dict[str, Callable[..., Tensor]] = {
+    "linear": lambda x, w, b: F.linear(x, w.mT, b),
+    "layer": lambda x, w, b: functional_call(LAYER, {"weight": w.mT, "bias": b}, (x,)),
+    "turned": lambda x, w, b: F.linear(x.mT.tanh().mT, w.mT, b),
+    "@": lambda x, w, b: x @ w + b,
+    "matmul": lambda x, w, b: torch.matmul(x, w) + b,
+    "method": lambda x, w, b: x.matmul(w) + b,
+    "from the left": lambda x, w, b: (w.mT @ x.mT).mT + b,
+}
+
+
+@pytest.mark.parametrize("product", PRODUCTS.values(), ids=PRODUCTS)
+@pytest.mark.parametrize("shape", [(3,), (5, 3), (2, 5, 3), (2, 1, 5, 3)], ids=str)
+def test_one_matrix_with_many(product: Callable[..., Tensor], shape: tuple[int, ...]) -> None:
+    if len(shape) > 1 or product not in (PRODUCTS["from the left"], PRODUCTS["turned"]):
+        x = torch.randn(LANES, *shape)
+        if len(shape) > 1 and product is not PRODUCTS["linear"]:
+            x = torch.randn(LANES, *shape[:-2], *shape[:-3:-1]).mT  # its rows are columns
+        assert_as_torch(product, x.detach(), torch.randn(LANES, 3, 4), torch.randn(LANES, 4))
+
+
+@pytest.mark.parametrize("product", PRODUCTS.values(), ids=PRODUCTS)
+def test_no_example_has_a_copy_of_the_weights(product: Callable[..., Tensor]) -> None:
+    made: list[int] = []
+
+    class Sizes(TorchDispatchMode):
+        def __torch_dispatch__(
+            self, func: Any, types: Any, args: Any = (), kwargs: Any = None
+        ) -> Any:
+            out = func(*args, **(kwargs or {}))
+            if isinstance(out, Tensor) and not out._is_view():
+                made.append(out.numel())
+            return out
+
+    x, w = torch.randn(LANES, 16, 3, 2).mT, torch.randn(LANES, 3, 4)  # its rows are columns
+    given = [one.requires_grad_() for one in (x, w, torch.randn(LANES, 4))]
+    with Sizes():
+        batched(product, *given).sum().backward()
+    # rows of 2 x 4 answers; weights for each example would be 3 x 4
+    assert max(made) <= LANES * 16 * 2 * 4
 
 
 def test_maps_may_be_viewed_and_flattened_as_torchs() -> None:

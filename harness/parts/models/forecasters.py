@@ -73,7 +73,7 @@ class DLinear(nn.Module):
         x = x[:, -self.back :].mT  # (B, N, back)
         half = self.over // 2
         ends = x[..., :1].expand(*x.shape[:2], half), x[..., -1:].expand(*x.shape[:2], half)
-        smooth = functional.avg_pool1d(torch.cat([ends[0], x, ends[1]], 2), self.over, 1)
+        smooth = torch.cat([ends[0], x, ends[1]], 2).unfold(2, self.over, 1).mean(3)  # (B, N, back)
         out: Tensor = self.trend(smooth) + self.rest(x - smooth)  # (B, N, ahead)
         return out
 
@@ -134,11 +134,15 @@ class Block(nn.Module):
     def _done(self, node: int, z: Tensor) -> tuple[Tensor, ...]:
         """What each operation but "none" makes of a node."""
         bias = self.bias[node]
-        early = functional.pad(z, (0, 0, 0, 0, 2, 0))  # zeros before the first step
-        steps = torch.cat([early[:, 2:], early[:, 1:-1], early[:, :-2]], 3)  # (B, T, N, 3 width)
+        # one product for all three steps, of which the parts are then moved: to lay what is read three
+        # times beside itself takes longer, as does its gradient
+        steps = self.over_time[node].view(3, -1, z.shape[3])  # (3, width, width)
+        taps = steps.movedim(1, 0).flatten(1)  # (width, 3 width)
+        now, one, two = (z @ taps).chunk(3, 3)
+        early = [functional.pad(p[:, :-n], (0, 0, 0, 0, n, 0)) for n, p in ((1, one), (2, two))]
         return (
             z,
-            (steps @ self.over_time[node] + bias[0]).relu(),
+            (now + bias[0] + early[0] + early[1]).relu(),
             self._spread(z, self.graph, self.over_series[node, 0], bias[1]),
             self._spread(z, self.learnt[node].softmax(1), self.over_series[node, 1], bias[2]),
         )
