@@ -9,6 +9,7 @@ import base64
 import html
 import io
 import re
+import textwrap
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -37,6 +38,7 @@ def svg(figure: Figure, name: str = "figure", caption: str = "") -> str:
     """
     from matplotlib.backends.backend_svg import FigureCanvasSVG
 
+    _fitted(figure)
     buffer = io.StringIO()
     with style():
         FigureCanvasSVG(figure).print_svg(
@@ -50,10 +52,21 @@ def pdf(figure: Figure) -> bytes:
     """The figure as a page of its own size, with its fonts, the same bytes each time."""
     from matplotlib.backends.backend_pdf import FigureCanvasPdf
 
+    _fitted(figure)
     buffer = io.BytesIO()
     with style():
         FigureCanvasPdf(figure).print_pdf(buffer, metadata={"CreationDate": None})
     return buffer.getvalue()
+
+
+def _fitted(figure: Figure) -> None:
+    """Break labels of upright axes that are longer than these are high: others would be cut off."""
+    for ax in figure.axes:
+        label = ax.yaxis.label
+        room = ax.get_position().height * figure.get_figheight() * 72  # points, before the layout
+        most = round(room / (0.5 * label.get_fontsize()))  # letters are half as wide as high
+        if max(map(len, label.get_text().splitlines()), default=0) > 1.2 * most:
+            label.set_text(textwrap.fill(label.get_text(), max(most, 12)))
 
 
 def _rewritten(text: str, name: str, label: str) -> str:
@@ -69,6 +82,7 @@ def _rewritten(text: str, name: str, label: str) -> str:
     text = text.replace(INK, "currentColor").replace(PAPER, "var(--paper, #fff)")
     text = re.sub(r"'DejaVu Sans'[^;\"]*", FONTS, text)
     text = re.sub(r"\n\s*", "\n", text)
+    text = re.sub(r'style="[^"]*"', _of_its_paint, text)
     text = _MARKERS.sub(_as_one, text)
     text = text.replace(f"; font-family: {FONTS}", "")
     size = re.search(r'width="([\d.]+)pt" height="([\d.]+)pt"', text)
@@ -77,6 +91,15 @@ def _rewritten(text: str, name: str, label: str) -> str:
     return text.replace(
         size[0], f'role="img" aria-label="{label}" {size[0]} {JOINS} {FAMILY}', 1
     ).strip()
+
+
+def _of_its_paint(style: re.Match[str]) -> str:
+    """The look of a shape that is filled or stroked, and not both: its opacity is then that of the
+    paint, where one of the shape as a whole makes a PDF's page a picture around it."""
+    filled, stroked = "fill: none" not in style[0], "stroke: " in style[0]
+    if filled == stroked or "-opacity" in style[0]:
+        return style[0]
+    return re.sub(r"(?<![-\w])opacity", "fill-opacity" if filled else "stroke-opacity", style[0])
 
 
 def _as_one(markers: re.Match[str]) -> str:

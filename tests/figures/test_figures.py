@@ -327,3 +327,27 @@ def test_a_figure_without_a_caption_says_what_it_draws(spec: figures.Figure_, sa
 def test_what_a_study_does_not_have_is_refused(make: Any, says: str) -> None:
     with pytest.raises(InvalidStudy, match=re.escape(says)):
         make().validate(STUDY)
+
+
+def test_a_shape_of_one_paint_has_the_opacity_of_that() -> None:
+    figure, (ax,) = figures.panels(1)
+    ax.fill_between([0, 1], 0, 1, color="#112233", alpha=0.3, lw=0)
+    ax.plot([0, 1], [0, 1], color="#445566", alpha=0.7)
+    ax.bar([0.5], [0.5], color="#778899", edgecolor="#778899", alpha=0.4)  # filled and stroked
+    looks = re.findall(r'style="([^"]*#(?:112233|445566|778899)[^"]*)"', figures.svg(figure))
+    assert {re.search(r"#\w+", look)[0]: re.findall(r"[\w-]*opacity", look) for look in looks} == {  # type: ignore[index]
+        "#112233": ["fill-opacity"], "#445566": ["stroke-opacity"], "#778899": ["opacity"],
+    }  # fmt: skip
+
+
+def test_a_label_longer_than_its_axis_is_high_is_broken_and_no_other() -> None:
+    long, short = "largest slope of an image that is classified wrongly", "slope"
+    figure, axes = figures.panels(2, columns=2)
+    for ax, label in zip(axes, (long, short), strict=True):
+        ax.set(xlabel=long, ylabel=label)
+    once, again = figures.svg(figure), figures.svg(figure)
+    assert once == again
+    found = texts(once)
+    assert found.count(long) == 2 and found.count(short) == 1  # below, where there is room
+    lines = axes[0].get_ylabel().splitlines()
+    assert len(lines) > 1 and " ".join(lines) == long
