@@ -38,9 +38,9 @@ def svg(figure: Figure, name: str = "figure", caption: str = "") -> str:
     """
     from matplotlib.backends.backend_svg import FigureCanvasSVG
 
-    _fitted(figure)
     buffer = io.StringIO()
     with style():
+        _fitted(figure)
         FigureCanvasSVG(figure).print_svg(
             buffer, metadata={"Date": None, "Creator": None, "Format": None, "Type": None}
         )
@@ -52,21 +52,37 @@ def pdf(figure: Figure) -> bytes:
     """The figure as a page of its own size, with its fonts, the same bytes each time."""
     from matplotlib.backends.backend_pdf import FigureCanvasPdf
 
-    _fitted(figure)
     buffer = io.BytesIO()
     with style():
+        _fitted(figure)
         FigureCanvasPdf(figure).print_pdf(buffer, metadata={"CreationDate": None})
     return buffer.getvalue()
 
 
 def _fitted(figure: Figure) -> None:
-    """Break labels of upright axes that are longer than these are high: others would be cut off."""
+    """Break what would be cut off, or lie on what is beside it: labels of upright axes that are
+    longer than these are high, and titles that are longer than their panel is wide."""
     for ax in figure.axes:
+        place = ax.get_subplotspec()
+        room = place.get_position(figure) if place else ax.get_position()  # before any layout
         label = ax.yaxis.label
-        room = ax.get_position().height * figure.get_figheight() * 72  # points, before the layout
-        most = round(room / (0.5 * label.get_fontsize()))  # letters are half as wide as high
-        if max(map(len, label.get_text().splitlines()), default=0) > 1.2 * most:
-            label.set_text(textwrap.fill(label.get_text(), max(most, 12)))
+        high = 72 * room.height * figure.get_figheight()  # points
+        label.set_text(_broken(label.get_text(), high, float(label.get_fontsize())))
+        wide = 72 * room.width * figure.get_figwidth()
+        for side in ("left", "center"):
+            title = ax.get_title(side)
+            broken = _broken(title, wide, float(ax.title.get_fontsize()))
+            if broken != title:
+                ax.set_title(broken, loc=side)
+
+
+def _broken(text: str, room: float, size: float) -> str:
+    """A text in lines for which there is room, where it is much longer: letters are half as wide as
+    they are high."""
+    most = round(room / (0.5 * size))
+    if max(map(len, text.splitlines()), default=0) <= 1.2 * most:
+        return text
+    return textwrap.fill(text, max(most, 12))
 
 
 def _rewritten(text: str, name: str, label: str) -> str:

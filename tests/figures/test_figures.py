@@ -340,14 +340,14 @@ def test_a_shape_of_one_paint_has_the_opacity_of_that() -> None:
     }  # fmt: skip
 
 
-def test_a_label_longer_than_its_axis_is_high_is_broken_and_no_other() -> None:
+def test_what_is_longer_than_its_panel_is_broken_and_nothing_else() -> None:
     long, short = "largest slope of an image that is classified wrongly", "slope"
-    figure, axes = figures.panels(2, columns=2)
-    for ax, label in zip(axes, (long, short), strict=True):
-        ax.set(xlabel=long, ylabel=label)
-    once, again = figures.svg(figure), figures.svg(figure)
-    assert once == again
-    found = texts(once)
-    assert found.count(long) == 2 and found.count(short) == 1  # below, where there is room
-    lines = axes[0].get_ylabel().splitlines()
-    assert len(lines) > 1 and " ".join(lines) == long
+    figure, axes = figures.panels(6, columns=6)
+    for ax, label in zip(axes, (long, *5 * [short]), strict=True):
+        ax.set(xlabel=short, ylabel=label, title=label)
+    found = texts(figures.svg(figure))
+    assert found.count(short) == 6 + 5 + 5
+    assert long not in found
+    (title,) = filter(None, (axes[0].get_title(place) for place in ("left", "center")))
+    for text in (axes[0].get_ylabel(), title):
+        assert len(text.splitlines()) > 1 and " ".join(text.splitlines()) == long
