@@ -515,19 +515,22 @@ def _convolution_2d(
 def _linear(mode: Lowered, input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Any:
     """Of rows in one sheet: where they do not lie one after another, as behind a transposition,
     torch multiplies example by example, and vmap gives each of them a copy of the weights."""
-    if input.dim() < 3 or weight.dim() != 2 or not input.numel():
+    if input.dim() < 3 or weight.dim() != 2 or input.is_contiguous():
         return NotImplemented
+    return _of_sheet(input, weight, bias)
+
+
+def _of_sheet(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     sheet = input.flatten(0, -2)  # (..., N, in) -> (... N, in)
-    return functional.linear(sheet, weight, bias).view(*input.shape[:-1], -1)
+    return functional.linear(sheet, weight, bias).view(*input.shape[:-1], len(weight))
 
 
 def _matmul(mode: Lowered, input: Tensor, other: Tensor, **kwargs: Any) -> Any:
     """A matrix times many, or many times a matrix, in the same way."""
     if not kwargs and other.dim() == 2:
         return _linear(mode, input, other.mT)
-    if not kwargs and input.dim() == 2:
-        turned = _linear(mode, other.mT, input)  # (..., n, p) -> (..., p, m)
-        return turned if turned is NotImplemented else turned.mT
+    if not kwargs and input.dim() == 2 and other.dim() > 2:
+        return _of_sheet(other.mT, input).mT  # (..., n, p) -> (..., p, m)
     return NotImplemented
 
 

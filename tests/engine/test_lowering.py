@@ -106,17 +106,32 @@ PRODUCTS: dict[str, Callable[..., Tensor]] = {
     "matmul": lambda x, w, b: torch.matmul(x, w) + b,
     "method": lambda x, w, b: x.matmul(w) + b,
     "from the left": lambda x, w, b: (w.mT @ x.mT).mT + b,
+    "of many that lie so": lambda x, w, b: (w.mT @ x.contiguous().mT).mT + b,
 }
 
 
 @pytest.mark.parametrize("product", PRODUCTS.values(), ids=PRODUCTS)
 @pytest.mark.parametrize("shape", [(3,), (5, 3), (2, 5, 3), (2, 1, 5, 3)], ids=str)
 def test_one_matrix_with_many(product: Callable[..., Tensor], shape: tuple[int, ...]) -> None:
-    if len(shape) > 1 or product not in (PRODUCTS["from the left"], PRODUCTS["turned"]):
+    if len(shape) > 1 or product not in (
+        PRODUCTS["from the left"],
+        PRODUCTS["of many that lie so"],
+        PRODUCTS["turned"],
+    ):
         x = torch.randn(LANES, *shape)
         if len(shape) > 1 and product is not PRODUCTS["linear"]:
             x = torch.randn(LANES, *shape[:-2], *shape[:-3:-1]).mT  # its rows are columns
         assert_as_torch(product, x.detach(), torch.randn(LANES, 3, 4), torch.randn(LANES, 4))
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [((3,), (3,)), ((5, 3), (3,)), ((5,), (5, 3)), ((2, 5, 3), (3,)), ((5,), (2, 5, 3)), ((2, 5, 3), (2, 3, 4))],
+    ids=str,
+)  # fmt: skip
+def test_other_products_are_torchs(one: tuple[int, ...], other: tuple[int, ...]) -> None:
+    for product in (torch.matmul, Tensor.matmul, lambda x, w: x @ w):
+        assert_as_torch(product, torch.randn(LANES, *one), torch.randn(LANES, *other))
 
 
 @pytest.mark.parametrize("product", PRODUCTS.values(), ids=PRODUCTS)
