@@ -521,6 +521,7 @@ def _linear(mode: Lowered, input: Tensor, weight: Tensor, bias: Tensor | None = 
 
 
 def _of_sheet(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """(..., N, in) rows to (..., N, out), however they lie."""
     sheet = input.flatten(0, -2)  # (..., N, in) -> (... N, in)
     return functional.linear(sheet, weight, bias).view(*input.shape[:-1], len(weight))
 

@@ -140,7 +140,7 @@ def described(figure: Figure) -> str:
     if len(titles) > 1:
         said.append(f"{len(titles)} panels{f': {told(titles)}' if any(titles) else ''}")
     elif any(titles):
-        said.append(titles[0])
+        said.append(told(titles))
     ways = [
         f"{ax.get_ylabel()} against {ax.get_xlabel()}" if ax.get_ylabel() else ax.get_xlabel()
         for ax in axes
