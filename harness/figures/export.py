@@ -9,11 +9,10 @@ import base64
 import html
 import io
 import re
-import textwrap
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from harness.figures.theme import FONTS, INK, PAPER, style
+from harness.figures.theme import FONTS, INK, PAPER, style, wrapped
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -22,6 +21,9 @@ FAMILY = f'font-family="{FONTS}"'
 # Markers of one line: what each refers to and where it lies, and one look for all.
 _MARK = r'<use xlink:href="[^"]*" x="[^"]*" y="[^"]*" style="'
 _MARKERS = re.compile(rf'{_MARK}([^"]*)"/>(?:\n{_MARK}\1"/>)+')
+SPREAD = (
+    1.3  # of the room that axes have before the layout, which moves them apart, at most after it
+)
 JOINS = 'stroke-linejoin="round" stroke-linecap="butt"'
 _DARK = "<style>svg{color:#1c1e24}@media(prefers-color-scheme:dark){svg{color:#e4e6ea;--paper:#15171c}}</style>"
 
@@ -62,27 +64,17 @@ def pdf(figure: Figure) -> bytes:
 def _fitted(figure: Figure) -> None:
     """Break what would be cut off, or lie on what is beside it: labels of upright axes that are
     longer than these are high, and titles that are longer than their panel is wide."""
+    width, height = (SPREAD * inches for inches in figure.get_size_inches())
     for ax in figure.axes:
         place = ax.get_subplotspec()
-        room = place.get_position(figure) if place else ax.get_position()  # before any layout
-        label = ax.yaxis.label
-        high = 72 * room.height * figure.get_figheight()  # points
-        label.set_text(_broken(label.get_text(), high, float(label.get_fontsize())))
-        wide = 72 * room.width * figure.get_figwidth()
+        room = place.get_position(figure) if place else ax.get_position()
+        label, size = ax.yaxis.label, float(ax.title.get_fontsize())
+        text = wrapped(label.get_text(), height * room.height, float(label.get_fontsize()))
+        label.set_text(text)
         for side in ("left", "center"):
             title = ax.get_title(side)
-            broken = _broken(title, wide, float(ax.title.get_fontsize()))
-            if broken != title:
+            if (broken := wrapped(title, width * room.width, size)) != title:
                 ax.set_title(broken, loc=side)
-
-
-def _broken(text: str, room: float, size: float) -> str:
-    """A text in lines for which there is room, where it is much longer: letters are half as wide as
-    they are high."""
-    most = round(room / (0.5 * size))
-    if max(map(len, text.splitlines()), default=0) <= 1.2 * most:
-        return text
-    return textwrap.fill(text, max(most, 12))
 
 
 def _rewritten(text: str, name: str, label: str) -> str:

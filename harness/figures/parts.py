@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from harness.figures.base import Custom, Figure_, Measured, as_word, listed, named
-from harness.figures.theme import CARD, on_card, style
+from harness.figures.theme import CARD, LETTER, on_card, style, wrapped
 from harness.ledger.results import at
 from harness.study import Study
 
@@ -25,7 +24,6 @@ Place = tuple[str, Mapping[str, Any]]  # an arm, and levels of `vary`
 MOST = 3  # panels below each other; a claim that reads more is shown the whole figure
 TALL = 6.5  # inches; what would be taller is shown as it is, across the page
 SMALLEST = 7.0  # points: 9 px where a card is 327 px wide, on the narrowest of phones
-LETTER = 0.56  # of a letter's height is its width, on the average
 
 
 @dataclass(frozen=True)
@@ -215,14 +213,14 @@ def _fit(figure: Figure, bold: Sequence[str]) -> None:
         if place and place.colspan.start == 0 and ax.axison and alike:
             ax.tick_params(labelleft=bool(one.yaxis.get_tick_params()["labelleft"]))
         rows, columns = _grid(ax)
-        ax.set_xlabel(_wrapped(ax.get_xlabel(), CARD / columns - 0.55, 8))
-        ax.set_ylabel(_wrapped(ax.get_ylabel(), figure.get_size_inches()[1] / rows - 0.6, 8))
+        ax.set_xlabel(wrapped(ax.get_xlabel(), CARD / columns - 0.55, 8))
+        ax.set_ylabel(wrapped(ax.get_ylabel(), figure.get_size_inches()[1] / rows - 0.6, 8))
     for told, say in (
         (figure.get_supxlabel(), figure.supxlabel),
         (figure.get_suptitle(), figure.suptitle),
     ):
         if told:
-            lines = _wrapped(told, CARD - 0.1, SMALLEST)
+            lines = wrapped(told, CARD - 0.1, SMALLEST)
             say(lines, fontsize=SMALLEST)
             taller += 0.13 * lines.count("\n")
     width, height = figure.get_size_inches()
@@ -237,11 +235,6 @@ def _grid(ax: Axes) -> tuple[int, int]:
     """How many panels stand below and beside each other where these axes do."""
     place = ax.get_subplotspec()
     return place.get_gridspec().get_geometry() if place else (1, 1)
-
-
-def _wrapped(text: str, inches: float, size: float) -> str:
-    letters = max(8, int(72 * inches / (LETTER * size)))
-    return "\n".join(textwrap.wrap(text, letters)) if len(text) > letters else text
 
 
 def _fold(figure: Figure, legend: Any) -> float:
@@ -269,10 +262,10 @@ def _titled(ax: Axes) -> float:
     left, right = ax.get_title("left"), ax.get_title("right")
     room = 72 * (CARD / _grid(ax)[1] - 0.5)
     if left:
-        ax.set_title(_wrapped(left, room / 72, 8.5), loc="left")
+        ax.set_title(wrapped(left, room / 72, 8.5), loc="left")
     if right and len(left) * LETTER * 9.5 + len(right) * LETTER * SMALLEST > room:
         ax.set_title("", loc="right")
-        lines = _wrapped(right, room / 72, SMALLEST)
+        lines = wrapped(right, room / 72, SMALLEST)
         ax.set_xlabel(f"{ax.get_xlabel()}\n{lines}" if ax.get_xlabel() else lines)
         return 0.13 * (1 + lines.count("\n"))
     return 0.0

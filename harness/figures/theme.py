@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 At = Literal["end", "start"] | int  # which step of a trial is read, as in `harness.claims`
 WIDTH = 7.2  # inches: the text width of an A4 page
 CARD = 3.5  # inches: the width of what stands on a claim's card, which a phone shows whole
+LETTER = 0.56  # of a letter's height is its width, on the average
 INK, PAPER = "#12131a", "#fdfefd"  # stand-ins, replaced in `svg` by the page's own colours
 FONTS = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Liberation Sans', Arial, sans-serif"
 
@@ -160,3 +162,10 @@ def blank(text: str = "no rows yet") -> Figure:
     ax.axis("off")
     ax.text(0.5, 0.5, text, ha="center", va="center", fontsize=9, style="italic")
     return figure
+
+
+def wrapped(text: str, inches: float, size: float) -> str:
+    """A text in lines for which there is room, in inches, of letters whose size is in points."""
+    letters = max(8, int(72 * inches / (LETTER * size)))
+    longest = max(map(len, text.splitlines()), default=0)
+    return "\n".join(textwrap.wrap(text, letters)) if longest > letters else text
