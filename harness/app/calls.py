@@ -153,7 +153,7 @@ def run(
         study: One that was made here, in a notebook's cells or in the script that runs; the name of
             one of the project's; the path of a study file; or the `study` of what one of these gave,
             which is run as it was read then.
-        scale: "smoke", "default" or "paper".
+        scale: "smoke", "default", "evening" or "paper".
         name: What a study that was made here is to be called in the ledger; by default as its
             variable, in small letters.
         inline: Train in this process, without Ray.

@@ -48,7 +48,7 @@ Scale = Annotated[
     str,
     typer.Option(
         "--scale", "-s",
-        help="smoke (seconds), default (minutes on two cores) or paper (a GPU).",
+        help="smoke (seconds), default (minutes on two cores), evening (hours; some studies) or paper (a GPU).",
         autocompletion=lambda: list(SCALES),
     ),
 ]  # fmt: skip

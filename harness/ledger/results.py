@@ -35,7 +35,7 @@ class Results:
 
     Args:
         study: The study, with its name set.
-        scale: "smoke", "default" or "paper".
+        scale: "smoke", "default", "evening" or "paper".
         frame: One row a measurement, with the columns of `Study.columns()`; a failed trial has
             one row; a metric that a cell does not report is NaN.
         trials: One row a trial: trial, phase, arm, the factors, the nuisance, seed, status, error,

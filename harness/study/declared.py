@@ -23,7 +23,7 @@ from harness.study.errors import (
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
-SCALES = ("smoke", "default", "paper")
+SCALES = ("smoke", "default", "evening", "paper")
 PHASES = ("tune", "final", "confirm")
 COLUMNS = (
     "study", "phase", "arm", "seed", "trial", "step", "status", "pack", "seconds", "error", "began",

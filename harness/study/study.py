@@ -48,7 +48,8 @@ class Study:
         trial: ``Trial -> Training`` (declared, fused into packs), or a generator of row dicts.
         arms: What is compared: a name, and an `Arm` or just its settings.
         metrics: Every quantity a trial may report.
-        budgets: A `Budget` for each scale: smoke, default, paper.
+        budgets: A `Budget` for each scale: smoke, default, paper, and evening where the paper's
+            protocol with fewer trials fits an evening on two cores.
         vary: Further factors the arms are compared across; their product is the cells. Where None or
             values of several types are among a factor's levels, frames hold all of them as text.
         include: Which arms run in which cells; by default all.
@@ -374,7 +375,7 @@ class Study:
 
     def needed(self, scale: str, arm: str, cell: Mapping[str, Any]) -> str:
         """The data set without which a cell is left out of a scale, or ""."""
-        needs = arm in self.needs and scale != "paper"
+        needs = arm in self.needs and scale in ("smoke", "default")
         return str(self.settings(scale, arm, cell)[self.needs[arm]]) if needs else ""
 
     def space(self, arm: str) -> dict[str, BaseDistribution]:

@@ -80,7 +80,7 @@ MISTAKES = {
     "setting named as a column": ({"fixed": {"seed": 1}}, "'seed' in fixed cannot name a setting"),
     "setting named as a metric": ({"fixed": {"valid_loss": 1}}, "'valid_loss' in fixed"),
     "empty factor": ({"vary": {"depth": ()}, "budgets": {"smoke": Budget(1, 1)}}, "vary['depth'] is empty"),
-    "unknown scale": ({"budgets": {"huge": Budget(1, 1)}}, "scale 'huge'; allowed: smoke, default, paper"),
+    "unknown scale": ({"budgets": {"huge": Budget(1, 1)}}, "scale 'huge'; allowed: smoke, default, evening, paper"),
     "budget sets a stranger": ({"budgets": {"smoke": Budget(1, 1, layers=2)}}, "'layers', which is neither"),
     "budget widens a factor": ({"budgets": {"smoke": Budget(1, 1, depth=(9,))}}, "allowed: some of 1, 4"),
     "budget by a stranger": (
