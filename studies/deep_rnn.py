@@ -194,11 +194,11 @@ METRICS = {
     "parameters": Metric("count", log=True, label="parameters"),
     **{f"ahead_{d}": Metric("fraction", label="accuracy on the next event") for d in range(1, FAR + 1)},
 }  # fmt: skip
-SPENT = {"sides": (300, 3, 1), "xor": (450, 2, 3), "frames": (800, 4, 2), "chords": (1000, 3, 1), "next": (250, 3, 1)}  # fmt: skip
+SPENT = {"sides": (300, 3, 1), "xor": (450, 2, 2), "frames": (800, 4, 1), "chords": (1000, 3, 1), "next": (250, 3, 1)}  # fmt: skip
 UPDATES, DRAWS, FINAL = ({task: each[n] for task, each in SPENT.items()} for n in range(3))
 BUDGETS = {
     "smoke": Budget(draws=1, seeds=2, updates=3, size=500, task=("sides", "frames", "chords", "next")),
-    "default": Budget(draws=By("task", DRAWS), seeds=6, most_seeds=24, futility=0.05, finalists=2, final_seeds=By("task", FINAL), task=tuple(UPDATES), updates=By("task", UPDATES)),
+    "default": Budget(draws=By("task", DRAWS), seeds=6, most_seeds=12, futility=0.05, finalists=2, final_seeds=By("task", FINAL), task=tuple(UPDATES), updates=By("task", UPDATES)),
     "paper": Budget(draws=12, seeds=10, most_seeds=40, finalists=3, size=100_000, units=512),
 }  # fmt: skip
 

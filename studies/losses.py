@@ -42,7 +42,7 @@ from torch.nn.functional import one_hot
 from harness import Arm, Budget, Claim, Data, Float, Metric, Optimizer, Study, Training, Trial
 from harness.claims import every, place
 from harness.figures import across, curves, custom, intervals, panels, sensitivity
-from harness.parts.data import load
+from harness.parts.data.mislabelled import mislabelled
 from harness.parts.objectives import CrossEntropy, Hinge
 from harness.parts.probes import RecordTo
 from harness.parts.probes.generalization import Calibration
@@ -123,21 +123,9 @@ def network(inputs: int, units: int, gain: float) -> nn.Module:
     return net
 
 
-def noisy(share: float = 0.4):
-    """MNIST's 5,000, the labels of some training and validation images drawn anew."""
-    splits, drawn = load(Data("mnist_5k")), np.random.default_rng(0)
-    found = []
-    for name in ("train", "valid", "test"):
-        x, y = (part.numpy() for part in getattr(splits, name))
-        if name != "test":
-            y = np.where(drawn.random(len(y)) < share, drawn.integers(0, 10, len(y)), y)
-        found.append((x, y))
-    return tuple(found)
-
-
 DATA = {
     "images": Data("mnist_5k"),
-    "noisy": Data.of(noisy, name="noisy_mnist_5k"),
+    "noisy": Data.of(partial(mislabelled, "mnist_5k", 0.4), name="noisy_mnist_5k"),
     "mnist": Data("mnist"),
 }
 

@@ -16,6 +16,7 @@ planted    time series with outliers that are put there
 markov     text of known entropy
 made       sentences, names and pictures with captions
 labelled   sequences with a label at every step, for one's own
+mislabelled  labels drawn anew, for one's own
 augment    training images moved a little, anew at every update
 measured   rows of other studies
 """
