@@ -15,9 +15,8 @@ slower a strategy, the fewer.
 - The `cell`: depth and width held, as a supernet's are. Differentiable search is really trained, and
   the architecture that it derives is looked up; random search may spend as many multiply-adds as the
   second order does.
-- Beside them, what the table says of itself, in a fresh sample for every seed: how a short training,
-  a full one and a regression on 100 scores rank the space; and how the architecture that is best on
-  validation data does on other images, against random ones.
+- Beside them, what the table says of itself, in a fresh sample for every seed: how a short training, a full one
+  and a regression on 100 scores rank the space; and how the best on validation data does on other images.
 
 Departures from the sources: a space of small networks on 512 digits at the default scale. Populations of 12,
 as there are 30 trainings; of 20 in the subset and in joint search, where there are 50. The comparator is made
