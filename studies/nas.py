@@ -57,7 +57,7 @@ from harness.nas.table import METRICS, REFERENCE, JointSpace, Scores, joint, rea
 from harness.study import Published, classification
 
 # Strategies of which a trial is fewer searches: that much longer they take.
-SLOW = {"nsga2": 6, "tpe": 10, "regression": 20, "comparator": 25, "comparator_clean": 25}
+SLOW = {"nsga2": 3, "tpe": 16, "regression": 32, "comparator": 40, "comparator_clean": 40}
 MEANS = ("regret", "hypervolume", "evaluations")  # of the searches of a trial
 
 
@@ -331,7 +331,7 @@ STUDY = Study(
     vary={"space": ("whole", "subset", "joint", "cell")},
     include=included,
     fixed={
-        "table": "default", "searches": 100, "trainings": 100, "every": 5, "first": 20, "depth": 1, "width": 6,
+        "table": "default", "searches": 160, "trainings": 100, "every": 5, "first": 20, "depth": 1, "width": 6,
         "data": "digits", "train": None, "epochs": 9, "full": 9,  # epochs of a training of the table
         "pairs": 300, "shown": 20, "other_data": "fashion_mnist", "other_side": 28, "other_size": 500,
     },
