@@ -1,4 +1,5 @@
-"""`python orphans.py DRIVER`: ends what is left of a private Ray cluster once its driver is gone.
+"""`python orphans.py DRIVER`: ends what is left of a private Ray cluster once its driver is gone, and
+removes the folders in which it kept what Ray Tune writes.
 
 Ray's processes end with their driver, by the kernel's doing; but the two agents of a raylet that was
 killed first try, for a minute, to tell so to Ray's head, which is gone, too, and a worker that has
@@ -13,7 +14,10 @@ import contextlib
 import os
 import re
 import select
+import shutil
 import sys
+import tempfile
+from pathlib import Path
 
 import psutil
 
@@ -73,6 +77,8 @@ def main() -> None:
     for process in [*left, *named(session, late), *parted({str(one.pid) for one in known}, late)]:
         with contextlib.suppress(psutil.Error):  # it ended just now; psutil knows ids used anew
             process.kill()
+    for folder in Path(tempfile.gettempdir()).glob(f"harness-ray-{driver}-*"):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 if __name__ == "__main__":

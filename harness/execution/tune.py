@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import re
 import shutil
 import tempfile
@@ -40,7 +41,7 @@ def on_ray(session: Session, ending: Ending) -> None:
     one_environment()
     nothing_to_restore()
     machines = joined()
-    scratch = tempfile.mkdtemp(prefix="harness-ray-")
+    scratch = tempfile.mkdtemp(prefix=f"harness-ray-{os.getpid()}-")  # as `orphans` knows it
     try:
         # through the object store, once: data that this process has read are not read by workers
         worker = tune.with_parameters(

@@ -335,8 +335,8 @@ def test_a_cluster_that_is_just_starting_ends_with_its_driver() -> None:
     assert [one.pid for one in left] == []
 
 
-def test_what_a_cluster_starts_last_is_known_by_who_started_it() -> None:
-    """Of another name, and too late to be seen among the driver's children."""
+def test_what_a_cluster_starts_last_is_known_by_who_started_it(tmp_path: Path) -> None:
+    """Of another name, and too late to be seen among the driver's children. Its folder goes, too."""
     sleep = "import time; time.sleep(60)"
     start = (
         "import os, subprocess, sys\n"
@@ -351,7 +351,10 @@ def test_what_a_cluster_starts_last_is_known_by_who_started_it() -> None:
         assert driver.stdout
         raylet = driver.stdout.readline().strip()
         words = [sys.executable, "-I", orphans.__file__, str(driver.pid)]
-        with subprocess.Popen(words, stdin=subprocess.PIPE) as guard:
+        for number in (driver.pid, f"{driver.pid}0"):
+            (tmp_path / f"harness-ray-{number}-x").mkdir()
+        env = {**os.environ, "TMPDIR": str(tmp_path)}
+        with subprocess.Popen(words, stdin=subprocess.PIPE, env=env) as guard:
             time.sleep(2)  # it has looked
             env = {**os.environ, "RAY_RAYLET_PID": raylet}
             with subprocess.Popen([sys.executable, "-c", sleep], env=env) as late:
@@ -359,5 +362,7 @@ def test_what_a_cluster_starts_last_is_known_by_who_started_it() -> None:
                 assert guard.stdin
                 guard.stdin.close()
                 assert late.wait(20) == -signal.SIGKILL
+            assert guard.wait(20) == 0
+        assert [one.name for one in tmp_path.iterdir()] == [f"harness-ray-{driver.pid}0-x"]
         with contextlib.suppress(psutil.NoSuchProcess):  # a container may leave it unburied
             assert psutil.Process(int(raylet)).status() == psutil.STATUS_ZOMBIE
