@@ -144,7 +144,7 @@ BUDGETS = {
     "smoke": Budget(
         draws=2, seeds=2, task=("signals_search", "signals", "order"), widest=24, updates=4, data=DATA),
     "default": Budget(
-        draws=By("task", {"chorales_search": 40, "signals_search": 56, "signals": 6, "order": 6}),
+        draws=By("task", {"chorales_search": 40, "signals_search": 72, "signals": 6, "order": 6}),
         seeds=8, most_seeds=32, futility=0.05, finalists=2,
         final_seeds=By("task", {"chorales_search": 1, "signals_search": 1, "signals": 3, "order": 4}),
         task=TASKS[1:], data=DATA, widest=64, epochs=2, patience=2,
