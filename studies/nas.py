@@ -57,7 +57,7 @@ from harness.nas.table import METRICS, REFERENCE, JointSpace, Scores, joint, rea
 from harness.study import Published, classification
 
 # Strategies of which a trial is fewer searches: that much longer they take.
-SLOW = {"nsga2": 3, "tpe": 16, "regression": 32, "comparator": 40, "comparator_clean": 40}
+SLOW = {"nsga2": 2, "tpe": 16, "regression": 32, "comparator": 40, "comparator_clean": 40}
 MEANS = ("regret", "hypervolume", "evaluations")  # of the searches of a trial
 
 
