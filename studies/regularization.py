@@ -33,9 +33,9 @@ more data +0.29 (+0.02 to +0.55). A strength that is tuned can be next to none, 
 can be refuted there, and neither helps where labels are right: since 2026-11-28 these two are judged
 where labels are wrong, at the old margin, set before that was tried. With six draws of rate and strength
 there, L₁ was 2.4 points worse than none: its best on validation data had next to no penalty (1e-5), for
-between 4e-5 and 9e-4 there was one draw, at a high rate. So there are 18 there. l1-sparser hangs on which of two
-nearly equal draws is chosen: with λ 2e-4 L₁ zeroes 61 points more weights, with 3e-5, chosen since on
-another processor's last bits, 6: supported there, refuted here.
+between 4e-5 and 9e-4 there was one draw, at a high rate. So there are 18 there. l1-sparser hangs on
+which of two nearly equal draws is chosen: with λ 2e-4 L₁ zeroes 61 points more weights, with 3e-5, chosen
+since on another processor's last bits, 6: supported there, refuted here.
 """
 
 from dataclasses import replace
