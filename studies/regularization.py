@@ -47,8 +47,19 @@ import pandas as pd
 from torch import nn
 
 from harness import (
-    Arm, Budget, By, Claim, Data, Float, Metric, Optimizer, Stop, Study, Training, Trial,
-)  # fmt: skip
+    Arm,
+    Budget,
+    By,
+    Claim,
+    Data,
+    Float,
+    Metric,
+    Optimizer,
+    Stop,
+    Study,
+    Training,
+    Trial,
+)
 from harness.claims import everywhere, place, rows_for, statistic
 from harness.figures import across, curves, intervals, sensitivity
 from harness.parts.data.augment import Augment
