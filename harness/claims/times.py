@@ -25,10 +25,11 @@ class Slower(Check):
     observation of its own: the unit is a group of arms and cells that no pack links with others.
 
     A pack's time also has a part that is the same whatever it holds, which weighs more on the
-    trials of a small pack. How large it is nobody measured, but what a trial's share would be in
-    the group's largest pack lies between its own pack's time over that size and the share that it
-    had. From these follow the least and the most that a ratio can be; the verdict needs both, and
-    the effect is the least.
+    trials of a small pack. How large it is nobody measured, but it is no more than all that any pack
+    of the group took in its updates, finalists' packs, which hold few, among them. So what a trial's
+    share would be in the group's largest pack lies between the share that it had and this less what
+    of that part its pack's size accounts for. From these follow the least and the most that a ratio
+    can be; the verdict needs both, and the effect is the least.
 
     Args:
         of: The nuisance.
@@ -89,17 +90,28 @@ class Slower(Check):
         trials = pd.concat(
             [self._trials(frame, study, arm) for arm in self.arms], ignore_index=True
         )
-        packs = frame[frame["status"] != "failed"].drop_duplicates("trial")["pack"].value_counts()
-        trials = trials.assign(size=trials["pack"].map(packs))
+        packs = _packs(frame)
+        cells = ["arm", *study.vary]
+        group = _linked(trials, cells)
+        of_cell = group.groupby([trials[name] for name in cells]).first()
+        packs = packs.join(of_cell.rename("group"), on=cells).dropna(subset=["group"])
+        trials = trials.join(packs[["size", "took", "steps"]], on="pack")
         found = []
-        for _, group in trials.groupby(_linked(trials, ["arm", *study.vary])):
-            full = group["seconds"] * group["size"] / group["size"].max()
-            done = group["status"] == "finished"
-            low, high = done & (group["place"] < 1 / 3), done & (group["place"] > 2 / 3)
+        for number, own in trials.groupby(group):
+            same = packs[packs["group"] == number]
+            # what is the same may be for each update, so that a longer pack has more of it
+            more = np.maximum(own["steps"].to_numpy()[:, None] / same["steps"].to_numpy(), 1)
+            fixed = (more * same["took"].to_numpy()).min(1)
+            share = own["seconds"]
+            least = share - fixed * (1 / own["size"] - 1 / own["size"].max())
+            done = own["status"] == "finished"
+            low, high = done & (own["place"] < 1 / 3), done & (own["place"] > 2 / 3)
             if low.any() and high.any():
-                share = group["seconds"]
                 found.append(
-                    (full[high].mean() / share[low].mean(), share[high].mean() / full[low].mean())
+                    (
+                        least[high].mean() / share[low].mean(),
+                        share[high].mean() / least[low].mean(),
+                    )
                 )
         return np.array(found).reshape(-1, 2)
 
@@ -124,6 +136,17 @@ class Slower(Check):
             took = (1 + number) * ratio ** (steepness * own[self.of][1])
             frames.append(rows.assign(seconds=took, pack=arm + "-" + rows["trial"]))  # all alone
         return pd.concat(frames)
+
+
+def _packs(frame: pd.DataFrame) -> pd.DataFrame:
+    """Of each pack of the search and of its finalists, which are trained alike: how many trials it
+    held, their arm and cell (of one of them), the seconds it took and its updates."""
+    rows = frame[(frame["status"] != "failed") & frame["phase"].isin(("tune", "final"))]
+    last = rows.groupby("trial", sort=False).last()
+    steps = rows.groupby("pack")["step"].max()
+    packs = last.groupby("pack").first()
+    size = last["pack"].value_counts()
+    return packs.assign(size=size, took=packs["seconds"] * size, steps=steps.clip(lower=1))
 
 
 def _linked(trials: pd.DataFrame, place: list[str]) -> pd.Series:

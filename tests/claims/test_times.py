@@ -90,7 +90,8 @@ def test_more_work_is_slower_although_the_pack_holds_fewer() -> None:
     study = make()
     verdict = verdict_of(study, frame_of(study, (36, 24), base=0.1, each=(1.0, 2.5)))
     assert verdict.verdict == "supported"
-    assert verdict.low < verdict.effect == pytest.approx(2.5 * 24 / 36, rel=0.05)
+    # nothing that is the same can take more than the narrow pack's 36 seconds
+    assert verdict.low < verdict.effect == pytest.approx(2.5 - 36 * (1 / 24 - 1 / 36), rel=0.05)
 
 
 @settings(deadline=None)  # of a frame a trial
@@ -109,6 +110,46 @@ def test_the_ratio_in_packs_of_one_size_lies_within_the_bounds(
     assert (bounds[:, 0] < truth * 1.15).all() and (truth < bounds[:, 1] * 1.15).all()
 
 
+def finalists(frame: pd.DataFrame, count: int, seconds: float, step: int = 1) -> pd.DataFrame:
+    """A pack of so many finalists for each arm, which took so long in all."""
+    few = frame[frame["width"] < 100].groupby("arm").head(count)
+    pack, trial = few["arm"] + "-final", few["trial"] + "-final"
+    return few.assign(phase="final", pack=pack, trial=trial, step=step, seconds=seconds / count)
+
+
+@settings(deadline=None)
+@given(
+    st.tuples(st.integers(2, 40), st.integers(2, 40)),
+    st.floats(0.01, 5.0),
+    st.tuples(st.floats(0.01, 5.0), st.floats(0.01, 5.0)),
+    st.integers(1, 2),
+    st.sampled_from([1, 2, 5]),
+)
+def test_what_finalists_took_narrows_the_bounds_which_hold_the_ratio(
+    counts: tuple[int, int], base: float, each: tuple[float, float], few: int, updates: int
+) -> None:
+    """Theirs are trainings of as many updates or fewer: what is the same is so for each of them."""
+    study = make()
+    frame = frame_of(study, counts, base, each).assign(step=updates)
+    small = finalists(frame, few, base / updates + each[0] * few / updates)
+    alone = check_of(study).bounds(frame, study)
+    bounds = check_of(study).bounds(pd.concat([frame, small]), study)
+    most = max(counts)
+    truth = (base + each[1] * most) / (base + each[0] * most)
+    assert (bounds[:, 0] < truth * 1.15).all() and (truth < bounds[:, 1] * 1.15).all()
+    assert (bounds[:, 0] >= alone[:, 0]).all() and (bounds[:, 1] <= alone[:, 1]).all()
+
+
+def test_two_finalists_that_are_soon_done_decide_what_packs_of_two_sizes_leave_open() -> None:
+    study = make()
+    frame = frame_of(study, (24, 10), base=0.5, each=(0.1, 0.2))  # 2.9 and 2.5 seconds
+    assert verdict_of(study, frame).verdict == "inconclusive"
+    told = verdict_of(study, pd.concat([frame, finalists(frame, 2, 0.7)]))
+    assert told.verdict == "supported"
+    least = 0.25 - 0.7 * (1 / 10 - 1 / 24)
+    assert told.effect == pytest.approx(least / (2.9 / 24), rel=0.05)
+
+
 def test_arms_that_share_a_pack_are_one_observation() -> None:
     study = make()
     frame = frame_of(study, (20, 10), base=1.0, each=(1.0, 2.0))
@@ -122,8 +163,15 @@ def test_arms_that_share_a_pack_are_one_observation() -> None:
     assert len(check_of(study).bounds(frame, study)) == 6
     assert len(bounds) == 4
     narrow = (2 * took["a", False] + took["c", False]) / 3
-    wide = (took["a", True] * 10 + 2 * took["b", True] * 20) / 3 / 40  # the largest pack has 40
-    assert bounds[0, 0] == pytest.approx(wide / narrow)
+    whole = (
+        40 * took["a", False],
+        20 * took["c", False],
+        10 * took["a", True],
+        20 * took["b", True],
+    )
+    one = took["a", True] - min(whole) * (1 / 10 - 1 / 40)  # the largest pack has 40
+    two = took["b", True] - min(whole) * (1 / 20 - 1 / 40)
+    assert bounds[0, 0] == pytest.approx((one + 2 * two) / 3 / narrow)
     assert verdict_of(study, shared).reason.startswith("4 groups of arms that share no pack")
 
 
