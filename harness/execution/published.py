@@ -12,6 +12,7 @@ import pandas as pd
 from harness.claims import registration
 from harness.execution.filed import digest, fitting, read_rows
 from harness.execution.recorded import results_of
+from harness.ledger import rows
 from harness.ledger.results import Results
 from harness.study import BadInput, Source, Study, catalog
 
@@ -72,7 +73,7 @@ def _save(frame: pd.DataFrame, path: Path) -> int:
     floats = [n for n in frame if frame[n].dtype.kind == "f"]
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".new-") as new:
         staged = Path(new, path.name)
-        frame.to_parquet(
+        rows.pressed(frame).to_parquet(
             staged, index=False, engine="pyarrow", compression="zstd", compression_level=19,
             use_dictionary=[n for n in frame if n not in floats],
             column_encoding=dict.fromkeys(floats, "BYTE_STREAM_SPLIT"), write_page_checksum=True,

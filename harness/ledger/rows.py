@@ -7,9 +7,12 @@ trial began, which belong to a trial and go into the trials table.
 
 from __future__ import annotations
 
+import base64
 import functools
 import hashlib
+import json
 import math
+import zlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +25,8 @@ from harness.engine.outcome import Outcome
 from harness.study import Int, Study, Trial, held_as, is_level, make_trial
 
 PER_TRIAL = ("pack", "seconds", "error", "began")
+PRESSED = "zlib"  # the one attribute of a file, in which all are
+LONGEST = 64 << 20  # bytes of attributes that are read
 
 
 def frame_of(
@@ -153,7 +158,34 @@ def save(frame: pd.DataFrame, path: Path) -> None:
     Raises:
         OSError: the disk is full or cannot be written; a former file is as it was.
     """
+    frame = pressed(frame)
     durable.write(path, lambda part: frame.to_parquet(part, index=False, write_page_checksum=True))
+
+
+def pressed(frame: pd.DataFrame) -> pd.DataFrame:
+    """A frame with its `attrs` compressed, for pandas and Arrow write them four times over, and
+    registrations that were amended often are longer than the rows."""
+    if not frame.attrs:
+        return frame
+    frame = frame.copy(deep=False)
+    frame.attrs = {
+        PRESSED: base64.b64encode(zlib.compress(json.dumps(frame.attrs).encode(), 9)).decode()
+    }
+    return frame
+
+
+def _told(frame: pd.DataFrame) -> None:
+    """Undo `pressed`, but for files that were written before it.
+
+    Raises:
+        ValueError: these are no attributes, or as long as no run's are.
+    """
+    if PRESSED in frame.attrs:
+        whole = zlib.decompressobj()
+        text = whole.decompress(base64.b64decode(frame.attrs[PRESSED]), LONGEST)
+        if not whole.eof:
+            raise ValueError(f"its attributes are longer than {LONGEST:,} bytes, or cut short")
+        frame.attrs = json.loads(text)
 
 
 def load(path: Path, columns: list[str] | None = None) -> pd.DataFrame:
@@ -164,9 +196,11 @@ def load(path: Path, columns: list[str] | None = None) -> pd.DataFrame:
         ValueError: the file was cut short or is damaged.
     """
     try:
-        return pd.read_parquet(
+        frame = pd.read_parquet(
             path, engine="pyarrow", columns=columns, page_checksum_verification=True
         )
+        _told(frame)
+        return frame
     except FileNotFoundError:
         raise
     except Exception as error:  # Arrow has a dozen kinds, by the place of the damage

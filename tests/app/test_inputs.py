@@ -34,6 +34,7 @@ from harness.claims import above
 from harness.execution import read_rows
 from harness.execution.filed import digest
 from harness.figures import intervals
+from harness.ledger import rows
 from harness.parts import data as data_
 from harness.parts.data import files, images, load, sequences
 from harness.parts.data.files import decompressed
@@ -245,7 +246,7 @@ WRONG = {
 def test_rows_that_do_not_fit_are_not_imported(project: Path, trained: bytes, what: str) -> None:
     change, words = WRONG[what]
     Path("r.parquet").write_bytes(trained)
-    frame = pd.read_parquet("r.parquet")
+    frame = rows.load(Path("r.parquet"))
     changed = change(frame)
     changed.attrs = frame.attrs | {"digest": digest(changed)}
     changed.to_parquet("r.parquet", index=False)
@@ -257,7 +258,7 @@ def test_rows_that_do_not_fit_are_not_imported(project: Path, trained: bytes, wh
 
 def test_rows_do_not_choose_the_code_that_is_run(project: Path, trained: bytes) -> None:
     Path("r.parquet").write_bytes(trained)
-    frame = pd.read_parquet("r.parquet")
+    frame = rows.load(Path("r.parquet"))
     (project / "studies" / "tiny.py").rename(project / "evil.py")
     frame.attrs["study"] = str(project / "evil.py")
     frame.to_parquet("r.parquet", index=False)

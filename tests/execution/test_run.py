@@ -24,6 +24,7 @@ import pytest
 import torch
 
 from harness.engine import attempt
+from harness.execution import read_rows
 from harness.execution.cluster import short_folder
 from harness.ledger import HISTORY, Ledger, Recorder
 from harness.study import BadInput, catalog
@@ -178,7 +179,7 @@ def test_interrupted_rows_are_kept_and_gone_on_with(project: Path, monkeypatch) 
 
     monkeypatch.setattr(session, "run_pack", interrupted)
     assert harness(*words, "out.parquet").returncode == 130
-    part = pd.read_parquet("out.parquet")
+    part, *_ = read_rows(Path("out.parquet"))
     assert 0 < part["trial"].nunique() < 20
     assert part.attrs["info"]["partial"]
     assert harness(*words, "out.parquet").returncode == 0

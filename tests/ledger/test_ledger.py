@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import math
 import sqlite3
 from pathlib import Path
@@ -380,6 +381,35 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, pd.DataFrame]
     frame.attrs = {"packs": ["p1"]}
     rows.save(frame, path)
     return path, frame
+
+
+def test_what_a_file_says_of_its_rows_takes_little_room(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"trial": ["a"], "loss": [1.0]})
+    told = {"info": {"registrations": [{"claims": "the same words " * 1000}] * 9}}
+    for name, attrs in (("bare", {}), ("told", told)):
+        frame.attrs = attrs
+        rows.save(frame, tmp_path / name)
+        assert rows.load(tmp_path / name).attrs == attrs
+    bare, whole = ((tmp_path / name).stat().st_size for name in ("bare", "told"))
+    assert whole < bare + 5000 < len(json.dumps(told)) / 10
+
+
+def test_attributes_as_long_as_no_run_s_are_not_unpacked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frame = pd.DataFrame({"trial": ["a"], "loss": [1.0]})
+    frame.attrs = {"info": "x" * 5000}
+    rows.save(frame, tmp_path / "rows")
+    monkeypatch.setattr(rows, "LONGEST", 5000)
+    with pytest.raises(ValueError, match="damaged: its attributes are longer than 5,000 bytes"):
+        rows.load(tmp_path / "rows")
+
+
+def test_files_that_were_written_before_attributes_were_pressed_are_read(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"trial": ["a"], "loss": [1.0]})
+    frame.attrs = {"packs": ["p1"]}
+    frame.to_parquet(tmp_path / "rows", index=False, write_page_checksum=True)
+    assert rows.load(tmp_path / "rows").attrs == {"packs": ["p1"]}
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])  # fmt: skip
