@@ -156,7 +156,7 @@ def panels(
     return figure, [figure.add_subplot(rows, columns, i + 1) for i in range(count)]
 
 
-def blank(text: str = "no rows yet") -> Figure:
+def blank(text: str = "no trial of this has run") -> Figure:
     """A low panel that says why there is nothing to see."""
     figure, (ax,) = panels(1, height=0.9, legend=0.0)
     ax.axis("off")

@@ -73,12 +73,14 @@ def test_each_draws_rows_no_rows_and_rows_without_a_number(spec: Figure_) -> Non
     assert first == figures.svg(spec.draw(STUDY, frame.copy()), spec.name, spec.caption)
     assert any("relu" in text for text in texts(first))
     assert len(first) < 60_000
-    assert shown(spec, frame.iloc[:0]) == ["no rows yet"]
+    assert shown(spec, frame.iloc[:0]) == ["no trial of this has run"]
     bare = frame.assign(**dict.fromkeys(STUDY.metrics, math.nan))
     sealed = spec.name in ("boxes", "rates")  # which show test scores of the tune phase
     (said,) = shown(spec, bare.assign(status="failed"))
     assert said == (
-        "test accuracy: the test split is sealed in the tune phase" if sealed else "no rows yet"
+        "test accuracy: the test split is sealed in the tune phase"
+        if sealed
+        else "no trial of this has run"
     )
     spec.draw(STUDY, bare.assign(status="diverged"))
     spec.draw(STUDY, frame[frame["seed"] == 0])

@@ -69,10 +69,10 @@ def test_every_kind_draws_full_and_empty_frames(spec: figures.Figure_) -> None:
     results, _ = synthetic.small()
     spec.validate(STUDY)
     full = texts(figures.svg(spec.draw(STUDY, results.frame), spec.name, spec.caption))
-    assert "no rows yet" not in full
+    assert "no trial of this has run" not in full
     assert "gradient descent" in full
     empty = texts(figures.svg(spec.draw(STUDY, results.frame.iloc[:0])))
-    assert empty == ["no rows yet"]
+    assert empty == ["no trial of this has run"]
 
 
 @pytest.mark.parametrize("spec", STUDY.figures, ids=lambda f: f.name)
@@ -81,14 +81,14 @@ def test_every_kind_draws_a_frame_in_which_all_diverged_or_failed(spec: figures.
     last = results.frame.drop_duplicates("trial")
     for status in ("diverged", "failed"):
         gone = last.assign(status=status, **dict.fromkeys(STUDY.metrics, math.nan))
-        assert texts(figures.svg(spec.draw(STUDY, gone))) == ["no rows yet"]
+        assert texts(figures.svg(spec.draw(STUDY, gone))) == ["no trial of this has run"]
 
 
 @pytest.mark.parametrize("spec", STUDY.figures, ids=lambda f: f.name)
 def test_a_single_seed_is_enough_to_draw(spec: figures.Figure_) -> None:
     frame = synthetic.small()[0].frame
     one = frame[(frame["seed"] == 1000) | (frame["seed"] == 0) | (frame["seed"] == 1)]
-    assert "no rows yet" not in texts(figures.svg(spec.draw(STUDY, one)))
+    assert "no trial of this has run" not in texts(figures.svg(spec.draw(STUDY, one)))
 
 
 @pytest.mark.parametrize("spec", STUDY.figures, ids=lambda f: f.name)
@@ -192,7 +192,7 @@ def test_a_figure_reads_the_phase_it_names() -> None:
     one, frame = tiny({"a": [10.0, 20.0]})
     searched = frame.assign(phase="tune")
     assert texts(figures.svg(figures.intervals("f", "c", "m").draw(one, searched))) == [
-        "no rows yet"
+        "no trial of this has run"
     ]
     drawn = figures.intervals("f", "c", "m", phase="tune").draw(one, searched)
     assert "a" in texts(figures.svg(drawn))

@@ -165,7 +165,7 @@ def test_every_kind_has_a_part_for_a_card(kind: str, monkeypatch: pytest.MonkeyP
     svg = figures.svg(drawing, "p", "c")
     assert size_of_type(svg) >= 9
     shown = texts(svg)
-    assert "no rows yet" not in shown
+    assert "no trial of this has run" not in shown
     panel = {"across": ("task", "easy"), "heat": ("task", "easy")}.get(kind, ("depth", 32))
     apart = kind not in ("sensitivity", "marginals", "shares", "profile", "ranks")
     assert became.levels == ((panel,) if apart else ())

@@ -424,7 +424,7 @@ def test_an_empty_run_and_a_study_without_claims_still_make_a_report(tmp_path: P
     files = report.write(nothing, verdicts, tmp_path / "a")
     shown = Outline(files["report.html"].read_text())
     assert "None of the 11 claims could be decided." in shown.text
-    assert shown.text.count("no rows yet") == 6
+    assert shown.text.count("no trial of this has run") == 6
     assert "bar" not in shown.values["class"]
     json.loads(files["verdicts.json"].read_text(), parse_constant=pytest.fail)
     bare = synthetic.study(claims=(), figures=(), nuisance={}, vary={"task": ("digits",)},
