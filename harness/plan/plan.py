@@ -46,6 +46,11 @@ class _Condition:
     confirmed: int = 0  # seeds handed out
 
     @property
+    def search_only(self) -> bool:
+        """Whether nothing but the search is trained (`Study.confirm`)."""
+        return not self.seeds
+
+    @property
     def drawn(self) -> bool:
         """Whether every draw has its first score."""
         return len(self.scores) == self.search.draws
@@ -123,11 +128,9 @@ class Plan:
             draws, names = study.draws(scale, arm, cell), study.nuisance_names()
             search = Search(space, draws, study.sampler, names=names)
             finalists = study.finalists(scale, arm, cell)
-            finals = study.count(scale, arm, cell)["final"]
+            finals, seeds = (study.count(scale, arm, cell)[phase] for phase in ("final", "confirm"))
             code, place = self.codes[words], len(self._conditions)
-            self._whole.append(
-                _Condition(arm, cell, search, finalists, finals, budget.seeds, code, place)
-            )
+            self._whole.append(_Condition(arm, cell, search, finalists, finals, seeds, code, place))
             needed, trials = study.needed(scale, arm, cell), study.trials(scale, arm, cell)
             if needed and not data.at_hand(needed):
                 self.left_out[needed] = self.left_out.get(needed, 0) + trials
@@ -161,6 +164,8 @@ class Plan:
             self.origin,
             *self._contents,
         ]
+        if self.study.confirm:
+            content.append([[c.arm, dict(c.cell)] for c in self._whole if c.search_only])
         return keys.digest(content)
 
     def promised(self) -> tuple[dict[str, Any], str]:
@@ -184,6 +189,12 @@ class Plan:
 
     def _settings(self, cell: _Condition) -> dict[str, Any]:
         return self.study.settings(self.scale, cell.arm, cell.cell)
+
+    @property
+    def most(self) -> int:
+        """How many trials there are if every claim stays open."""
+        confirmed = sum(not cell.search_only for cell in self._conditions)
+        return self.planned + confirmed * (self.looks[-1] - self.looks[self.look])
 
     def cells(self) -> list[tuple[str, Mapping[str, Any]]]:
         """Every arm and cell that is trained."""
@@ -243,7 +254,7 @@ class Plan:
         self.look += 1
         before = self.planned
         for cell in self._conditions:
-            if wanted(cell.arm, cell.cell):
+            if not cell.search_only and wanted(cell.arm, cell.cell):
                 self.planned += self.looks[self.look] - cell.seeds
                 cell.seeds = self.looks[self.look]
                 self._stirred.add(cell.place)
