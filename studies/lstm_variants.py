@@ -132,10 +132,6 @@ def included(arm, cell) -> bool:
     return arm in TUNED and (cell["task"] == "signals" or arm.removesuffix("_tuned") in ORDERED)
 
 
-def confirmed(arm, cell) -> bool:
-    return not cell["task"].endswith("search")
-
-
 METRICS = {
     **classification("train_loss", "valid_loss", "test_loss"),
     "test_frame_loss": Metric("nats", better="low", log=True, label="test loss over all steps"),
@@ -308,7 +304,6 @@ STUDY = Study(
     arms=SEARCHED | TUNED,
     vary={"task": TASKS},
     include=included,
-    confirm=confirmed,
     needs=dict.fromkeys(SEARCHED, "data"),
     fixed={
         "data": "jsb_chorales", "examples": None, "widest": 200, "epochs": 150, "patience": 15,

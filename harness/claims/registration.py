@@ -48,8 +48,6 @@ def entry(study: Study, source: Source, scale: str, at: str, trials: int) -> dic
         for claim in study.tested
     }  # fmt: skip
     excluded = {"needs": dict(study.needs), "include": describe(study.include, source)}
-    if study.confirm:
-        excluded["confirm"] = describe(study.confirm, source)
     return {
         "at": at, "trials": trials, "hash": _digest(content), **content, "claims": told,
         "seeds": budget.seeds, "looks": list(budget.looks), "exclusions": excluded,

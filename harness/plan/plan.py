@@ -46,11 +46,6 @@ class _Condition:
     confirmed: int = 0  # seeds handed out
 
     @property
-    def search_only(self) -> bool:
-        """Whether nothing but the search is trained (`Study.confirm`)."""
-        return not self.seeds
-
-    @property
     def drawn(self) -> bool:
         """Whether every draw has its first score."""
         return len(self.scores) == self.search.draws
@@ -128,9 +123,11 @@ class Plan:
             draws, names = study.draws(scale, arm, cell), study.nuisance_names()
             search = Search(space, draws, study.sampler, names=names)
             finalists = study.finalists(scale, arm, cell)
-            finals, seeds = (study.count(scale, arm, cell)[phase] for phase in ("final", "confirm"))
+            finals = study.count(scale, arm, cell)["final"]
             code, place = self.codes[words], len(self._conditions)
-            self._whole.append(_Condition(arm, cell, search, finalists, finals, seeds, code, place))
+            self._whole.append(
+                _Condition(arm, cell, search, finalists, finals, budget.seeds, code, place)
+            )
             needed, trials = study.needed(scale, arm, cell), study.trials(scale, arm, cell)
             if needed and not data.at_hand(needed):
                 self.left_out[needed] = self.left_out.get(needed, 0) + trials
@@ -164,8 +161,6 @@ class Plan:
             self.origin,
             *self._contents,
         ]
-        if self.study.confirm:
-            content.append([[c.arm, dict(c.cell)] for c in self._whole if c.search_only])
         return keys.digest(content)
 
     def promised(self) -> tuple[dict[str, Any], str]:
@@ -189,12 +184,6 @@ class Plan:
 
     def _settings(self, cell: _Condition) -> dict[str, Any]:
         return self.study.settings(self.scale, cell.arm, cell.cell)
-
-    @property
-    def most(self) -> int:
-        """How many trials there are if every claim stays open."""
-        confirmed = sum(not cell.search_only for cell in self._conditions)
-        return self.planned + confirmed * (self.looks[-1] - self.looks[self.look])
 
     def cells(self) -> list[tuple[str, Mapping[str, Any]]]:
         """Every arm and cell that is trained."""
@@ -254,7 +243,7 @@ class Plan:
         self.look += 1
         before = self.planned
         for cell in self._conditions:
-            if not cell.search_only and wanted(cell.arm, cell.cell):
+            if wanted(cell.arm, cell.cell):
                 self.planned += self.looks[self.look] - cell.seeds
                 cell.seeds = self.looks[self.look]
                 self._stirred.add(cell.place)

@@ -92,8 +92,6 @@ def _tuned(results: Results) -> str:
     else:
         text += " The best draw won."
     text += f" Winners were confirmed on {seeds} fresh seeds, which the claims read."
-    if alone := _searches(study, results.scale):
-        text += f" Of {few(alone)} the search itself is read, and no winner was confirmed."
     if budget.most_seeds > budget.seeds:
         text += (
             f" Open claims were looked at after {few(budget.looks)} seeds a cell; the error that is "
@@ -105,15 +103,6 @@ def _tuned(results: Results) -> str:
             "got no more of them."
         )
     return f"{text} {shared}"
-
-
-def _searches(study: Study, scale: str) -> list[str]:
-    """The cells in which no arm's winner is confirmed, in words."""
-    seeds: dict[str, int] = {}
-    for arm, cell in study.cells(scale):
-        name = ", ".join(setting(level) for level in cell.values())
-        seeds[name] = seeds.get(name, 0) + study.seeds(scale, arm, cell)
-    return [name for name, count in seeds.items() if not count]
 
 
 def _spaces(study: Study) -> list[str]:

@@ -53,8 +53,6 @@ class Study:
         vary: Further factors the arms are compared across; their product is the cells. Where None or
             values of several types are among a factor's levels, frames hold all of them as text.
         include: Which arms run in which cells; by default all.
-        confirm: Which arms' winners are confirmed on fresh seeds in which cells; by default all. Of
-            the others nobody reads but the search: they have no finalists either.
         nuisance: What is tuned for each arm and cell with an equal number of draws.
         fixed: What is held constant, printed as caveats.
         select: Metrics that choose the winning draw: the first that the cell reports decides,
@@ -86,7 +84,6 @@ class Study:
     budgets: Mapping[str, Budget]
     vary: Mapping[str, tuple[Setting, ...]] = field(default_factory=dict)
     include: Callable[[str, Mapping[str, Setting]], bool] | None = None
-    confirm: Callable[[str, Mapping[str, Setting]], bool] | None = None
     nuisance: Mapping[str, BaseDistribution] = field(default_factory=dict)
     fixed: Mapping[str, Any] = field(default_factory=dict)
     select: tuple[str, ...] = ()
@@ -171,10 +168,8 @@ class Study:
                  "one of harness.figures, as in intervals(...)")  # fmt: skip
         want_gates("Study.gates", self.gates)
         want(callable(self.trial), "Study.trial", self.trial, "a function of the study file")
-        for name in ("include", "confirm"):
-            one = getattr(self, name)
-            want(one is None or callable(one), f"Study.{name}", one,
-                 "a function of arm and cell, None")  # fmt: skip
+        want(self.include is None or callable(self.include), "Study.include", self.include,
+             "a function of arm and cell, None")  # fmt: skip
         known = isinstance(self.sampler, str) and self.sampler in get_args(Sampler)
         want(known, "Study.sampler", self.sampler, listed(get_args(Sampler)))
         for factor, levels in self.vary.items():
@@ -389,25 +384,17 @@ class Study:
         space = {**self.nuisance, **one.nuisance}
         return {name: dist for name, dist in space.items() if name not in one.held}
 
-    def seeds(self, scale: str, arm: str, cell: Mapping[str, Any]) -> int:
-        """Fresh seeds of an arm's winner in a cell, before any claim asks for more."""
-        confirmed = self.confirm is None or self.confirm(arm, cell)
-        return self.budget(scale).seeds if confirmed else 0
-
     def draws(self, scale: str, arm: str, cell: Mapping[str, Any]) -> int:
         """Draws of an arm in a cell in the tune phase: none where there is nothing to draw and
         fresh seeds are read."""
-        draws: int = at_level(self.budget(scale).draws, cell)
-        return draws if self.space(arm) or not self.seeds(scale, arm, cell) else 0
+        budget = self.budget(scale)
+        draws: int = at_level(budget.draws, cell)
+        return draws if self.space(arm) or not budget.seeds else 0
 
     def finalists(self, scale: str, arm: str, cell: Mapping[str, Any]) -> int:
-        """How many of an arm's draws in a cell are trained on further seeds: none without a choice,
-        or where the choice is not confirmed."""
-        draws, budget = self.draws(scale, arm, cell), self.budget(scale)
-        chosen = draws > 1 and self.space(arm)
-        if budget.seeds and not self.seeds(scale, arm, cell):
-            chosen = False
-        return min(budget.finalists, draws) if chosen else 0
+        """How many of an arm's draws in a cell are trained on further seeds: none without a choice."""
+        draws = self.draws(scale, arm, cell)
+        return min(self.budget(scale).finalists, draws) if draws > 1 and self.space(arm) else 0
 
     def count(self, scale: str, arm: str, cell: Mapping[str, Any]) -> dict[str, int]:
         """Trials of each phase of an arm in a cell, before any claim asks for more seeds."""
@@ -415,7 +402,7 @@ class Study:
         return {
             "tune": self.draws(scale, arm, cell),
             "final": self.finalists(scale, arm, cell) * at_level(budget.final_seeds, cell),
-            "confirm": self.seeds(scale, arm, cell),
+            "confirm": budget.seeds,
         }
 
     def trials(self, scale: str, arm: str, cell: Mapping[str, Any]) -> int:

@@ -10,7 +10,6 @@ import pytest
 
 import harness
 from harness import Data, Optimizer
-from harness.claims.gates import gated
 from harness.engine.cost import work_of
 from harness.engine.outcome import Outcome
 from harness.engine.training import Training
@@ -178,29 +177,6 @@ def test_the_best_draws_are_judged_again_and_the_best_mean_wins(project: Path) -
     assert {t.arm: dict(t.nuisance) for t in confirm} == {"gd": draws[1], "momentum": draws[3]}
     assert len(confirm) == 12
     assert max(t.seed for t in confirm) < TUNE_SEED
-
-
-def test_of_what_is_not_confirmed_only_the_search_is_trained(project: Path) -> None:
-    text = (project / "studies" / "tiny.py").read_text()
-    many = edit(text, '"smoke": Budget(draws=4, seeds=6)', '"smoke": Budget(4, 6, 24, finalists=2)')
-    some = edit(
-        many, "    nuisance={", "    confirm=lambda arm, cell: arm == 'gd',\n    nuisance={"
-    )
-    whole, part = source(project, many), source(project, some)
-    assert set(keys(part)) < set(keys(whole))  # what is trained is trained as before
-    plan = Plan(study := catalog.load(part), part, "smoke")
-    assert study.count("smoke", "momentum", {}) == {"tune": 4, "final": 0, "confirm": 0}
-    assert study.count("smoke", "gd", {}) == {"tune": 4, "final": 6, "confirm": 6}
-    assert (plan.planned, plan.most) == (20, 38)
-    while trials := plan.ready():
-        assert {trial.arm for trial in trials if trial.phase != "tune"} <= {"gd"}
-        for trial in trials:
-            plan.tell(trial.key, Outcome("finished", [1], {"loss": [1.0]}))
-    assert plan.extend(lambda arm, cell: True) == 6  # to twelve seeds
-    assert {trial.arm for trial in plan.ready()} == {"gd"}
-    (why,) = gated(study, "smoke").values()
-    assert why == "some of what it reads of momentum is not confirmed (`Study.confirm`)"
-    assert plan.hash() != Plan(catalog.load(whole), whole, "smoke").hash()
 
 
 def test_no_more_finalists_than_draws_and_none_without_a_choice(project: Path) -> None:

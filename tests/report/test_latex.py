@@ -147,18 +147,6 @@ def test_methods_say_what_the_budget_says() -> None:
     assert any(one.startswith("Not trained, ") for one in listed)
 
 
-def test_methods_name_the_cells_of_which_the_search_is_read() -> None:
-    first, *_ = synthetic.TASKS
-    whole = synthetic.study(budgets={"default": Budget(3, 6)})
-    part = synthetic.study(
-        budgets={"default": Budget(3, 6)}, confirm=lambda arm, cell: cell["task"] != first
-    )
-    said = f"Of {first} the search itself is read, and no winner was confirmed."
-    for study, told in ((whole, False), (part, True)):
-        text = " ".join(methods.methods(synthetic.empty(study), []))
-        assert (said in text) == told
-
-
 def test_departures_count_what_was_lost() -> None:
     results = synthetic.results(draws=6, seeds=2)
     listed = methods.departures(results, [], "")
