@@ -42,7 +42,8 @@ def sole(path: Path, what: str) -> Iterator[None]:
         raise BadInput(f"lock file {path} cannot be written ({error.strerror})") from None
     try:
         moment = time.strftime("%Y-%m-%d %H:%M:%S")
-        path.write_text(f"{os.getpid()} since {moment}")
+        with contextlib.suppress(OSError):  # the disk is full, and who holds it is untold
+            path.write_text(f"{os.getpid()} since {moment}")
         yield
     finally:
         with contextlib.suppress(OSError):

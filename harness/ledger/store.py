@@ -12,6 +12,7 @@ import hashlib
 import json
 import logging
 import os
+import secrets
 import socket
 import sqlite3
 import tempfile
@@ -23,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy
+from filelock import FileLock
 
 from harness import durable
 from harness.ledger import chain, provenance, rows, views
@@ -101,6 +103,10 @@ class Ledger:
         self._spools = root / ".harness" / "spool"
         self._homes: dict[str, Path | None] = {}
         self.lease: Lease | None = None
+        for name, value in IN_USE.items():
+            os.environ.setdefault(name, value)
+        for name, level in QUIET.items():
+            logging.getLogger(name).setLevel(level)
         parts = urllib.parse.urlparse(uri)
         kind = parts.scheme.partition("+")[0]  # behind it may stand the driver's name
         if kind in ("http", "https"):
@@ -108,16 +114,13 @@ class Ledger:
         elif kind in DATABASES:
             _check_database(uri)
         elif self._local:
+            _make_sqlite(uri)
             _check_sqlite(uri)
         elif kind not in ("file", "mssql", ""):
             raise BadInput(
                 f"MLFLOW_TRACKING_URI={self.uri!r}; allowed: http(s)://host:port, sqlite:///file, "
                 "postgresql://user@host/database or mysql+pymysql://user@host/database"
             )
-        for name, value in IN_USE.items():
-            os.environ.setdefault(name, value)
-        for name, level in QUIET.items():
-            logging.getLogger(name).setLevel(level)
         try:
             self.client = MlflowClient(tracking_uri=uri)
             self.client.search_experiments(max_results=1)
@@ -513,6 +516,45 @@ def _check_database(uri: str) -> None:
         raise BadInput(f"tracking store {shown!r} is no address: {one_line(error)}") from None
     if url.host and not url.host.startswith("/"):  # else a socket among the files
         _knock(url.host, url.port or DATABASES[url.get_backend_name()][0], shown)
+
+
+def _make_sqlite(uri: str) -> None:
+    """Make a database file whole or not at all: MLflow makes its tables one after another, and can
+    never open what a kill or a full disk has left between them.
+
+    Raises:
+        BadInput: it cannot be made.
+    """
+    path = Path(uri.removeprefix("sqlite:///")).absolute()
+    if not path.parent.is_dir() or (path.exists() and path.stat().st_size):
+        return
+    lock = path.with_name(f".{path.name}.lock")
+    # MLflow keeps the connections of an address, so that each try has one of its own
+    made = path.with_name(f".{path.name}.{secrets.token_hex(4)}.new")
+    try:
+        with FileLock(lock):
+            if path.exists() and path.stat().st_size:
+                return  # by another process, in the meantime
+            for part in path.parent.glob(f".{path.name}.*.new*"):  # of one that was killed
+                part.unlink(missing_ok=True)
+            _check_sqlite(f"sqlite:///{made}")
+            client = MlflowClient(tracking_uri=f"sqlite:///{made}")
+            client.search_experiments(max_results=1)
+            if store := store_of(client):
+                store.engine.dispose()
+            with contextlib.closing(sqlite3.connect(made)) as connection:
+                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            os.replace(made, path)
+    except BadInput:
+        raise
+    except Exception as error:  # SQLAlchemy, OS and MLflow errors alike
+        raise BadInput(
+            f"tracking store {public(uri)!r} cannot be made: {one_line(error)}"
+        ) from None
+    finally:
+        for part in (*path.parent.glob(f"{made.name}*"), lock):
+            with contextlib.suppress(OSError):
+                part.unlink(missing_ok=True)
 
 
 def _check_sqlite(uri: str) -> None:

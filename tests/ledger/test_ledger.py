@@ -383,6 +383,34 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, pd.DataFrame]
     return path, frame
 
 
+def test_a_database_is_made_whole_or_not_at_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk that is full while MLflow makes its tables leaves nothing that it cannot open."""
+    monkeypatch.chdir(tmp_path)
+    real = sqlite3.connect
+
+    def full(*words: Any, **named: Any) -> sqlite3.Connection:
+        connection = real(*words, **named)
+        connection.execute("PRAGMA max_page_count = 60")  # of some hundred
+        return connection
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sqlite3, "connect", full)
+        patch.setattr("sqlite3.dbapi2.connect", full)
+        with pytest.raises(BadInput, match=r"cannot be made: .*full"):
+            Ledger(tmp_path)
+    assert [*tmp_path.glob(".*"), *tmp_path.glob("*.db*")] == []
+    ledger = Ledger(tmp_path)
+    assert ledger.client.search_experiments()
+    assert {one.name for one in tmp_path.iterdir()} <= {
+        "mlflow.db",
+        "mlflow.db-wal",
+        "mlflow.db-shm",
+        "mlruns",
+    }
+
+
 def test_what_a_file_says_of_its_rows_takes_little_room(tmp_path: Path) -> None:
     frame = pd.DataFrame({"trial": ["a"], "loss": [1.0]})
     told = {"info": {"registrations": [{"claims": "the same words " * 1000}] * 9}}
