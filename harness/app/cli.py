@@ -193,7 +193,7 @@ def run(
 ) -> None:
     """Run a study: train what the ledger lacks, judge the claims, write the report.
 
-    Interrupted runs go on where they were when the same command is given again: finished trials
+    Interrupted runs go on where they were when the same command is given again: recorded trials
     are never trained twice, and packs in flight, saved every few minutes and when a run ends, go
     on from their last save, on the CPU bitwise as if they had never stopped. On Ray workers save
     where they see the driver's disk; on others a pack begins anew. A store that refuses records

@@ -12,7 +12,7 @@ import hashlib
 import json
 import logging
 import os
-import secrets
+import shutil
 import socket
 import sqlite3
 import tempfile
@@ -526,25 +526,21 @@ def _make_sqlite(uri: str) -> None:
         BadInput: it cannot be made.
     """
     path = Path(uri.removeprefix("sqlite:///")).absolute()
-    if not path.parent.is_dir() or (path.exists() and path.stat().st_size):
+    if not path.parent.is_dir() or _begun(path):
         return
     lock = path.with_name(f".{path.name}.lock")
-    # MLflow keeps the connections of an address, so that each try has one of its own
-    made = path.with_name(f".{path.name}.{secrets.token_hex(4)}.new")
     try:
-        with FileLock(lock):
-            if path.exists() and path.stat().st_size:
+        # in a folder of its own, for MLflow keeps the connections of an address
+        with FileLock(lock), tempfile.TemporaryDirectory(prefix="harness-ledger-") as folder:
+            if _begun(path):
                 return  # by another process, in the meantime
-            for part in path.parent.glob(f".{path.name}.*.new*"):  # of one that was killed
-                part.unlink(missing_ok=True)
+            made = Path(folder, path.name)
             _check_sqlite(f"sqlite:///{made}")
             client = MlflowClient(tracking_uri=f"sqlite:///{made}")
             client.search_experiments(max_results=1)
             if store := store_of(client):
-                store.engine.dispose()
-            with contextlib.closing(sqlite3.connect(made)) as connection:
-                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-            os.replace(made, path)
+                store.engine.dispose()  # which leaves it in one file
+            durable.write(path, lambda part: shutil.copyfile(made, part))
     except BadInput:
         raise
     except Exception as error:  # SQLAlchemy, OS and MLflow errors alike
@@ -552,9 +548,12 @@ def _make_sqlite(uri: str) -> None:
             f"tracking store {public(uri)!r} cannot be made: {one_line(error)}"
         ) from None
     finally:
-        for part in (*path.parent.glob(f"{made.name}*"), lock):
-            with contextlib.suppress(OSError):
-                part.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            lock.unlink()
+
+
+def _begun(path: Path) -> bool:
+    return path.exists() and path.stat().st_size > 0
 
 
 def _check_sqlite(uri: str) -> None:

@@ -25,7 +25,7 @@ from sqlalchemy.exc import DataError, IntegrityError, OperationalError, Statemen
 
 from harness import durable
 from harness.engine.outcome import Outcome
-from harness.ledger import Ledger, Past, Recorder, past, recorder, rows
+from harness.ledger import Ledger, Past, Recorder, past, recorder, rows, store
 from harness.ledger.permanent import permanent
 from harness.plan.plan import Plan
 from harness.study import BadInput, Source, Study, Trial, Unfinished, catalog
@@ -401,14 +401,11 @@ def test_a_database_is_made_whole_or_not_at_all(
         with pytest.raises(BadInput, match=r"cannot be made: .*full"):
             Ledger(tmp_path)
     assert [*tmp_path.glob(".*"), *tmp_path.glob("*.db*")] == []
-    ledger = Ledger(tmp_path)
-    assert ledger.client.search_experiments()
-    assert {one.name for one in tmp_path.iterdir()} <= {
-        "mlflow.db",
-        "mlflow.db-wal",
-        "mlflow.db-shm",
-        "mlruns",
-    }
+    store._make_sqlite(f"sqlite:///{tmp_path / 'mlflow.db'}")
+    assert [one.name for one in tmp_path.iterdir()] == ["mlflow.db"]
+    with contextlib.closing(real(tmp_path / "mlflow.db")) as connection:
+        assert connection.execute("SELECT count(*) FROM alembic_version").fetchone() == (1,)
+    assert Ledger(tmp_path).client.search_experiments()
 
 
 def test_what_a_file_says_of_its_rows_takes_little_room(tmp_path: Path) -> None:

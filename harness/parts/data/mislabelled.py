@@ -12,7 +12,7 @@ from harness.parts.data.sets import Data, load
 def mislabelled(name: str, share: float, seed: int = 0) -> tuple[Any, ...]:
     """A data set of classes, for `Data.of`: labels of so many of its training and validation examples
     are drawn anew, uniformly, so that one in so many classes is right by chance. Those of the test
-    split are not: what is measured there is what can be known (Ghosh et al. 2017, section 4).
+    split are not: what is measured there is what can be known (Ghosh et al. 2017).
 
     Args:
         name: Of the data set.
