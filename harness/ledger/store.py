@@ -12,7 +12,6 @@ import hashlib
 import json
 import logging
 import os
-import shutil
 import socket
 import sqlite3
 import tempfile
@@ -538,9 +537,9 @@ def _make_sqlite(uri: str) -> None:
             _check_sqlite(f"sqlite:///{made}")
             client = MlflowClient(tracking_uri=f"sqlite:///{made}")
             client.search_experiments(max_results=1)
+            durable.write(path, lambda part: _backup(made, part))
             if store := store_of(client):
-                store.engine.dispose()  # which leaves it in one file
-            durable.write(path, lambda part: shutil.copyfile(made, part))
+                store.engine.dispose()
     except BadInput:
         raise
     except Exception as error:  # SQLAlchemy, OS and MLflow errors alike
@@ -550,6 +549,16 @@ def _make_sqlite(uri: str) -> None:
     finally:
         with contextlib.suppress(OSError):
             lock.unlink()
+
+
+def _backup(made: Path, part: Path) -> None:
+    """A database in one file, also what only its write-ahead log holds as yet."""
+    part.unlink(missing_ok=True)  # which a kill left
+    with (
+        contextlib.closing(sqlite3.connect(made)) as one,
+        contextlib.closing(sqlite3.connect(part)) as other,
+    ):
+        one.backup(other)
 
 
 def _begun(path: Path) -> bool:
