@@ -537,18 +537,24 @@ def main() -> None:
         err.print(f"[red]error:[/] {escape(str(error))}", soft_wrap=True)
         code = 1
     except Exception as error:
-        code = _usage_error(error)
+        code = _other_error(error)
     if code == INTERRUPTED:  # the command line library may have turned Ctrl-C into it already
         err.print("interrupted; the same command continues")
     sys.stdout.flush()
     sys.exit(code)
 
 
-def _usage_error(error: Exception) -> int:
+def _other_error(error: Exception) -> int:
+    from harness.execution import full
+
     show_usage = getattr(error, "format_message", None)  # click's own errors, exit code 2
     if show_usage is not None:
         err.print(f"[red]error:[/] {escape(show_usage())}", soft_wrap=True)
         return int(getattr(error, "exit_code", 2))
+    if full(error):
+        err.print(f"[red]error:[/] the disk is full: {escape(str(error))}; once there is room, the "
+                  "same command continues", soft_wrap=True)  # fmt: skip
+        return 1
     traceback.print_exception(error, limit=-6)
     err.print(f"[red]error:[/] {type(error).__name__}: {escape(str(error))}", soft_wrap=True)
     return 1

@@ -51,6 +51,10 @@ class Order:
     amend: str = ""
     console: Console = field(default_factory=Console)
 
+    def say(self, text: str) -> None:
+        """Tell a user something in a line."""
+        self.console.print(text, markup=False)
+
     def __post_init__(self) -> None:
         if self.rows is not None and not self.inline:
             raise BadInput("--rows was given without --inline; allowed: both together")
@@ -137,13 +141,11 @@ def _whole(
             amend=order.amend, meanwhile=_prepare_report,
         )  # fmt: skip
         try:
-            concluded = conclude(results, folder, recorder, told)
+            concluded = conclude(results, folder, recorder, told, order.say)
         except Unfinished as error:
             words = ["harness", "run", name, "--scale", scale]
             words += ["--inline"] if order.inline else []
-            raise Unfinished(
-                f"{error}. Nothing is lost; this finishes: {shlex.join(words)}"
-            ) from None
+            raise Unfinished(f"{error}. This finishes: {shlex.join(words)}") from None
     if results.info["partial"]:
         raise Partial(concluded)
     return concluded
@@ -183,15 +185,23 @@ def judged(results: Results) -> list[Verdict]:
 
 
 def conclude(
-    results: Results, folder: Path, recorder: Any = None, told: Told = lambda _: None
-) -> Concluded:
-    """Judge, write the report, tell, and keep it in the ledger where there is a recorder."""
+    results: Results, folder: Path, recorder: Any = None, told: Told = lambda _: None,
+    say: Callable[[str], object] = lambda _: None,
+) -> Concluded:  # fmt: skip
+    """Judge, write the report, tell, and keep it in the ledger where there is a recorder.
+
+    Args:
+        results, folder, recorder, told: These four.
+        say: Is told where the disk is full and the report waits for room.
+    """
     from harness import report
+
+    def write() -> tuple[dict[str, Path], Path]:
+        return report.write(results, verdicts, folder), report.write_index(folder.parent.parent)
 
     try:
         verdicts = judged(results)
-        paths = report.write(results, verdicts, folder)
-        index = report.write_index(folder.parent.parent)
+        paths, index = execution.with_room(write, say, "the report")
     except BaseException:
         if recorder:
             recorder.end("FAILED")

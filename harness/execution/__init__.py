@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from harness.execution.published import read_published, write_published
     from harness.execution.recorded import find_run, recall, results_of
     from harness.execution.replayed import differing, replay
+    from harness.execution.room import full, with_room
     from harness.execution.rowsfile import RowsFile, execute_to_file, import_rows
     from harness.execution.run import execute
     from harness.execution.session import Keeper, Session, inline
@@ -39,6 +40,7 @@ HOMES = {
     "execute": "run",
     "execute_to_file": "rowsfile",
     "find_run": "recorded",
+    "full": "room",
     "import_rows": "rowsfile",
     "inline": "session",
     "read_first": "tables",
@@ -55,6 +57,7 @@ HOMES = {
     "left_as_found": "surroundings",
     "try_nodes": "cluster",
     "try_ray": "cluster",
+    "with_room": "room",
 }
 
 __all__ = [
@@ -68,6 +71,7 @@ __all__ = [
     "execute",
     "execute_to_file",
     "find_run",
+    "full",
     "import_rows",
     "inline",
     "left_as_found",
@@ -82,6 +86,7 @@ __all__ = [
     "stop_ray",
     "try_nodes",
     "try_ray",
+    "with_room",
     "write_published",
 ]
 

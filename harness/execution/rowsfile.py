@@ -30,6 +30,7 @@ from harness.execution.prepare import (
 )  # fmt: skip
 from harness.execution.progress import Meter
 from harness.execution.recorded import results_of
+from harness.execution.room import full, with_room
 from harness.execution.saves import Saves, beside
 from harness.execution.session import Session, inline, packer_for
 from harness.ledger import chain, rows
@@ -67,7 +68,12 @@ class RowsFile:
         self.frames.append(rows.frame_of(self.study, pack, trials, outcomes, began))
         spent = sum(outcome.seconds for outcome in outcomes)
         if spent > SAVE_EVERY or time.monotonic() - self.saved > SAVE_EVERY:
-            self.wait()
+            try:
+                self.wait()
+            except OSError as error:  # training goes on, and the next save has these rows, too
+                if not full(error):
+                    raise
+                self.saved = time.monotonic()
 
     def take(
         self, name: str, frame: pd.DataFrame, trials: list[Trial], outcomes: list[Outcome],
@@ -185,7 +191,7 @@ def _train_to_file(
         if plan.done:
             keeper.all = False
             info["finished_at"] = now()
-        keeper.wait()
+        with_room(keeper.wait, console.print, "the rows file")
     return results_of(study, scale, keeper.frame(), {}, info)
 
 

@@ -28,6 +28,7 @@ from harness.execution.prepare import (
 )
 from harness.execution.progress import Meter
 from harness.execution.recorded import results_of
+from harness.execution.room import with_room
 from harness.execution.saves import Saves
 from harness.execution.saves import home as home_of_saves
 from harness.execution.session import Session, inline, packer_for
@@ -100,6 +101,10 @@ def execute(
         )
     )
     early = use_ray and anew
+
+    def say(text: str) -> None:
+        console.print(escape(text))
+
     try:
         if early:
             start_ray()
@@ -114,11 +119,14 @@ def execute(
         info = info_of(root, plan, ledger.uri, found)
         from harness.ledger import Past, Recorder  # MLflow is there by now
 
-        recorder = Recorder(
-            ledger, study, source, scale, info, fresh, lambda text: console.print(escape(text))
-        )
         past = Past(ledger, study)
-        registered, entry = written_down(ledger, recorder, source, plan, info, past, amend, console)
+        recorder = with_room(
+            lambda: Recorder(ledger, study, source, scale, info, fresh, say), say, "the run"
+        )
+        registered, entry = with_room(
+            lambda: written_down(ledger, recorder, source, plan, info, past, amend, console),
+            say, "what is claimed",
+        )  # fmt: skip
         earlier = ledger.info_of(recorder.run_id) if recorder.continued else {}
     except BaseException:
         if early:
@@ -137,9 +145,7 @@ def execute(
 
         meter = Meter(plan.planned, work, console)
         folder = home_of_saves(root, study.name, scale)
-        saves = Saves(
-            folder, plan.origin["device"], lambda text: console.print(escape(text)), fresh
-        )
+        saves = Saves(folder, plan.origin["device"], say, fresh)
         try:
             with meter, saves.open():
                 session = Session(

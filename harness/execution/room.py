@@ -1,0 +1,68 @@
+"""A full disk is waited for: what can be done again is, until there is room."""
+
+from __future__ import annotations
+
+import errno
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from harness.study import Unfinished
+
+T = TypeVar("T")
+
+PATIENCE = 60.0  # seconds without room after which a run ends
+APART = 0.5  # seconds between two attempts, at least
+FULL = (errno.ENOSPC, errno.EDQUOT)
+WORDS = ("database or disk is full", "no space left on device")  # SQLite's; and MLflow's, of others
+
+
+def full(error: BaseException | None) -> bool:
+    """Whether an error, or what it was raised from, says that a disk is full."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in FULL:
+            return True
+        if any(words in str(error).lower() for words in WORDS):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def with_room(
+    step: Callable[[], T], say: Callable[[str], object], what: str, patience: float | None = None
+) -> T:
+    """Do a step that can be done again; while the disk is full, again and again.
+
+    Args:
+        step: What is done.
+        say: Is told, once, that there is no room, and once that there is again.
+        what: What waits for room, in words.
+        patience: Seconds after which to give up; by default `PATIENCE`.
+
+    Raises:
+        Unfinished: there was no room for so long.
+    """
+    began = time.monotonic()
+    until = began + (PATIENCE if patience is None else patience)
+    told = False
+    while True:
+        tried = time.monotonic()
+        try:
+            done = step()
+        except Exception as error:
+            if not full(error):
+                raise
+            if not told:
+                say(f"the disk is full; {what} waits for room")
+                told = True
+            spent = time.monotonic() - tried
+            pause = max(APART, spent)  # a step that takes long is not done all the time
+            if time.monotonic() + pause > until:
+                raise Unfinished(
+                    f"the disk is full, and {what} found no room in {time.monotonic() - began:.0f} s"
+                ) from None
+            time.sleep(pause)
+        else:
+            if told:
+                say(f"there is room on the disk again, after {time.monotonic() - began:.0f} s")
+            return done
