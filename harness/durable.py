@@ -3,10 +3,25 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+WORDS = ("database or disk is full", "no space left on device")  # SQLite's; and MLflow's, of others
+
+
+def full(error: BaseException | None) -> bool:
+    """Whether an error, or what it was raised from, says that a disk is full."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in NO_ROOM:
+            return True
+        if any(words in str(error).lower() for words in WORDS):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def write(path: Path, fill: Callable[[Path], object]) -> None:

@@ -18,6 +18,7 @@ from typing import Annotated, Any
 import typer
 from rich.markup import escape
 
+from harness import durable
 from harness.app import listing, printing, starting
 from harness.app.printing import err, out
 from harness.study import SCALES, BadInput, Source, Study, Unfinished, catalog
@@ -545,13 +546,11 @@ def main() -> None:
 
 
 def _other_error(error: Exception) -> int:
-    from harness.execution import full
-
     show_usage = getattr(error, "format_message", None)  # click's own errors, exit code 2
     if show_usage is not None:
         err.print(f"[red]error:[/] {escape(show_usage())}", soft_wrap=True)
         return int(getattr(error, "exit_code", 2))
-    if full(error):
+    if durable.full(error):
         err.print(f"[red]error:[/] the disk is full: {escape(str(error))}; once there is room, the "
                   "same command continues", soft_wrap=True)  # fmt: skip
         return 1

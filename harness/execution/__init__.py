@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from harness.execution.published import read_published, write_published
     from harness.execution.recorded import find_run, recall, results_of
     from harness.execution.replayed import differing, replay
-    from harness.execution.room import full, with_room
+    from harness.execution.room import with_room
     from harness.execution.rowsfile import RowsFile, execute_to_file, import_rows
     from harness.execution.run import execute
     from harness.execution.session import Keeper, Session, inline
@@ -40,7 +40,6 @@ HOMES = {
     "execute": "run",
     "execute_to_file": "rowsfile",
     "find_run": "recorded",
-    "full": "room",
     "import_rows": "rowsfile",
     "inline": "session",
     "read_first": "tables",
@@ -71,7 +70,6 @@ __all__ = [
     "execute",
     "execute_to_file",
     "find_run",
-    "full",
     "import_rows",
     "inline",
     "left_as_found",

@@ -2,30 +2,17 @@
 
 from __future__ import annotations
 
-import errno
 import time
 from collections.abc import Callable
 from typing import TypeVar
 
+from harness import durable
 from harness.study import Unfinished
 
 T = TypeVar("T")
 
 PATIENCE = 60.0  # seconds without room after which a run ends
 APART = 0.5  # seconds between two attempts, at least
-FULL = (errno.ENOSPC, errno.EDQUOT)
-WORDS = ("database or disk is full", "no space left on device")  # SQLite's; and MLflow's, of others
-
-
-def full(error: BaseException | None) -> bool:
-    """Whether an error, or what it was raised from, says that a disk is full."""
-    while error is not None:
-        if isinstance(error, OSError) and error.errno in FULL:
-            return True
-        if any(words in str(error).lower() for words in WORDS):
-            return True
-        error = error.__cause__ or error.__context__
-    return False
 
 
 def with_room(
@@ -50,7 +37,7 @@ def with_room(
         try:
             done = step()
         except Exception as error:
-            if not full(error):
+            if not durable.full(error):
                 raise
             if not told:
                 say(f"the disk is full; {what} waits for room")

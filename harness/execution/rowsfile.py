@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 from rich.console import Console
 
+from harness import durable
 from harness.claims import registration
 from harness.engine.outcome import Outcome
 from harness.execution import origins, powered
@@ -30,7 +31,7 @@ from harness.execution.prepare import (
 )  # fmt: skip
 from harness.execution.progress import Meter
 from harness.execution.recorded import results_of
-from harness.execution.room import full, with_room
+from harness.execution.room import with_room
 from harness.execution.saves import Saves, beside
 from harness.execution.session import Session, inline, packer_for
 from harness.ledger import chain, rows
@@ -71,7 +72,7 @@ class RowsFile:
             try:
                 self.wait()
             except OSError as error:  # training goes on, and the next save has these rows, too
-                if not full(error):
+                if not durable.full(error):
                     raise
                 self.saved = time.monotonic()
 

@@ -73,6 +73,10 @@ def execute(
         BadInput: data, tracking store or study cannot be used; nothing has been written then.
         Stopped: before any trial had ended.
     """
+
+    def say(text: str) -> None:
+        console.print(escape(text))
+
     joined = use_ray and bool(os.environ.get("RAY_ADDRESS"))
     if joined:  # only the cluster knows on what its workers train
         start_ray()
@@ -95,15 +99,12 @@ def execute(
     anew = joined or fresh or not home.whole(root, study.name, plan.hash())
     opening = _in_background(
         lambda: (
-            open_ledger(root),
+            with_room(lambda: open_ledger(root), say, "the ledger"),
             work_of(plan, source, declared),
             powered.announced(study, source, scale, root) if anew else "",
         )
     )
     early = use_ray and anew
-
-    def say(text: str) -> None:
-        console.print(escape(text))
 
     try:
         if early:

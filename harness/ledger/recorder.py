@@ -38,6 +38,7 @@ NOTE_LENGTH = 8000
 AWAY = (OSError, MlflowException, SQLAlchemyError, sqlite3.Error)
 TOGETHER = 256  # trials of several small packs that are recorded together
 FIRST_DELAY, LONGEST_DELAY = 0.5, 10.0  # seconds between attempts
+FULL_DELAY = 1.0  # and the longest where the disk is full: to ask it costs nobody anything
 
 
 class Refused(Unfinished):
@@ -378,7 +379,8 @@ class Recorder:
                 if time.monotonic() + delay > until:
                     raise Unfinished(self.missing()) from None
                 time.sleep(delay)
-                delay = min(2 * delay, LONGEST_DELAY)
+                longest = FULL_DELAY if durable.full(error) else LONGEST_DELAY
+                delay = min(2 * delay, longest)
                 if self._given_up:  # another process may be at it by now
                     raise Unfinished(self.missing()) from None
             else:

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import errno
 import hashlib
 import json
 import logging
 import os
+import shutil
 import socket
 import sqlite3
 import tempfile
@@ -59,6 +61,7 @@ from harness.ledger.permanent import one_line
 from harness.ledger.wire import Wire
 from harness.study import BadInput, Source, Study
 
+ROOM = 2**16  # bytes that SQLite needs beside a database to open it
 COMMIT = 40  # digits of one of git's
 # Databases with a server of their own: the usual port, and this package's extra with a driver.
 DATABASES = {
@@ -92,6 +95,7 @@ class Ledger:
 
     Raises:
         BadInput: the store cannot be reached or opened.
+        OSError: the disk that it is to lie on is full.
     """
 
     def __init__(self, root: Path, uri: str | None = None) -> None:
@@ -124,6 +128,8 @@ class Ledger:
             self.client = MlflowClient(tracking_uri=uri)
             self.client.search_experiments(max_results=1)
         except Exception as error:  # SQLAlchemy, OS and MLflow errors alike: the remedy is one
+            if self._local:
+                _check_room(Path(uri.removeprefix("sqlite:///")))
             raise BadInput(
                 f"tracking store {self.uri!r} cannot be opened: {one_line(error)}"
             ) from None
@@ -543,6 +549,7 @@ def _make_sqlite(uri: str) -> None:
     except BadInput:
         raise
     except Exception as error:  # SQLAlchemy, OS and MLflow errors alike
+        _check_room(path)
         raise BadInput(
             f"tracking store {public(uri)!r} cannot be made: {one_line(error)}"
         ) from None
@@ -561,6 +568,13 @@ def _backup(made: Path, part: Path) -> None:
         one.backup(other)
 
 
+def _check_room(path: Path) -> None:
+    """Raise the error of a full disk where it is full: SQLite calls that an I/O error, too."""
+    with contextlib.suppress(FileNotFoundError):
+        if shutil.disk_usage(path.absolute().parent).free < ROOM:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+
 def _begun(path: Path) -> bool:
     return path.exists() and path.stat().st_size > 0
 
@@ -573,6 +587,7 @@ def _check_sqlite(uri: str) -> None:
             connection.execute("PRAGMA schema_version").fetchone()
             connection.execute("PRAGMA journal_mode=WAL")  # tables are made sooner
     except sqlite3.Error as error:
+        _check_room(Path(path))
         raise BadInput(
             f"tracking store {uri!r} cannot be opened: {error}; allowed: a SQLite file of MLflow's, "
             "or none yet in a folder that can be written"

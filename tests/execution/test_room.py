@@ -11,11 +11,12 @@ from mlflow.exceptions import MlflowException
 
 from harness import report
 from harness.app import cli, running
+from harness.durable import full
 from harness.execution import RowsFile, room
-from harness.execution.room import full, with_room
-from harness.ledger import rows
+from harness.execution.room import with_room
+from harness.ledger import rows, store
 from harness.report import files
-from harness.study import Unfinished
+from harness.study import BadInput, Unfinished
 from tests import synthetic
 from tests.ledger.test_ledger import tiny
 
@@ -134,3 +135,14 @@ def test_a_full_disk_is_one_line_and_no_traceback(capsys: pytest.CaptureFixture[
     assert told.count("\n") == 1
     assert "the disk is full" in told
     assert cli._other_error(ValueError("7")) == 1
+
+
+def test_a_ledger_on_a_full_disk_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "mlflow.db"
+    path.write_bytes(b"no database" * 100)
+    with pytest.raises(BadInput, match="cannot be opened"):
+        store._check_sqlite(f"sqlite:///{path}")
+    monkeypatch.setattr(store, "ROOM", float("inf"))  # as if nothing were left of the disk
+    with pytest.raises(OSError, match="No space left") as ended:
+        store._check_sqlite(f"sqlite:///{path}")
+    assert full(ended.value)
