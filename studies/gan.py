@@ -200,6 +200,7 @@ DRAWS = {"table": 1, "frozen": 1, "ring": 6, "grid": 6, "digits": 6}
 BUDGETS = {
     "smoke": Budget(draws=1, seeds=2, steps=30, ready=20, frozen_steps=20, toy_steps=40, task=("table", "frozen", "ring")),
     "default": Budget(draws=By("task", DRAWS), seeds=10, most_seeds=20, finalists=2, final_seeds=2),
+    "evening": Budget(draws=3, seeds=5, task=("ring", "grid"), critic=("fresh",), steps=10_000, batch_size=100, units=400, spread=0.01),
     "paper": Budget(draws=By("task", DRAWS), seeds=10, finalists=3, steps=50_000, batch_size=100, units=400, spread=0.01),
 }  # fmt: skip
 

@@ -162,6 +162,7 @@ UPDATES, DRAWS = {10: 300, 20: 700, 50: 600, 100: 500}, {"toy": 1} | dict.fromke
 BUDGETS = {
     "smoke": Budget(draws=1, seeds=2, length=(20, 100), task=("toy", "temporal_order", "copy"), updates=4, batch_size=32, read=500),
     "default": Budget(draws=By("task", DRAWS), seeds=6, most_seeds=24, futility=0.05, length=LENGTHS[:-1], updates=By("length", UPDATES)),
+    "evening": Budget(draws=4, seeds=6, length=(20, 50), task=("temporal_order",), units=50, updates=5000, batch_size=20, few=False),
     "paper": Budget(draws=10, seeds=10, most_seeds=40, finalists=3, units=100, updates=50_000, batch_size=20, few=False),
 }  # fmt: skip
 

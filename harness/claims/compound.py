@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
@@ -12,7 +12,7 @@ import pandas as pd
 from harness.claims import stats
 from harness.claims.checks import Check, Difference, Place, Ratio, alike
 from harness.claims.reading import final_values
-from harness.claims.verdicts import MIN_SEEDS, Evidence, Missing
+from harness.claims.verdicts import IF_SET, MIN_SEEDS, Evidence, Missing
 from harness.study import Study
 
 RESAMPLES = 999  # of the seeds that a plain function reads
@@ -112,7 +112,7 @@ class Statistic(Check):
 
     `fn` takes a table with one row a seed and one column an (arm, *levels of vary); `example`
     takes a study, a number of seeds and whether the claim holds, and returns a frame, which keeps
-    the claim falsifiable.
+    the claim falsifiable. Of `arms`, where they are given, it reads and needs these alone.
     """
 
     fn: Callable[[pd.DataFrame], float] | None = None
@@ -120,9 +120,10 @@ class Statistic(Check):
     words: str = ""
     unit_: str = ""
     each: bool = False
+    arms: tuple[str, ...] = field(default=(), metadata=IF_SET)
 
     def places(self, study: Study) -> list[Place]:
-        return [(arm, {}) for arm in study.arms]
+        return [(arm, {}) for arm in self.arms or study.arms]
 
     def _one_cell(self, study: Study, where: object) -> None:
         return None  # it reads the whole table
@@ -135,6 +136,8 @@ class Statistic(Check):
 
     def evidence(self, frame: pd.DataFrame, study: Study) -> Evidence:
         assert self.fn is not None
+        if self.arms:
+            frame = frame[frame["arm"].isin(self.arms)]
         table = final_values(frame, study, self.metric, self.phase)
         if len(table) < MIN_SEEDS:
             raise Missing(f"{len(table)} complete seeds; at least {MIN_SEEDS} are needed")

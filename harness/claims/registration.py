@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from types import CodeType
 from typing import Any
 
-from harness.claims.verdicts import LEVEL
+from harness.claims.verdicts import IF_SET, LEVEL
 from harness.study import PRIMARY, Claim, Source, Study, fingerprint
 
 Entry = Mapping[str, Any]
@@ -207,7 +207,9 @@ def describe(value: Any, source: Source | str) -> Any:
     """A check as plain data: its fields, and a hash of the code of any function in it."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         fields = {
-            f.name: describe(getattr(value, f.name), source) for f in dataclasses.fields(value)
+            f.name: describe(getattr(value, f.name), source)
+            for f in dataclasses.fields(value)
+            if getattr(value, f.name) or f.metadata != IF_SET
         }
         return {"check": type(value).__name__, **fields}
     if isinstance(value, tuple | list):

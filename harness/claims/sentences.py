@@ -152,12 +152,15 @@ def statistic(
     example: Callable[[Study, int, bool], pd.DataFrame],
     direction: Literal["above", "below"] = "above",
     each: bool = False,
+    arms: Iterable[str] = (),
 ) -> Check:
     """A function of a metric's final values (see `Statistic`) is above, or below, `margin`; where
-    `each`, of each seed's own."""
+    `each`, of each seed's own. It reads all arms, or `arms` alone: at a scale that runs no other it
+    is judged by them, and where it is open only they are given further seeds."""
     return Statistic(
-        metric, "", direction, margin, fn=fn, example=example, words=words, unit_=unit, each=each
-    )
+        metric, "", direction, margin, fn=fn, example=example, words=words, unit_=unit, each=each,
+        arms=tuple(arms),
+    )  # fmt: skip
 
 
 def best_draws_higher(

@@ -12,6 +12,9 @@ from harness.study import Published
 
 LEVEL = 0.05  # family-wise, over a study's claims and over the looks taken at them
 MIN_SEEDS = 5  # fewer give "inconclusive", whatever they say
+# Of a check's field that is registered only where it is set, so that the digests of claims that were
+# registered before there was such a field stay what they were.
+IF_SET = {"registered": "if set"}
 
 Outcome = Literal["supported", "refuted", "inconclusive"]
 Direction = Literal["above", "below", "within"]

@@ -90,6 +90,10 @@ CHECKS = {
         lambda table: float(table["a"].mean().iloc[0] - table["b"].mean().iloc[0]), 0.1,
         metric="acc", unit="fraction", words="a minus b", example=winner_example,
     ),
+    "statistic of two arms": statistic(
+        lambda table: float(table["a"].mean().iloc[0] - table["b"].mean().iloc[0]), 0.1,
+        metric="acc", unit="fraction", words="a minus b", example=winner_example, arms=("a", "b"),
+    ),
 }  # fmt: skip
 
 
@@ -487,6 +491,18 @@ def test_claims_say_which_cells_they_read() -> None:
     assert not reads(study, [first], "c", {"task": "v"})
     assert reads(study, [second], "c", {"task": "v"})
     assert not reads(study, [second], "a", {"task": "u"})
+
+
+def test_a_statistic_of_some_arms_neither_reads_nor_needs_others() -> None:
+    all_, some = make(CHECKS["statistic"]), make(CHECKS["statistic of two arms"])
+    frame = winner_example(all_, 12, True)
+    third = rows_for(all_, "acc", "c", np.full(6, 0.5), task="u")
+    frame = pd.concat([frame, third])
+    assert [judge(one, frame)[0].n for one in (all_, some)] == [6, 12]
+    assert judge(some, frame)[0].verdict == "supported"
+    assert [reads(one, one.claims, "c", {"task": "u"}) for one in (all_, some)] == [True, False]
+    with pytest.raises(InvalidStudy, match="'d'"):
+        make(replace(CHECKS["statistic"], arms=("d",)))
 
 
 def test_identical_arms_rarely_get_a_verdict_under_repeated_looks() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from harness.claims import judge, registration
+from harness.claims import judge, registration, statistic
 from harness.execution import read_rows, recall
 from harness.ledger import Ledger, Recorder
 from harness.ledger.names import REGISTERED
@@ -110,6 +110,17 @@ def test_a_digest_follows_margins_and_the_code_of_functions(
         source = Source("s", "s.py", text)
         made.append(registration.entry(catalog.load(source), source, "smoke", "", 0)["claims"])
     assert {id_ for id_ in made[0] if made[0][id_] != made[1][id_]} == differ
+
+
+def test_a_field_that_is_not_set_is_not_registered() -> None:
+    """So that what was registered before there was such a field has the digest that it had."""
+    source = Source("s", "s.py", "")
+    common: Any = {"metric": "acc", "unit": "u", "words": "w", "example": len}
+    of_all = registration.describe(statistic(len, 0.1, **common), source)
+    of_one = registration.describe(statistic(len, 0.1, **common, arms=("a",)), source)
+    assert of_one.pop("arms") == ["a"]
+    assert of_all == of_one
+    assert of_all["each"] is False  # those that were there from the start are, as ever
 
 
 def test_a_run_registers_before_its_first_trial_and_a_later_margin_is_found_out(
