@@ -65,7 +65,8 @@ def judge(
         ready = [claim for claim in open_ if number == 1 or _reached(study, claim, frame, seeds)]
         if not ready:
             break
-        some = frame[(frame["phase"] != "confirm") | (frame["seed"] < seeds)]
+        of_look = (frame["phase"] != "confirm") | (frame["seed"] < seeds)
+        some = frame if of_look.all() else frame[of_look]
         for verdict in _look(study, ready, decided, some, float(share)):
             verdicts[verdict.id] = _at(verdict, number, seeds, looks[-1])
         decided |= {v.id for v in verdicts.values() if v.verdict != "inconclusive"}

@@ -123,7 +123,7 @@ class Recorder:
             Refused: the store refuses records; this pack's rows are in the spool all the same.
         """
         frame = rows.frame_of(self.study, pack, trials, outcomes, began)
-        self._keep(pack, frame, trials, outcomes)
+        self._keep(pack, frame, trials, outcomes, [str(frame["pack"].iloc[0])] * len(trials))
 
     def take(
         self, name: str, frame: pd.DataFrame, trials: Sequence[Trial], outcomes: Sequence[Outcome],
@@ -141,18 +141,16 @@ class Recorder:
             Refused: as `add`.
         """
         self.reused.update(trial.key for trial in trials)
-        self._keep(name, frame, trials, outcomes, stored)
+        first = frame.drop_duplicates("trial")
+        packs = dict(zip(first["trial"], first["pack"], strict=True))
+        self._keep(name, frame, trials, outcomes, [packs[trial.key] for trial in trials], stored)
 
     def _keep(
         self, name: str, frame: pd.DataFrame, trials: Sequence[Trial],
-        outcomes: Sequence[Outcome], stored: bool = False,
+        outcomes: Sequence[Outcome], packs: Sequence[str], stored: bool = False,
     ) -> None:  # fmt: skip
         self._rows.add(frame)
-        packs = dict(zip(frame["trial"], frame["pack"], strict=True))
-        entry = _Entry(
-            folder=PACKS, packs=[packs[trial.key] for trial in trials], trials=trials,
-            outcomes=outcomes,
-        )  # fmt: skip
+        entry = _Entry(folder=PACKS, packs=packs, trials=trials, outcomes=outcomes)
         if not stored:
             # Names of packs begin anew with every process that continues this run; their trials
             # do not.

@@ -501,7 +501,7 @@ def test_a_tracking_server_that_is_killed_and_comes_back(
             f"error: tracking store {uri} takes no records, no answer (ConnectionError); 7"
             in done.stderr
         )
-        assert f"this finishes: harness {' '.join(words)}" in done.stderr
+        assert f"This finishes: harness {' '.join(words)}" in done.stderr
         before, trained = rows(project), len(calls)
         monkeypatch.undo()
         monkeypatch.chdir(project)
