@@ -19,7 +19,7 @@ value 2 JSD − log 4 (Goodfellow et al. 2014, proposition 1, theorem 1); agains
 that of 2 JSD(p, q), of −log D that of KL(q, p) − 2 JSD(p, q) (Arjovsky & Bottou 2017, theorem 2.5), and both
 end at p. On samples of a network the two slopes are as D to 1 − D.
 
-Departures: Gaussians have a standard deviation of 0.05 at the default scale and 0.01 at the paper's, as in
+Departures: Gaussians have a standard deviation of 0.05 at the default scale and 0.01 at larger ones, as in
 the published tables; a mode counts if one of 2,000 samples lies within three of them, and so is a sample good.
 Networks are a tenth as wide as PacGAN's, without its batch normalisation and maxout. Margins were fixed
 before any run; pilots of a few seeds chose widths, updates and the ranges of rates.

@@ -51,10 +51,6 @@ class Order:
     amend: str = ""
     console: Console = field(default_factory=Console)
 
-    def say(self, text: str) -> None:
-        """Tell a user something in a line."""
-        self.console.print(text, markup=False)
-
     def __post_init__(self) -> None:
         if self.rows is not None and not self.inline:
             raise BadInput("--rows was given without --inline; allowed: both together")
@@ -141,7 +137,13 @@ def _whole(
             amend=order.amend, meanwhile=_prepare_report,
         )  # fmt: skip
         try:
-            concluded = conclude(results, folder, recorder, told, order.say)
+            concluded = conclude(
+                results,
+                folder,
+                recorder,
+                told,
+                lambda text: order.console.print(text, markup=False),
+            )
         except Unfinished as error:
             words = ["harness", "run", name, "--scale", scale]
             words += ["--inline"] if order.inline else []

@@ -15,22 +15,18 @@ PATIENCE = 60.0  # seconds without room after which a run ends
 APART = 0.5  # seconds between two attempts, at least
 
 
-def with_room(
-    step: Callable[[], T], say: Callable[[str], object], what: str, patience: float | None = None
-) -> T:
+def with_room(step: Callable[[], T], say: Callable[[str], object], what: str) -> T:
     """Do a step that can be done again; while the disk is full, again and again.
 
     Args:
         step: What is done.
         say: Is told, once, that there is no room, and once that there is again.
         what: What waits for room, in words.
-        patience: Seconds after which to give up; by default `PATIENCE`.
 
     Raises:
-        Unfinished: there was no room for so long.
+        Unfinished: there was no room for `PATIENCE`.
     """
     began = time.monotonic()
-    until = began + (PATIENCE if patience is None else patience)
     told = False
     while True:
         tried = time.monotonic()
@@ -44,7 +40,7 @@ def with_room(
                 told = True
             spent = time.monotonic() - tried
             pause = max(APART, spent)  # a step that takes long is not done all the time
-            if time.monotonic() + pause > until:
+            if time.monotonic() + pause > began + PATIENCE:
                 raise Unfinished(
                     f"the disk is full, and {what} found no room in {time.monotonic() - began:.0f} s"
                 ) from None

@@ -68,7 +68,7 @@ def summary(kept: list[dict[str, Any]]) -> str:
             f"| {run['trials']['planned']:,} | {run['seconds']:.0f} s | {run['machine']} |"
         )
     if others := [_link(run) for run in kept if run["scale"] != "default"]:
-        lines += ["", f"At scales of papers: {', '.join(others)}."]
+        lines += ["", f"At other scales: {', '.join(others)}."]
     return "\n".join(lines) + "\n"
 
 
