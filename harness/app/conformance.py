@@ -89,10 +89,8 @@ def declared(study: Study) -> str:
     if not study.figures:
         return "it has no figures; Study(figures=(curves('loss', metric='loss'),))"
     for scale, budget in study.budgets.items():
-        if scale != SCALE and 0 < budget.seeds < MIN_SEEDS:
-            return (
-                f"the {scale} scale has {budget.seeds} seeds; fewer than {MIN_SEEDS} decide nothing"
-            )
+        if scale != SCALE and 0 < budget.looks[0] < MIN_SEEDS:
+            return f"the {scale} scale has {budget.looks[0]} seeds; fewer than {MIN_SEEDS} decide nothing"
     return ""
 
 
@@ -104,7 +102,7 @@ def ended(study: Study, source: Source, frame: pd.DataFrame) -> str:
         return f"{count} of {frame['trial'].nunique()} trials failed: {failed['error'].iloc[0]}"
     tuned = frame[(frame["phase"] == "tune") & (frame["status"] == "finished")]
     for place, some in tuned.groupby(["arm", *study.vary], sort=False, observed=True):
-        chosen = study.space(str(place[0])) and study.budget(SCALE).seeds
+        chosen = study.space(str(place[0])) and study.budget(SCALE).looks[0]
         if chosen and some[list(study.select)].isna().all(axis=None):
             return (
                 f"arm {place[0]!r} is tuned and reports none of {', '.join(study.select)}; a probe that "
@@ -145,7 +143,7 @@ def counted(study: Study, source: Source, frame: pd.DataFrame) -> str:
 def repeated(study: Study, source: Source, frame: pd.DataFrame) -> str:
     """That a seed gives the same rows twice: in a trial of each arm and of each level, or in as many
     of them as are trained once more."""
-    ends = frame[frame["phase"] == ("confirm" if study.budget(SCALE).seeds else "tune")]
+    ends = frame[frame["phase"] == ("confirm" if study.budget(SCALE).looks[0] else "tune")]
     trials: list[Trial] = []
     before: dict[str, pd.DataFrame] = {}
     seen: set[tuple[str, str]] = set()

@@ -161,7 +161,7 @@ def describe(study: Study, source: Source) -> dict[str, Any]:
         "budgets": {
             s: {
                 "draws": _plain(b.draws),
-                "seeds": b.seeds,
+                "seeds": _plain(b.seeds),
                 "most_seeds": b.most_seeds,
                 "futility": b.futility,
                 "finalists": b.finalists,

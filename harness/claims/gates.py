@@ -82,7 +82,11 @@ def _seeds(study: Study, scale: str, claim: Claim) -> str | None:
 
 
 def _planned(study: Study, scale: str, claim: Claim) -> str | None:
-    if all(_cells(study, scale, arm, where) for arm, where in claim.check.places(study)):
+    fresh = claim.check.phase == "confirm" and study.budget(scale).looks[0]
+    if all(
+        any(not fresh or study.seeds(scale, cell) for cell in _cells(study, scale, arm, where))
+        for arm, where in claim.check.places(study)
+    ):
         return None
     return f"some of what it reads is not run at the {scale} scale"
 

@@ -89,7 +89,12 @@ def forecast(study: Study, frame: pd.DataFrame, scale: str, *, seen: bool = True
 def planned(study: Study, check: Check, scale: str) -> int:
     """The most seeds that a scale gives a cell, or the fewest draws, of those that a check reads; 0
     where it reads one that the scale leaves out."""
-    run = study.cells(scale)
+    budget, fresh = study.budget(scale), check.phase == "confirm"
+    run = [
+        (arm, cell)
+        for arm, cell in study.cells(scale)
+        if not (fresh and budget.looks[0]) or study.seeds(scale, cell)
+    ]
     read = [
         [
             study.draws(scale, arm, cell)
@@ -100,8 +105,8 @@ def planned(study: Study, check: Check, scale: str) -> int:
     ]
     if not all(read) and not isinstance(check, Statistic):  # which reads what there is
         return 0
-    if check.phase == "confirm":
-        return study.budget(scale).looks[-1]
+    if fresh:
+        return budget.looks[-1]
     return min((draws for one in read for draws in one), default=0)
 
 

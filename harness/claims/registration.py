@@ -50,7 +50,7 @@ def entry(study: Study, source: Source, scale: str, at: str, trials: int) -> dic
     excluded = {"needs": dict(study.needs), "include": describe(study.include, source)}
     return {
         "at": at, "trials": trials, "hash": _digest(content), **content, "claims": told,
-        "seeds": budget.seeds, "looks": list(budget.looks), "exclusions": excluded,
+        "seeds": budget.looks[0], "looks": list(budget.looks), "exclusions": excluded,
     }  # fmt: skip
 
 

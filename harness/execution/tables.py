@@ -69,7 +69,7 @@ def _latest(study: Study, source: Source, scale: str, root: Path) -> Results | N
 def hold(results: Results) -> None:
     """Make a study's rows the table that trials read: of its confirmed trials, where it has any."""
     study, frame = results.study, results.timed
-    confirmed = bool(results.study.budget(results.scale).seeds)
+    confirmed = bool(results.study.budget(results.scale).looks[0])
     frame = frame[frame["phase"] == ("confirm" if confirmed else "tune")]
     columns = {}
     for name in (

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 from ray import tune
 from ray.tune.execution import tune_controller
 from ray.tune.search import Searcher
@@ -29,6 +30,23 @@ PATIENCE = 30.0  # seconds that workers have, once the run is to end, until thei
 STARTS = 3  # workers in a row that may die before they have begun: then none can begin
 
 
+KEPT = 3600.0  # seconds: a process of another container is not seen, but its folder changes
+
+
+def sweep(folder: Path) -> None:
+    """Remove from a folder what Ray Tune wrote for drivers that are gone, and nobody removed: where
+    `orphans` was killed, too."""
+    for old in folder.glob("harness-ray-*-*"):
+        driver = old.name.split("-")[2]
+        try:
+            newest = max(one.stat().st_mtime for one in (old, *old.rglob("*")))
+        except OSError:  # it is being removed, or is not ours to read
+            continue
+        gone = driver.isdecimal() and not psutil.pid_exists(int(driver))
+        if gone and time.time() - newest > KEPT:
+            shutil.rmtree(old, ignore_errors=True)
+
+
 def on_ray(session: Session, ending: Ending) -> None:
     """Train every pack on Ray Tune.
 
@@ -41,6 +59,7 @@ def on_ray(session: Session, ending: Ending) -> None:
     one_environment()
     nothing_to_restore()
     machines = joined()
+    sweep(Path(tempfile.gettempdir()))
     scratch = tempfile.mkdtemp(prefix=f"harness-ray-{os.getpid()}-")  # as `orphans` knows it
     try:
         # through the object store, once: data that this process has read are not read by workers

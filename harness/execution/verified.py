@@ -356,7 +356,7 @@ def _planned(record: Record) -> Check:
         planned = {
             "tune": [TUNE_SEED + number for number in range(draws)],
             "final": found["final"] if len(found["final"]) == finals else [0] * finals,
-            "confirm": [*range(confirmed if confirmed in budget.looks else budget.seeds)],
+            "confirm": [*range(confirmed if seeds and confirmed in budget.looks else seeds)],
         }
         expected += sum(map(len, planned.values()))
         here = " ".join([arm, *(f"{name}={level}" for name, level in cell.items())])

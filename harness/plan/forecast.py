@@ -55,7 +55,7 @@ def dry_run(
         "reads": list(study.reads),
         "plan": plan.hash(),
         "trials": plan.planned,
-        "most_trials": plan.planned + len(plan.cells()) * (plan.looks[-1] - plan.looks[0]),
+        "most_trials": plan.most,
         "packs": sum(row["packs"] for row in phases.values()),
         "left_out": plan.left_out,
         "phases": phases,

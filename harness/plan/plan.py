@@ -123,10 +123,12 @@ class Plan:
             draws, names = study.draws(scale, arm, cell), study.nuisance_names()
             search = Search(space, draws, study.sampler, names=names)
             finalists = study.finalists(scale, arm, cell)
-            finals = study.count(scale, arm, cell)["final"]
+            count = study.count(scale, arm, cell)
             code, place = self.codes[words], len(self._conditions)
             self._whole.append(
-                _Condition(arm, cell, search, finalists, finals, budget.seeds, code, place)
+                _Condition(
+                    arm, cell, search, finalists, count["final"], count["confirm"], code, place
+                )
             )
             needed, trials = study.needed(scale, arm, cell), study.trials(scale, arm, cell)
             if needed and not data.at_hand(needed):
@@ -184,6 +186,11 @@ class Plan:
 
     def _settings(self, cell: _Condition) -> dict[str, Any]:
         return self.study.settings(self.scale, cell.arm, cell.cell)
+
+    @property
+    def most(self) -> int:
+        """Trials, where every winner that is confirmed gets all the seeds that it may."""
+        return self.planned + sum(self.looks[-1] - c.seeds for c in self._conditions if c.seeds)
 
     def cells(self) -> list[tuple[str, Mapping[str, Any]]]:
         """Every arm and cell that is trained."""
@@ -243,7 +250,7 @@ class Plan:
         self.look += 1
         before = self.planned
         for cell in self._conditions:
-            if wanted(cell.arm, cell.cell):
+            if cell.seeds and wanted(cell.arm, cell.cell):
                 self.planned += self.looks[self.look] - cell.seeds
                 cell.seeds = self.looks[self.look]
                 self._stirred.add(cell.place)

@@ -67,8 +67,8 @@ def _registered(results: Results, claims: int) -> str:
 def _tuned(results: Results) -> str:
     study, budget = results.study, results.study.budget(results.scale)
     spaces = _spaces(study)
-    seeds = str(budget.seeds)
-    if budget.most_seeds > budget.seeds:
+    seeds = str(budget.looks[0])
+    if len(budget.looks) > 1:
         seeds += f" to {budget.most_seeds}"
     shared = (
         "Seeds are shared by all arms, so that differences and ratios are paired by seed; the unit of "
@@ -82,7 +82,7 @@ def _tuned(results: Results) -> str:
         f"For every arm in every cell the same number of settings was drawn, {budget.draws}, by "
         f"{SAMPLERS[study.sampler]}: {'; '.join(spaces)}. They were scored by {first}{', '.join(scores)}."
     )
-    if not budget.seeds:
+    if not budget.looks[0]:
         return f"{text} Claims read this search itself. {shared}"
     if budget.finalists:
         text += (
@@ -92,7 +92,10 @@ def _tuned(results: Results) -> str:
     else:
         text += " The best draw won."
     text += f" Winners were confirmed on {seeds} fresh seeds, which the claims read."
-    if budget.most_seeds > budget.seeds:
+    if budget.searched:
+        places = few([plain(setting(level)) for level in budget.searched], most=8)
+        text += f" Nothing was confirmed in {places}: claims read the search itself."
+    if len(budget.looks) > 1:
         text += (
             f" Open claims were looked at after {few(budget.looks)} seeds a cell; the error that is "
             "allowed is spent over the looks, and a claim keeps the verdict of the look that decided it."
@@ -200,9 +203,7 @@ def _cut(study: Study, scale: str) -> list[str]:
     here, there = study.budget(scale), study.budget("paper")
     counts = ["draws", "finalists", "seeds"]
     counts += ["final_seeds"] if here.finalists and there.finalists else []
-    counts += (
-        ["most_seeds"] if (here.most_seeds, there.most_seeds) != (here.seeds, there.seeds) else []
-    )
+    counts += ["most_seeds"] if len(here.looks) > 1 or len(there.looks) > 1 else []
     counts += ["futility"] if here.futility or there.futility else []
     pairs = [(name, getattr(here, name), getattr(there, name)) for name in counts]
     names = dict.fromkeys([*here.settings, *there.settings])

@@ -239,7 +239,9 @@ class Budget:
     Args:
         draws: Nuisance settings tried for each arm and cell in the tune phase; `By` a factor where
             cells differ in cost. The arms of a cell always get the same number.
-        seeds: Fresh seeds on which each winner is confirmed (0: the search itself is read).
+        seeds: Fresh seeds on which each winner is confirmed (0: the search itself is read); `By` a
+            factor as `draws`, where at some levels the search itself is read: 0 there, and one number
+            elsewhere.
         most_seeds: Where given, seeds are doubled until every claim is decided or there are so
             many; only cells that an open claim reads get more. By default `seeds`.
         futility: Where given, a claim that the last look would decide with a lower probability than
@@ -253,7 +255,7 @@ class Budget:
     """
 
     draws: int | By
-    seeds: int
+    seeds: int | By
     most_seeds: int
     finalists: int
     final_seeds: int | By
@@ -261,17 +263,20 @@ class Budget:
     settings: Mapping[str, Any]
 
     def __init__(
-        self, draws: int | By, seeds: int, most_seeds: int | None = None, finalists: int = 0,
+        self, draws: int | By, seeds: int | By, most_seeds: int | None = None, finalists: int = 0,
         final_seeds: int | By = 3, futility: float = 0.0, **settings: Any,
     ) -> None:  # fmt: skip
-        numbers = _every(draws)
-        for name, value in (*(("draws", n) for n in numbers), ("seeds", seeds)):
+        numbers, fresh = _every(draws), _every(seeds)
+        for name, value in (*(("draws", n) for n in numbers), *(("seeds", n) for n in fresh)):
             want(is_count(value), f"Budget.{name}", value, "an integer of at least 0")
-        if min(numbers, default=0) + seeds == 0:
+        if min(numbers, default=0) + min(fresh, default=0) == 0:
             raise InvalidStudy("Budget has draws=0 and seeds=0; allowed: at least one trial a cell")
-        most = seeds if most_seeds is None else most_seeds
-        allowed = f"an integer of at least {seeds}" if seeds else "none, where seeds=0"
-        enough = is_count(most) and most >= seeds and bool(seeds or not most)
+        if len({*fresh} - {0}) > 1:
+            raise InvalidStudy(f"Budget.seeds is {seeds!r}; allowed: one number, and 0")
+        first = max(fresh, default=0)
+        most = first if most_seeds is None else most_seeds
+        allowed = f"an integer of at least {first}" if first else "none, where seeds=0"
+        enough = is_count(most) and most >= first and bool(first or not most)
         want(enough, "Budget.most_seeds", most_seeds, allowed)
         want(is_count(finalists) and finalists != 1, "Budget.finalists", finalists,
              "0 (none), or an integer of at least 2")  # fmt: skip
@@ -286,9 +291,15 @@ class Budget:
         )  # fmt: skip
 
     @property
+    def searched(self) -> tuple[Setting, ...]:
+        """Levels at which no winner is confirmed, where others' are: the search itself is read."""
+        values = self.seeds.values if isinstance(self.seeds, By) else ()
+        return tuple(level for level, count in values if not count)
+
+    @property
     def looks(self) -> tuple[int, ...]:
         """Seeds a cell at each look at the claims: doubled from `seeds` to `most_seeds`."""
-        looks = [self.seeds]
+        looks = [max(_every(self.seeds), default=0)]
         while looks[-1] < self.most_seeds:
             looks.append(min(2 * looks[-1], self.most_seeds))
         return tuple(looks)
@@ -297,7 +308,7 @@ class Budget:
         raise AttributeError(f"Budget is frozen; cannot set {name}")
 
     def __repr__(self) -> str:
-        more = f", most_seeds={self.most_seeds}" if self.most_seeds > self.seeds else ""
+        more = f", most_seeds={self.most_seeds}" if len(self.looks) > 1 else ""
         more += f", futility={self.futility:g}" if self.futility else ""
         more += f", finalists={self.finalists}" if self.finalists else ""
         more += f", final_seeds={self.final_seeds}" if self.final_seeds != 3 else ""

@@ -237,7 +237,9 @@ class Study:
         for scale, budget in self.budgets.items():
             if scale not in SCALES:
                 raise InvalidStudy(f"budget for scale {scale!r}; allowed: {listed(SCALES)}")
-            counts = {"draws": budget.draws, "final_seeds": budget.final_seeds}
+            counts = {
+                "draws": budget.draws, "seeds": budget.seeds, "final_seeds": budget.final_seeds
+            }  # fmt: skip
             for name, value in [*counts.items(), *budget.settings.items()]:
                 if isinstance(value, By):
                     self._check_by(f"budgets[{scale!r}]", name, value, budget)
@@ -263,7 +265,8 @@ class Study:
     def _check_by(self, home: str, name: str, value: By, budget: Budget) -> None:
         if value.factor not in self.vary or name in self.vary:
             raise InvalidStudy(
-                f"{home} sets {name!r} by {value.factor!r}; allowed: draws, final_seeds and fixed settings, by "
+                f"{home} sets {name!r} by {value.factor!r}; allowed: draws, seeds, final_seeds and "
+                f"fixed settings, by "
                 f"{listed(self.vary)}"
             )
         run = budget.settings.get(value.factor, self.vary[value.factor])
@@ -389,12 +392,20 @@ class Study:
         fresh seeds are read."""
         budget = self.budget(scale)
         draws: int = at_level(budget.draws, cell)
-        return draws if self.space(arm) or not budget.seeds else 0
+        return draws if self.space(arm) or not self.seeds(scale, cell) else 0
+
+    def seeds(self, scale: str, cell: Mapping[str, Any]) -> int:
+        """Fresh seeds of each winner in a cell, before any claim asks for more: none where the
+        search itself is read."""
+        seeds: int = at_level(self.budget(scale).seeds, cell)
+        return seeds
 
     def finalists(self, scale: str, arm: str, cell: Mapping[str, Any]) -> int:
-        """How many of an arm's draws in a cell are trained on further seeds: none without a choice."""
-        draws = self.draws(scale, arm, cell)
-        return min(self.budget(scale).finalists, draws) if draws > 1 and self.space(arm) else 0
+        """How many of an arm's draws in a cell are trained on further seeds: none without a choice,
+        or where no winner is confirmed beside those of other cells."""
+        draws, budget = self.draws(scale, arm, cell), self.budget(scale)
+        unread = budget.looks[0] and not self.seeds(scale, cell)
+        return min(budget.finalists, draws) if draws > 1 and self.space(arm) and not unread else 0
 
     def count(self, scale: str, arm: str, cell: Mapping[str, Any]) -> dict[str, int]:
         """Trials of each phase of an arm in a cell, before any claim asks for more seeds."""
@@ -402,7 +413,7 @@ class Study:
         return {
             "tune": self.draws(scale, arm, cell),
             "final": self.finalists(scale, arm, cell) * at_level(budget.final_seeds, cell),
-            "confirm": budget.seeds,
+            "confirm": self.seeds(scale, cell),
         }
 
     def trials(self, scale: str, arm: str, cell: Mapping[str, Any]) -> int:

@@ -132,7 +132,7 @@ def test_a_study_is_valid_or_says_in_a_line_why_not(data: Any) -> None:
         return
     for scale in study.budgets:  # what is valid can be asked everything
         for arm, cell in study.cells(scale):
-            assert study.draws(scale, arm, cell) + study.budget(scale).seeds > 0
+            assert study.draws(scale, arm, cell) + study.seeds(scale, cell) > 0
             assert set(cell) <= set(study.settings(scale, arm, cell))
             study.space(arm)
             study.label(arm)

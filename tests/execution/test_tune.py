@@ -1,6 +1,11 @@
-"""What is changed of Ray Tune while a run trains."""
+"""What is changed of Ray Tune while a run trains, and what is removed of former runs'."""
 
 from __future__ import annotations
+
+import os
+import subprocess
+import time
+from pathlib import Path
 
 from ray.tune.execution import tune_controller
 
@@ -24,3 +29,19 @@ def test_another_version_of_tune_is_left_as_it_is(monkeypatch) -> None:
     monkeypatch.setattr(tune_controller, "_ObjectCache", object)
     with tune._keeping(2):
         assert tune_controller._ObjectCache is object
+
+
+def test_what_runs_that_are_gone_have_left_is_removed(tmp_path: Path) -> None:
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    there = [f"harness-ray-{gone.pid}-old", f"harness-ray-{gone.pid}-changes",
+             f"harness-ray-{os.getpid()}-old", "harness-ray-x-old"]  # fmt: skip
+    long_ago = time.time() - 2 * tune.KEPT
+    for name in there:
+        (tmp_path / name).mkdir()
+        for path in (tmp_path / name / "state.json", tmp_path / name):
+            path.is_dir() or path.write_text("{}")
+            os.utime(path, (long_ago, long_ago))
+    (tmp_path / there[1] / "state.json").write_text("by a process that is not seen here")
+    tune.sweep(tmp_path)
+    assert {one.name for one in tmp_path.iterdir()} == set(there[1:])

@@ -67,6 +67,24 @@ def test_a_budget_may_go_by_a_factor() -> None:
         assert study.count("smoke", "a", cell) == {"tune": draws, "final": final, "confirm": 0}
         assert study.settings("smoke", "a", cell)["width"] == width
     assert f"{budget.draws}" == "6 (1), 2 (4)"
+    budget = Budget(3, By("depth", {1: 0, 4: 7}), most_seeds=20, finalists=2)
+    study = make(budgets={"smoke": budget})
+    assert budget.looks == (7, 14, 20)
+    searched, confirmed = (
+        {"tune": 3, "final": 0, "confirm": 0},
+        {"tune": 3, "final": 6, "confirm": 7},
+    )
+    assert study.count("smoke", "a", {"depth": 1}) == searched
+    assert study.count("smoke", "a", {"depth": 4}) == confirmed
+    assert repr(budget).startswith("Budget(draws=3, seeds=0 (1), 7 (4), most_seeds=20")
+    for seeds, why in (
+        ({1: 5, 4: 7}, "one number, and 0"),
+        ({1: -1, 4: 7}, "an integer of at least 0"),
+    ):
+        with pytest.raises(InvalidStudy, match=rf"Budget\.seeds is .*{why}"):
+            Budget(3, By("depth", seeds))
+    with pytest.raises(InvalidStudy, match="draws=0 and seeds=0"):
+        Budget(0, By("depth", {1: 0, 4: 7}))
     with pytest.raises(InvalidStudy, match=r"Budget\.draws is -1"):
         Budget(By("depth", {1: -1}), 1)
 
@@ -84,7 +102,7 @@ MISTAKES = {
     "budget sets a stranger": ({"budgets": {"smoke": Budget(1, 1, layers=2)}}, "'layers', which is neither"),
     "budget widens a factor": ({"budgets": {"smoke": Budget(1, 1, depth=(9,))}}, "allowed: some of 1, 4"),
     "budget by a stranger": (
-        {"budgets": {"smoke": Budget(By("width", {8: 1}), 1)}}, "'draws' by 'width'; allowed: draws, final_seeds and fixed settings, by depth",
+        {"budgets": {"smoke": Budget(By("width", {8: 1}), 1)}}, "'draws' by 'width'; allowed: draws, seeds, final_seeds and fixed settings, by depth",
     ),
     "budget by some levels": (
         {"budgets": {"smoke": Budget(1, 1, width=By("depth", {1: 8}))}}, "at 1; allowed: a value at each of 1, 4",
