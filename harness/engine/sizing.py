@@ -20,6 +20,8 @@ from harness.engine.training import Training
 SIZES = (8, 16, 32, 64, 128, 256, 512)
 GAIN = 1.2  # a size that doubles the pack must raise the throughput by this to be worth it
 MEMORY_SHARE = 0.5  # of the memory that packs may fill
+CACHED = 2**20  # parameters of a trial that stay near a core from one pass over them to the next
+PASSES = 6  # over parameters and gradients in an update: forward, twice backward, and a step
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,9 @@ def _seconds(training: Training, turns: int, device: str) -> tuple[float, float]
     examples, runs = passes * training.read + scored, passes + records
     flops = work.flops * examples + work.flops_once * runs
     made = work.size * examples + work.size_once * runs
+    own = numbers_of(structure(model))
+    if own > CACHED:  # with small batches an update waits for them, not for arithmetic
+        made += 4 * own * PASSES * updates
     base = updates * (1 + 2 * asked) * (here.update + work.operations * here.operation)
     base += work.operations * here.trace
     return base, flops / here.flops + made / here.bytes + updates * 2e-6

@@ -78,6 +78,15 @@ def test_more_work_takes_longer() -> None:
     assert sizing.held(mlp(256)) > 2 * sizing.held(mlp(64))
 
 
+def test_parameters_that_stay_near_no_core_are_waited_for() -> None:
+    steps = {"epochs": None, "steps": 100, "batch_size": 1}
+    fits, wide = (dataclasses.replace(mlp(width), **steps) for width in (2**13, 2**15))
+    own = 64 * 2**15 + 2**15 + 2**15 * 10 + 10
+    read = 100 * sizing.PASSES * 4 * own / sizing.KINDS["cpu"].bytes
+    assert read < sizing.seconds(wide)[1] < 3 * read
+    assert sizing.seconds(wide)[1] > 1.5 * 4 * sizing.seconds(fits)[1]
+
+
 def test_the_packer_gives_every_worker_some(project: Path, monkeypatch) -> None:
     source = catalog.find("tiny")
     study = catalog.load(source)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import math
 import sqlite3
@@ -200,6 +201,27 @@ def test_while_the_store_is_away_records_wait_and_then_follow_in_order(
     assert not one.wait(patience=0.1)
     with pytest.raises(Unfinished, match="1 wait in"):
         one.complete(project / "reports", "", {})
+
+
+@pytest.mark.parametrize(
+    ("error", "delays"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), [0.5, 1.0, 1.0, 1.0, 1.0, 1.0]),
+        (ConnectionError("nobody answers"), [0.5, 1.0, 2.0, 4.0, 8.0, 10.0]),
+    ],
+)
+def test_a_full_disk_is_asked_every_second_and_a_store_that_is_away_less_often(
+    project: Path, monkeypatch: pytest.MonkeyPatch, error: OSError, delays: list[float]
+) -> None:
+    one, slept, tries = begun(project), list[float](), iter([*delays, 0.0])
+    monkeypatch.setattr(recorder.time, "sleep", slept.append)
+
+    def step() -> None:
+        if next(tries):
+            raise error
+
+    one._insist(step)
+    assert slept == delays
 
 
 def test_what_a_killed_process_left_is_recorded_by_the_next(
