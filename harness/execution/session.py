@@ -115,7 +115,7 @@ class Session:
 
     def _more_seeds(self) -> list[Trial]:
         """The trials of the next look, where all is done and a claim is still open."""
-        if not self.plan.done or len(self.plan.looks) < 2:
+        if not self.plan.done or not self.plan.may_extend:  # judging may take seconds
             return []
         unjudged = gated(self.study, self.scale)
         least = self.study.budget(self.scale).futility

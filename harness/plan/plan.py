@@ -239,13 +239,18 @@ class Plan:
                 cell.confirmed = cell.seeds
         return trials
 
+    @property
+    def may_extend(self) -> bool:
+        """Whether there is a look after this one."""
+        return self.look + 1 < len(self.looks)
+
     def extend(self, wanted: Callable[[str, Mapping[str, Any]], bool]) -> int:
         """Plan the seeds of the next look for the wanted cells.
 
         Returns:
             How many trials that adds: 0 after the last look.
         """
-        if self.look + 1 == len(self.looks):
+        if not self.may_extend:
             return 0
         self.look += 1
         before = self.planned

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
+import pytest
 
 from harness.claims.gates import gated
 from harness.claims.power import planned
+from harness.execution import session
 from harness.plan.plan import Plan
-from harness.study import catalog
+from harness.study import Claim, Study, catalog
 from tests.conftest import TINY, harness
 
 CHANGES = {
@@ -24,7 +27,9 @@ CHANGES = {
 }
 
 
-def test_no_seed_is_spent_where_claims_read_the_search(project: Path) -> None:
+def test_no_seed_is_spent_where_claims_read_the_search(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     text = TINY
     for old, new in CHANGES.items():
         assert old in text, old
@@ -40,14 +45,22 @@ def test_no_seed_is_spent_where_claims_read_the_search(project: Path) -> None:
     assert [planned(study, claim.check, "smoke") for claim in study.tested] == [12, 0]
     assert plan.extend(lambda arm, cell: True) == 2 * 6
 
+    asked: list[int] = []
+
+    def counted(study: Study, frame: pd.DataFrame, *others: Any) -> list[Claim]:
+        asked.append(frame.loc[frame["phase"] == "confirm", "seed"].nunique())
+        return list(study.tested)
+
+    monkeypatch.setattr(session, "undecided", counted)
     done = harness("run", "tiny", "--scale", "smoke", "--inline")
     assert done.returncode == 0, done.stdout + done.stderr
     folder = project / "reports" / "tiny" / "smoke"
     rows = pd.read_parquet(folder / "rows.parquet")
     counts = rows.groupby(["task", "phase"], observed=True)["trial"].nunique().to_dict()
-    seeds = counts.pop(("judged", "confirm"))
-    assert seeds in (12, 24)
-    assert counts == {("searched", "tune"): 8, ("judged", "tune"): 8, ("judged", "final"): 12}
+    assert counts == {
+        ("searched", "tune"): 8, ("judged", "tune"): 8, ("judged", "final"): 12, ("judged", "confirm"): 24,
+    }  # fmt: skip
+    assert asked == [6]  # and not after the last look
     assert (
         "In searched there are none: claims read the draws themselves."
         in (folder / "report.html").read_text()
