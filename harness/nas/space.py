@@ -10,6 +10,7 @@ One module: what a space is, what belongs to it and what it costs rest on one ca
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import itertools
 import re
@@ -87,8 +88,24 @@ def _canonical(edges: Edges) -> Edges:
     )
 
 
+class Hashed:
+    """A frozen dataclass that is hashed once: a search asks for hashes dozens of times a step. What
+    it keeps does not go to another process, where words have other hashes."""
+
+    @functools.cached_property
+    def hashed(self) -> int:
+        """The hash of its fields."""
+        return hash(self._fields())
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), self._fields()
+
+    def _fields(self) -> tuple[Any, ...]:
+        return tuple(getattr(self, one.name) for one in dataclasses.fields(self))  # type: ignore[arg-type]
+
+
 @dataclass(frozen=True, order=True)
-class Architecture:
+class Architecture(Hashed):
     """One network of the space.
 
     Args:
@@ -112,12 +129,15 @@ class Architecture:
         if self.depth < 1 or self.width < 1:
             raise BadInput(f"depth {self.depth}, width {self.width}; allowed: at least 1")
 
+    def __hash__(self) -> int:
+        return self.hashed
+
     @property
     def nodes(self) -> int:
         """Nodes of the cell, its input and output among them."""
         return _nodes(len(self.edges))
 
-    @property
+    @functools.cached_property
     def name(self) -> str:
         """Depth, width, and a digit an edge, its operation's place in `OPERATIONS`."""
         return f"d{self.depth}w{self.width}-" + "".join(
@@ -163,7 +183,7 @@ class Architecture:
 
 
 @dataclass(frozen=True)
-class Space:
+class Space(Hashed):
     """All distinct architectures of some operations, cells, depths and widths.
 
     Args:
@@ -201,13 +221,20 @@ class Space:
         if self.side < MAP or self.side % MAP:
             raise BadInput(f"Space.side is {self.side!r}; allowed: a multiple of {MAP}")
 
-    @property
+    def __hash__(self) -> int:
+        return self.hashed
+
+    @functools.cached_property
     def architectures(self) -> tuple[Architecture, ...]:
         """Every distinct architecture in which something passes from input to output, sorted."""
         return _architectures(self)
 
-    def __len__(self) -> int:
+    @functools.cached_property
+    def _size(self) -> int:
         return len(_cells(self)) * len(self.depths) * len(self.widths)
+
+    def __len__(self) -> int:
+        return self._size
 
     def __contains__(self, architecture: object) -> bool:
         return architecture in _places(self)
@@ -235,10 +262,7 @@ class Space:
             BadInput: it is not in the space.
         """
         self._check(a)
-        found = [Architecture(edges, a.depth, a.width) for edges in _beside(self)[a.edges]]
-        found += [Architecture(a.edges, d, a.width) for d in self.depths if d != a.depth]
-        found += [Architecture(a.edges, a.depth, w) for w in self.widths if w != a.width]
-        return tuple(sorted(found))
+        return _neighbours(self, a)
 
     def mutate(self, a: Architecture, rng: np.random.Generator) -> Architecture:
         """One of the neighbours, each as likely as the others."""
@@ -319,7 +343,7 @@ class Space:
         return stem + MAP**2 * self._weights(a) + QUADRANTS * a.width * CLASSES
 
     def _weights(self, a: Architecture) -> int:
-        return a.depth * a.width**2 * sum(CONVOLUTIONS.get(operation, 0) for operation in a.edges)
+        return a.depth * a.width**2 * _kernels(a.edges)
 
     @property
     def _most(self) -> int:
@@ -334,6 +358,20 @@ class Space:
             raise BadInput(
                 f"architecture {a.name}; allowed: a canonical one of {len(self)} in this space"
             )
+
+
+@functools.lru_cache(maxsize=100_000)
+def _kernels(edges: Edges) -> int:
+    """Weights of a cell for each pair of channels."""
+    return sum(CONVOLUTIONS.get(operation, 0) for operation in edges)
+
+
+@functools.lru_cache(maxsize=100_000)
+def _neighbours(space: Space, a: Architecture) -> tuple[Architecture, ...]:
+    found = [Architecture(edges, a.depth, a.width) for edges in _beside(space)[a.edges]]
+    found += [Architecture(a.edges, d, a.width) for d in space.depths if d != a.depth]
+    found += [Architecture(a.edges, a.depth, w) for w in space.widths if w != a.width]
+    return tuple(sorted(found))
 
 
 @functools.lru_cache(maxsize=64)

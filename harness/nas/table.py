@@ -29,7 +29,7 @@ from typing import Any
 
 import numpy as np
 
-from harness.nas.space import HYPERPARAMETERS, Architecture, Space
+from harness.nas.space import HYPERPARAMETERS, Architecture, Hashed, Space
 from harness.parts import data
 from harness.study import BadInput, Metric
 
@@ -47,7 +47,7 @@ REFERENCE = "reference"  # the setting of an architecture alone
 
 
 @dataclass(frozen=True)
-class Configuration:
+class Configuration(Hashed):
     """An architecture and how it is trained.
 
     Args:
@@ -57,6 +57,9 @@ class Configuration:
 
     architecture: Architecture
     setting: str = REFERENCE
+
+    def __hash__(self) -> int:
+        return self.hashed
 
     @property
     def name(self) -> str:
@@ -69,7 +72,7 @@ Strategy = Callable[[Any, np.random.Generator], Generator[Proposal, float, None]
 
 
 @dataclass(frozen=True)
-class JointSpace:
+class JointSpace(Hashed):
     """Architectures with training settings: every pair of the two (AutoCTS+, Wu et al. 2023).
 
     Args:
@@ -90,6 +93,13 @@ class JointSpace:
                 f"{self.settings!r}; allowed: one or more of each, of {', '.join(HYPERPARAMETERS)}"
             )
 
+    def __hash__(self) -> int:
+        return self.hashed
+
+    @functools.cached_property
+    def _near(self) -> Mapping[Architecture, tuple[Architecture, ...]]:
+        return _nearest(self.space, self.architectures)
+
     @functools.cached_property
     def configurations(self) -> tuple[Configuration, ...]:
         return tuple(Configuration(a, s) for a in self.architectures for s in self.settings)
@@ -104,7 +114,7 @@ class JointSpace:
     def neighbours(self, c: Configuration) -> tuple[Configuration, ...]:
         """The same architecture with one hyperparameter changed, and the same setting with each of
         the architectures whose encoding is nearest (four, or as many more as are as near)."""
-        near = _nearest(self.space, self.architectures)[c.architecture]
+        near = self._near[c.architecture]
         return (
             *(Configuration(c.architecture, s) for s in self.settings if _apart(s, c.setting) == 1),
             *(Configuration(a, c.setting) for a in near),
@@ -120,6 +130,7 @@ class JointSpace:
         return self.space.params(c.architecture)
 
 
+@functools.cache
 def _apart(a: str, b: str) -> int:
     """In how many hyperparameters two settings differ."""
     one, other = vars(HYPERPARAMETERS[a]), vars(HYPERPARAMETERS[b])
@@ -210,18 +221,29 @@ class Scores:
         Raises:
             BadInput: the table has no such row.
         """
+        if (found := self._placed.get(candidate)) is not None:
+            return found
         setting, architecture = _parts(candidate)
         try:
-            return self.places[setting, architecture.name]
+            return self._placed.setdefault(candidate, self.places[setting, architecture.name])
         except KeyError:
             raise BadInput(
                 f"architecture {architecture.name} at setting {setting!r} is not in the table; "
                 f"allowed: its {len(self.places)} pairs, such as {next(iter(self.places), None)}"
             ) from None
 
+    @functools.cached_property
+    def _placed(self) -> dict[Candidate, int]:
+        return {}  # what has been asked for
+
     def rows(self, some: Sequence[Candidate]) -> np.ndarray:
         """The candidates' rows, (n,) int64."""
         return np.array([self.place(candidate) for candidate in some])
+
+    @functools.cache  # noqa: B019 — a table is read once a process
+    def length(self, share: float) -> int:
+        """The shortest length that is at least this share of a full training."""
+        return next(i for i, one in enumerate(self.shares) if one >= share - EPSILON)
 
     @functools.cached_property
     def true(self) -> np.ndarray:
@@ -230,6 +252,7 @@ class Scores:
         return mean
 
 
+@functools.lru_cache(maxsize=8)
 def joint(space: Space, scores: Scores) -> JointSpace:
     """The architectures of a space that a table holds at every setting, with these settings."""
     settings = tuple(s for s in HYPERPARAMETERS if any(arm == s for arm, _ in scores.places))
@@ -317,7 +340,7 @@ class Benchmark:
     def _length(self, share: float) -> int:
         if not 0 < share <= 1:
             raise BadInput(f"a strategy asks for {share!r} of a training; allowed: above 0, to 1")
-        return next(i for i, one in enumerate(self.scores.shares) if one >= share - EPSILON)
+        return self.scores.length(share)
 
     def regret(self) -> float:
         """Percentage points of test accuracy between the best candidate and the incumbent: the one

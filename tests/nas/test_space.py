@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import itertools
+import os
+import pickle
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -194,3 +199,20 @@ def test_mistakes_are_one_line(make, words: str) -> None:
     with pytest.raises(BadInput, match=words) as caught:
         make()
     assert "\n" not in str(caught.value)
+
+
+def test_what_another_process_gets_is_found_there() -> None:
+    """A hash that is kept holds in its own process alone."""
+    kept = {SMALL: 1, SMALL.architectures[3]: 2}
+    text = base64.b64encode(pickle.dumps(kept)).decode()
+    code = (
+        "import base64, pickle, sys\n"
+        "from harness.nas.space import Architecture, Space\n"
+        "kept = pickle.loads(base64.b64decode(sys.argv[1]))\n"
+        f"space = {SMALL!r}\n"
+        "assert kept[space] == 1 and kept[space.architectures[3]] == 2\n"
+        "assert space.architectures[3] in space\n"
+    )
+    for seed in ("1", "2"):
+        env = {**os.environ, "PYTHONHASHSEED": seed}
+        subprocess.run([sys.executable, "-c", code, text], env=env, check=True)
