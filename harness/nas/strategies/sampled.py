@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Generator
+from typing import Any
 
 import numpy as np
 import optuna
@@ -12,6 +13,19 @@ from optuna.study import StudyDirection
 
 from harness.nas.space import Space
 from harness.nas.table import Proposal
+
+
+class Choice(CategoricalDistribution):
+    """Choices that never change: Optuna copies and compares those of every parameter at every step,
+    which takes longer than the sampler does."""
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Choice:
+        return self
+
+    def __eq__(self, other: object) -> bool:
+        return self is other or bool(super().__eq__(other))
+
+    __hash__ = CategoricalDistribution.__hash__
 
 
 def tpe(
@@ -48,7 +62,7 @@ def _asked(
     directions = [StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE][: 1 + sized]
     study = optuna.create_study(sampler=sampler, directions=directions)
     choices: dict[str, BaseDistribution] = {
-        name: CategoricalDistribution(some) for name, some in space.distributions().items()
+        name: Choice(some) for name, some in space.distributions().items()
     }
     while True:
         trial = study.ask(choices)
