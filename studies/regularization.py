@@ -200,7 +200,7 @@ BUDGETS = {
         draws=By("task", {"images": 6, "signals": 6, "mislabelled": 12}), seeds=24, most_seeds=48, futility=0.05, finalists=2,
         final_seeds=2, task=("images", "signals", "mislabelled"), size=SMALL),
     "evening": Budget(
-        draws=3, seeds=5, task=("mnist",), size=(100, 500, 1000, 5000), width=(1,), steps=3000, every=3000,
+        draws=3, seeds=6, task=("mnist",), size=(100, 500, 1000, 5000), width=(1,), steps=3000, every=3000,
         batch_size=64, units=1024),
     "paper": Budget(
         draws=6, seeds=10, finalists=2, final_seeds=2, task=("mnist",), size=(100, 500, 1000, 5000, 10_000, 50_000),

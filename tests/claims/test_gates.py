@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from harness.claims import above, gated, gates, higher, judge, judged, registration
+from harness.claims import above, gated, gates, higher, judge, judged, registration, statistic
 from harness.study import (
     Arm,
     Budget,
@@ -51,6 +51,18 @@ def test_too_few_seeds_are_told_before_any_trial() -> None:
     assert gated(study, "smoke") == {"one": "2 seeds; at least 5 are needed"}
     grown = made(BETTER, budgets={"default": Budget(4, 3, most_seeds=6)})
     assert gated(grown, "default") == {}
+
+
+@pytest.mark.parametrize(
+    ("each", "why"), [(False, {"one": "5 seeds; at least 6 are needed"}), (True, {})]
+)
+def test_seeds_that_no_bootstrap_can_decide_by_are_told(each: bool, why: dict[str, str]) -> None:
+    check = statistic(
+        lambda table: float(table["a", 1].mean()), 0.5, metric="acc", unit="fraction", words="what a has",
+        example=lambda study, seeds, hold: pd.DataFrame(), each=each,
+    )  # fmt: skip
+    assert gated(made(check, seeds=5), "default") == why
+    assert gated(made(check, seeds=6), "default") == {}
 
 
 UNLIKE = {
