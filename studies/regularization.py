@@ -12,7 +12,8 @@ times so many ReLU units, 96 here and 1,024 at the paper scale, trained by momen
 number of updates whatever the size, at a rate that falls to zero along a cosine. λ is the deck's,
 of λΣw², so weight decay is 2λ. The arms named p keep a hidden unit with that probability, and an
 input with 0.8, as the paper's. The paper scale is figure 10 alone, on MNIST; the evening scale is that
-up to 5,000 examples, with fewer draws, seeds and updates.
+up to 5,000 examples, with fewer draws, seeds and updates. There (2026-11-28, rates tuned by three draws)
+dropout lowers the error at every size: at 100 from 29.0 to 25.0 %, where the figure has 22.8 and 26.6.
 
 Departures from the sources: 5,000 images of MNIST in place of all at the default scale; momentum
 0.9, not raised to 0.95; no max-norm in figure 10; penalties fall on biases too; no KL sparsity (table
