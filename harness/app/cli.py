@@ -319,6 +319,7 @@ def report(
     if publish:
         from harness.report import front
 
+        front.want_all(folder, root / "reports")
         execution.write_published(found, root / "reports" / "published")
         out.print(f"{'published:':13}{front.add(folder, root / 'reports')}", soft_wrap=True)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.report import manifest, words
-from harness.study import catalog
+from harness.study import BadInput, catalog
 
 BEGIN, END = "<!-- published:begin -->", "<!-- published:end -->"
 CHAINS = "chains"  # the folder of the published runs' manifests
@@ -51,6 +51,30 @@ def add(folder: Path, reports: Path) -> Path:
         if found:
             front.write_text(f"{before}{BEGIN}\n{summary(kept)}{END}{after}", encoding="utf-8")
     return board
+
+
+def want_all(folder: Path, reports: Path) -> None:
+    """Want what was registered before the published run among the registrations of the run whose
+    report is in `folder`: a ledger that began anew knows of no claims that were changed before.
+
+    Raises:
+        BadInput: some are not.
+    """
+    made = json.loads((folder / manifest.NAME).read_text("utf-8"))
+    study = catalog.published_as(made["study"], made["scale"])
+    former = reports / "published" / CHAINS / f"{study}.json"
+    if not former.is_file():
+        return
+    before, now = (
+        {one["digest"] for one in chain["registrations"] if "digest" in one}
+        for chain in (json.loads(former.read_text("utf-8")), made)
+    )
+    if lost := before - now:
+        raise BadInput(
+            f"{len(lost)} of the {len(before)} registrations of the published {study} are not in this "
+            f"ledger; allowed: a run that follows them (harness import reports/published/{study}.parquet, "
+            "then run and report again)"
+        )
 
 
 def summary(kept: list[dict[str, Any]]) -> str:

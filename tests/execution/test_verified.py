@@ -270,6 +270,32 @@ def test_what_is_published_carries_its_chain_and_verifies(project: Path) -> None
     assert harness(*VERIFY).returncode == 1
 
 
+def test_a_ledger_that_began_anew_publishes_only_after_what_was_registered_before(
+    project: Path,
+) -> None:
+    publish = ("report", "tiny", "--scale", "smoke", "--publish")
+    assert harness(*RUN).returncode == 0
+    assert harness(*publish).returncode == 0
+    chain_ = project / "reports" / "published" / "chains" / "tiny-smoke.json"
+    before = chain_.read_text()
+    other, third = (
+        {"MLFLOW_TRACKING_URI": f"sqlite:///{project}/{name}.db"} for name in ("other", "third")
+    )
+    assert harness(*RUN, **other).returncode == 0
+    done = harness(*publish, **other)
+    assert done.returncode == 2, done.stdout
+    assert (
+        "1 of the 1 registrations of the published tiny-smoke are not in this ledger" in done.stderr
+    )
+    assert chain_.read_text() == before
+    assert harness("import", "reports/published/tiny-smoke.parquet", **third).returncode == 0
+    assert harness(*RUN, "--fresh", **third).returncode == 0
+    done = harness(*publish, **third)
+    assert done.returncode == 0, done.stderr
+    assert len(json.loads(chain_.read_text())["registrations"]) == 2
+    assert harness(*VERIFY).returncode == 0
+
+
 def test_rows_that_were_trained_elsewhere_bring_their_chain(project: Path) -> None:
     assert harness(*RUN, "--rows", "r.parquet").returncode == 0
     assert harness("import", "r.parquet").returncode == 0
