@@ -18,6 +18,7 @@ from harness.study import BadInput, catalog
 BEGIN, END = "<!-- published:begin -->", "<!-- published:end -->"
 CHAINS = "chains"  # the folder of the published runs' manifests
 LARGEST = 400_000  # bytes of a figure that is tracked; contour maps are larger
+BLANK = 2000  # and of one that says only that there is nothing to draw at this scale
 MARKS = {
     "supported": "✓ supported", "refuted": "✕ refuted", "inconclusive": "? inconclusive",
     "not judged": "– not judged",
@@ -32,7 +33,7 @@ def add(folder: Path, reports: Path) -> Path:
     study = catalog.published_as(verdicts["study"], verdicts["scale"])
     shutil.copy(folder / "verdicts.json", home / f"{study}.json")
     drawn = [folder / "figures" / f"{name}.svg" for name in verdicts["figures"]]
-    small = [path for path in drawn if path.stat().st_size < LARGEST]
+    small = [path for path in drawn if BLANK < path.stat().st_size < LARGEST]
     if small:
         shutil.copy(small[0], home / f"{study}.svg")
     there = [home / f"{study}.{kind}" for kind in ("json", "parquet", "svg")]
