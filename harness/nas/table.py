@@ -240,11 +240,6 @@ class Scores:
         """The candidates' rows, (n,) int64."""
         return np.array([self.place(candidate) for candidate in some])
 
-    @functools.cache  # noqa: B019 — a table is read once a process
-    def length(self, share: float) -> int:
-        """The shortest length that is at least this share of a full training."""
-        return next(i for i, one in enumerate(self.shares) if one >= share - EPSILON)
-
     @functools.cached_property
     def true(self) -> np.ndarray:
         """(N,) mean test accuracy of full trainings, over seeds."""
@@ -340,7 +335,7 @@ class Benchmark:
     def _length(self, share: float) -> int:
         if not 0 < share <= 1:
             raise BadInput(f"a strategy asks for {share!r} of a training; allowed: above 0, to 1")
-        return self.scores.length(share)
+        return _length(self.scores.shares, share)
 
     def regret(self) -> float:
         """Percentage points of test accuracy between the best candidate and the incumbent: the one
@@ -363,6 +358,12 @@ class Benchmark:
         kept = undominated(sizes, np.array([full[c] for c in some]))
         chosen = [some[i] for i in kept]
         return sizes[kept], self.scores.true[self.scores.rows(chosen)] if chosen else np.array([])
+
+
+@functools.cache
+def _length(shares: tuple[float, ...], share: float) -> int:
+    """The shortest length that is at least this share of a full training."""
+    return next(i for i, one in enumerate(shares) if one >= share - EPSILON)
 
 
 @functools.lru_cache(maxsize=64)
