@@ -111,7 +111,7 @@ def gain(table): return table.mean().mean() / {divisor}
 
 STUDY = Study(
     question="Which?", trial=trial, arms={{"a": {{}}}}, sources={{"[1]": "Deck"}},
-    metrics={{"acc": Metric("fraction", better="high")}}, budgets={{"smoke": Budget(0, 5)}},
+    metrics={{"acc": Metric("fraction", better="high")}}, budgets={{"smoke": Budget(0, 6)}},
     claims={{"f": Claim("Statistic.", "[1]", statistic(gain, {margin}, metric="acc", unit="u",
              words="w", example=lambda s, n, hold: None))}},
 )
@@ -129,8 +129,8 @@ def test_code_that_has_changed_cannot_be_judged_again(divisor: int, told: bool) 
     study, now = loaded(divisor=divisor, margin=0.7)
     said = registration.summary([before], {**now, "trials": 5})["amended"]
     rows = pd.DataFrame(
-        {"phase": "confirm", "arm": "a", "seed": range(5), "trial": list("abcde"), "step": 1,
-         "status": "finished", "acc": [0.6, 0.61, 0.62, 0.63, 0.64]}
+        {"phase": "confirm", "arm": "a", "seed": range(6), "trial": list("abcdef"), "step": 1,
+         "status": "finished", "acc": [0.6, 0.61, 0.62, 0.63, 0.64, 0.65]}
     )  # fmt: skip
     _, found = amended.as_first(study, "smoke", rows, said)
     if told:
