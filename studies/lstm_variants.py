@@ -195,7 +195,7 @@ def compared(task: str, on: str, others: list[str], worse: tuple) -> dict[str, C
             family="comparison")
             for arm, words in ALIKE},
         f"gru-{task}": Claim(f"A GRU in the LSTM's place makes no difference of two points on {on}.",
-            f"{OTHER}gated recurrent units (GRUs)”; [Jozefowicz], section 5",
+            f"{OTHER}gated recurrent units (GRUs)”; [Jozefowicz], abstract",
             at.equivalent("test_accuracy", arm="GRU_tuned", to=than, within=POINTS), task, family="comparison"),
         f"rnn-{task}": Claim(f"A plain recurrent network is worse on {on}, by more than two points.",
             "[SNU], “Solution: long short-term memory (LSTM)”",

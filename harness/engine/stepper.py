@@ -23,7 +23,6 @@ from harness.parts.optimizers.declared import Optimizer, Stepped
 from harness.parts.optimizers.rules import Muon
 
 STRETCH = 256  # steps whose scalars are worked out at once
-ROW = 4096  # parameters of a trial from which a call for each trial is faster than one for all
 
 
 @dataclass(frozen=True)
@@ -64,7 +63,6 @@ class Stepper:
         self.params, self.updates, self.mask = params, updates, mask
         self.grads = torch.zeros_like(params.all)
         self.parts = params.cut(self.grads)
-        self._free = torch.empty_like(params.all)
         self.carry: State = {}
         self.t = 0
         self._numbers = {
@@ -76,6 +74,7 @@ class Stepper:
         # Extras that no trial uses are not computed; for a trial beside them they change nothing.
         used = {n for n, v in COMMON.items() if bool((self._numbers[n] != v).any())}
         self.extras = used if self.rule.coupled else used - {"weight_decay"}
+        self._make_room()
         self._start = 0
         self._lay(torch.zeros(0))
         self._names: list[str] = []
@@ -87,12 +86,17 @@ class Stepper:
         self.instances = Instances(optimizers, params, sow) if alone else None
         self.repeats = self.instances is None
 
+    def _make_room(self) -> None:
+        """Scratch memory: for rules, and for gradients with what `_regularized` adds to them."""
+        self._free = torch.empty_like(self.grads)
+        self._held = torch.empty_like(self.grads) if self.extras - {"max_norm"} else self._free
+
     def _groups(self) -> list[_Alike]:
         """Trials of equal numbers together, where a kernel of torch's moves them faster."""
         flat = self.params.all
         # a rule that inherits `rows` may have another `update`
         own = "rows" in vars(type(self.rule))
-        if not own or flat.device.type != "cpu" or flat.shape[1] < ROW:
+        if not own or flat.device.type != "cpu" or flat.shape[1] < self.rule.many:
             return []
         found: dict[tuple[object, ...], list[int]] = {}
         for lane, o in enumerate(self.optimizers):
@@ -219,13 +223,15 @@ class Stepper:
             step(rates[one.lanes[0]], t)
 
     def _regularized(self, w: Tensor, g: Tensor, c: Numbers) -> Tensor:
+        # into memory that is kept: new memory of this size takes longer than the arithmetic
+        free = self._free
         if "clip" in self.extras:
-            norm = (g * g).sum(1, keepdim=True).sqrt()  # (K, 1)
-            g = g * (c["clip"] / (norm + 1e-6)).clamp(max=1)
-        if "weight_decay" in self.extras:
-            g = g + w * c["weight_decay"]
+            norm = torch.mul(g, g, out=free).sum(1, keepdim=True).sqrt()  # (K, 1)
+            g = torch.mul(g, (c["clip"] / (norm + 1e-6)).clamp(max=1), out=self._held)
+        if "weight_decay" in self.extras and not self._alike:
+            g = torch.add(g, torch.mul(w, c["weight_decay"], out=free), out=self._held)
         if "l1" in self.extras:
-            g = g + w.sign() * c["l1"]
+            g = torch.add(g, torch.sign(w, out=free).mul_(c["l1"]), out=self._held)
         return g
 
     def _bound(self, most: Tensor) -> None:
@@ -258,7 +264,7 @@ class Stepper:
         self.grads = self.grads[lanes].contiguous()
         self.parts = self.params.cut(self.grads)
         self.mask = None if self.mask is None else self.mask[lanes].contiguous()
-        self._free = torch.empty_like(self.grads)
+        self._make_room()
         here = lanes.cpu()
         self.carry = {name: value[here] for name, value in self.carry.items()}
         self._numbers = {name: value[here] for name, value in self._numbers.items()}
@@ -295,6 +301,7 @@ class Stepper:
         self.carry = {name: value.cpu() for name, value in state["carry"].items()}
         self.t, self._start = state["t"], state["start"]
         self.extras, self._names = set(state["extras"]), state["names"]
+        self._make_room()
         self._rates = state["rates"].tolist()
         if self.instances:
             self.instances.restore(state["instances"])

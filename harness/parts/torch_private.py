@@ -68,7 +68,7 @@ def signature(op: Any) -> Signature | None:
 
 
 Rows = Sequence[Tensor]
-KERNELS = {"adam": "_fused_adam_", "adamw": "_fused_adamw_"}
+KERNELS = {"adam": "_fused_adam_", "adamw": "_fused_adamw_", "sgd": "_fused_sgd_"}
 
 
 def adam(decoupled: bool) -> Callable[..., None]:
@@ -92,6 +92,24 @@ def _public_adam(
     step = getattr(importlib.import_module(f"torch.optim.{rule}"), rule)
     before = [t - 1 for t in steps]  # it counts them up
     step(list(w), list(g), list(m), list(v), list(most), before, fused=True, **numbers)
+
+
+def sgd() -> Callable[..., None]:
+    """torch's own kernel of SGD, with momentum or without, on rows of tensors::
+
+        kernel(w, g, v, lr=…, momentum=…, weight_decay=…, dampening=0.0, nesterov=…,
+               maximize=False, is_first_step=False)
+
+    Each v is zeros at first; without momentum there are none. As of `adam`.
+    """
+    kernel: Callable[..., None] | None = getattr(torch, KERNELS["sgd"], None)
+    return kernel or _public_sgd
+
+
+def _public_sgd(w: Rows, g: Rows, v: Rows, is_first_step: bool, **numbers: Any) -> None:
+    step = importlib.import_module("torch.optim.sgd").sgd
+    kept: list[Tensor | None] = [*v] if v else [None] * len(w)
+    step(list(w), list(g), kept, fused=True, **numbers)
 
 
 def registers(module: nn.Module) -> tuple[dict[str, Tensor | None], dict[str, Tensor | None]]:

@@ -224,7 +224,7 @@ def differences(a: Any, b: Any, where: str, seen: set[int], found: list[str]) ->
 
 # What an update makes anew from the rest before it is read, or what only saves time.
 PASSING = {
-    "grads", "parts", "_free", "_grads", "_slopes", "_alike", "_calls", "_gradients", "_moves", "_batch", "_pool", "_traced", "_flops",
+    "grads", "parts", "_free", "_held", "_grads", "_slopes", "_alike", "_calls", "_gradients", "_moves", "_batch", "_pool", "_traced", "_flops",
     "masks", "most_bytes", "_epoch", "_indices", "_steps", "steps", "chosen", "_scored", "_given",
     "pack.noise.step", "pack.sides[].noise.step", "_buffers", "_trained", "_modes", "modules", "module", "skipped", "calls",
 }  # fmt: skip

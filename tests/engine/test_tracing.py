@@ -11,7 +11,7 @@ from torch.func import grad_and_value, vmap
 
 from harness.engine.tracing import Op, Ref, Simplified, Untraceable, trace
 from harness.engine.tracing.code import quickest
-from harness.engine.tracing.memory import soon
+from harness.engine.tracing.memory import placed, soon
 
 aten = torch.ops.aten
 
@@ -77,6 +77,57 @@ def test_what_is_copied_out_is_copied_where_it_was_made_unless_it_changes() -> N
         op(aten.copy_.default, (Ref(1), Ref(2)), 4),
     ]
     assert soon(ops, tensors) == [ops[0], ops[2], ops[1]]
+
+
+def test_large_products_are_made_where_they_are_to_lie() -> None:
+    """To the last bit, but for those that are small, read again, or made from what lies there."""
+
+    def fn(a, b, one, two, three):
+        one.copy_(torch.bmm(a, b))
+        two.copy_(torch.bmm(a[:, :9], b))
+        again = torch.bmm(b.mT, a.mT)
+        three.copy_(again)
+        a.copy_(torch.bmm(a, b[:, :, :11]))
+        return again.sum(2)
+
+    def arguments():
+        g = torch.Generator().manual_seed(0)
+        a, b = torch.randn(3, 150, 11, generator=g), torch.randn(3, 11, 130, generator=g)
+        rows = torch.full((3, 20_000), 7.0)  # a pack's gradients: a trial's lie beside each other
+        one, two = rows[:, :19_500].view(3, 150, 130), torch.zeros(3, 9, 130)
+        return a, b, one, two, torch.zeros(3, 130, 150), rows
+
+    expected = arguments()
+    returned = fn(*expected[:5])
+    given = arguments()
+    run, _ = trace(fn, tuple(given[:5]))
+    given = arguments()
+    assert torch.equal(run([*given[:5]]), returned)
+    assert all(map(torch.equal, given, expected))
+
+
+def test_only_large_products_are_made_where_they_are_to_lie() -> None:
+    a, b = torch.zeros(3, 150, 11), torch.zeros(3, 11, 130)
+    tensors = [a, b, torch.zeros(3, 150, 130), torch.zeros(3, 150, 130), torch.zeros(3, 150, 130)]
+
+    def listed(tensors, kept=(), factors=(0, 1)):
+        product, copy = aten.bmm.default, aten.copy_.default
+        ops = [
+            Op(product, (Ref(factors[0]), Ref(factors[1])), {}, [Ref(3)], False),
+            Op(copy, (Ref(2), Ref(3)), {}, [Ref(4)], False),
+        ]
+        return [op.target for op in placed(ops, set(kept), tensors)]
+
+    assert listed(tensors) == [aten.bmm.out]
+    apart = [aten.bmm.default, aten.copy_.default]
+    assert listed(tensors, kept=[Ref(3)]) == apart
+    turned = [*tensors[:2], tensors[2].transpose(1, 2).contiguous().transpose(1, 2), *tensors[3:]]
+    assert listed(turned) == apart  # which does not lie in order
+    few = [one[:, :9] if one.shape[1] == 150 else one for one in tensors]
+    assert listed(few) == apart
+    square = [torch.zeros(3, 150, 150) for _ in range(5)]
+    assert listed(square) == [aten.bmm.out]
+    assert listed(square, factors=(0, 2)) == apart
 
 
 def test_nothing_is_copied_to_what_is_not_there_yet() -> None:

@@ -8,7 +8,6 @@ import pytest
 import torch
 from torch.optim import lr_scheduler as scheduler
 
-from harness.engine import stepper as stepping
 from harness.engine.flat import Flat
 from harness.engine.stepper import Stepper
 from harness.parts.optimizers import RULES, Optimizer
@@ -50,7 +49,7 @@ def test_every_rule_is_compared() -> None:
     assert set(TORCH) == set(RULES) - NO_PEER
 
 
-KERNELS = [(rule, 2, 1200) for rule in RULES if "rows" in vars(RULES[rule])]  # for many weights
+KERNELS = [(rule, 2, 6000) for rule in RULES if "rows" in vars(RULES[rule])]  # for many weights
 
 
 @pytest.mark.parametrize(
@@ -100,24 +99,39 @@ def test_holds_to_torch_over_50_steps(rule: str, size: int, inputs: int) -> None
                 torch.testing.assert_close(ours[name][lane], p.detach(), rtol=1e-6, atol=1e-6)
 
 
-@pytest.mark.parametrize("rule", ["adam", "adamw"])
-def test_kernels_move_each_trial_as_the_rule_does(monkeypatch, rule: str) -> None:
+UNLIKE = {  # five trials, of which the first and the third have the same numbers
+    "sgd": [{}, {"lr": 0.02}, {}, {"weight_decay": 0.1}, {"lr": 0.03}],
+    "momentum": [{}, {"momentum": 0.5}, {}, {"weight_decay": 0.1}, {"lr": 0.02, "momentum": 0.0}],
+    "adam": [
+        {}, {"lr": 0.02, "beta1": 0.8}, {}, {"corrected": 0.0, "weight_decay": 0.1},
+        {"eps": 0.1, "beta2": 0.9},
+    ],
+}  # fmt: skip
+UNLIKE |= {"nesterov": UNLIKE["momentum"], "adamw": UNLIKE["adam"]}
+
+
+def test_every_kernel_is_compared() -> None:
+    assert set(UNLIKE) == {rule for rule, _, _ in KERNELS}
+
+
+@pytest.mark.parametrize("rule", UNLIKE)
+@pytest.mark.parametrize("common", [{}, {"l1": 0.01, "clip": 30.0}])
+def test_kernels_move_each_trial_as_the_rule_does(
+    monkeypatch, rule: str, common: dict[str, float]
+) -> None:
     generator = torch.Generator().manual_seed(3)
-    numbers = [
-        {"lr": 0.01}, {"lr": 0.02, "beta1": 0.8}, {"lr": 0.01}, {"lr": 0.01, "corrected": 0.0},
-        {"lr": 0.01, "eps": 0.1, "beta2": 0.9},
-    ]  # fmt: skip
+    numbers = [{"lr": 0.01, **common, **own} for own in UNLIKE[rule]]
     schedules = [Constant(), Cosine(), Constant(), Constant(), Linear(0.1)]
     optimizers = [Optimizer(rule, s, **n) for s, n in zip(schedules, numbers, strict=True)]
     start = {"w": torch.randn(5, 70, 61, generator=generator)}
     gradients = [{"w": torch.randn(5, 70, 61, generator=generator)} for _ in range(20)]
     ends = []
-    for row in (stepping.ROW, math.inf):
-        monkeypatch.setattr(stepping, "ROW", row)
+    for many in (1, math.inf):
+        monkeypatch.setattr(RULES[rule], "many", many)
         flat = Flat(start)
         stepper = Stepper(optimizers, flat, 20)
         assert [one.lanes for one in stepper._alike] == (
-            [[0, 2], [1], [3], [4]] if row < 1e9 else []
+            [[0, 2], [1], [3], [4]] if many == 1 else []
         )
         for gradient in gradients[:10]:
             stepper.step(gradient)

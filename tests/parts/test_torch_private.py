@@ -77,6 +77,19 @@ def trained(rule: str) -> list[Outcome]:
     )  # fmt: skip
 
 
+def moved_by_sgd(rule: str) -> list[Outcome]:
+    return train(
+        [
+            Training(
+                partial(MLP, (64, 256, 10)), Optimizer(rule, lr=rate, weight_decay=0.01),
+                Data("digits", train=160), epochs=2, batch_size=32,
+            )
+            for rate in (0.1, 0.2, 0.1)
+        ],
+        range(3), device="cpu",
+    )  # fmt: skip
+
+
 def columns(outcomes: list[Outcome]) -> list[np.ndarray]:
     return [np.array([*outcome.metrics.values()]) for outcome in outcomes]
 
@@ -94,6 +107,20 @@ def test_without_its_kernel_adam_trains_the_same(monkeypatch, rule: str) -> None
     )
     after = columns(trained(rule))
     assert set(asked) == {rule}
+    assert all(map(np.array_equal, before, after))
+
+
+@pytest.mark.parametrize("rule", ["sgd", "momentum", "nesterov"])
+def test_without_its_kernel_sgd_trains_the_same(monkeypatch, rule: str) -> None:
+    before = columns(moved_by_sgd(rule))
+    asked = []
+    monkeypatch.setitem(torch_private.KERNELS, "sgd", "_gone")
+    real = torch_private._public_sgd
+    monkeypatch.setattr(
+        torch_private, "_public_sgd", lambda *a, **n: (asked.append(1), real(*a, **n))
+    )
+    after = columns(moved_by_sgd(rule))
+    assert asked
     assert all(map(np.array_equal, before, after))
 
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from harness.engine.tracing.code import compiled
-from harness.engine.tracing.memory import accumulate, in_place, most_bytes, soon
+from harness.engine.tracing.memory import accumulate, in_place, most_bytes, placed, soon
 from harness.engine.tracing.operations import Op, Ref, Untraceable, refs
 from harness.engine.tracing.recording import Tracer
 from harness.engine.tracing.simplify import Simplified
@@ -59,6 +59,6 @@ def trace(
     kept = {*refs(less.returned), *recorder.constants, *inputs}
     ops = soon(less.ops, tensors)
     in_place(ops, kept, tensors, less.same)
-    ops = accumulate(ops, kept, [t.shape for t in tensors])
+    ops = placed(accumulate(ops, kept, [t.shape for t in tensors]), kept, tensors)
     run = compiled(ops, less.returned, inputs, recorder.constants, tensors)
     return lambda values: run(*values), most_bytes(ops, [*inputs, *recorder.constants], tensors)

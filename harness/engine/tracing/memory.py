@@ -30,6 +30,9 @@ _BACKWARD: dict[Any, Any] = {
 }
 
 
+LARGE = 2**14  # numbers of a matrix from which its product is made where it is to lie
+
+
 class _Memory:
     """Which values share memory, and until which operation that is needed."""
 
@@ -102,6 +105,39 @@ def soon(ops: list[Op], tensors: list[Tensor]) -> list[Op]:
         for op in rest
         for one in (op, *(copy for out in op.outs if out for copy in copies.get(out, ())))
     ]
+
+
+def placed(ops: list[Op], kept: set[Ref], tensors: list[Tensor]) -> list[Op]:
+    """Make large products that are but copied, as gradients of weights are, where they are to lie:
+    the copy would be as far to go again. The numbers are the same.
+
+    Not on a GPU, where which kernel is chosen may depend on where the product lies.
+    """
+
+    def home(ref: Ref) -> int:
+        return tensors[ref.number].untyped_storage().data_ptr()
+
+    uses = Counter(ref for op in ops for ref in op.inputs())
+    left: list[Op] = []
+    for op in ops:
+        product = left[-1] if left else op
+        if op.target is aten.copy_.default and product.target is aten.bmm.default:
+            into, value = op.args
+            lies, here = (tensors[ref.number] for ref in (into, value))
+            if (
+                product.outs == [value]
+                and uses[value] == 1
+                and value not in kept
+                and here.device.type == "cpu"
+                and (lies.shape, lies.dtype) == (here.shape, here.dtype)
+                and lies[0].is_contiguous()
+                and lies[0].numel() >= LARGE
+                and home(into) not in map(home, product.inputs())
+            ):
+                left[-1] = Op(aten.bmm.out, product.args, {"out": into}, op.outs, False)
+                continue
+        left.append(op)
+    return left
 
 
 def in_place(ops: list[Op], kept: set[Ref], tensors: list[Tensor], same: dict[Ref, Ref]) -> None:
@@ -189,7 +225,8 @@ def most_bytes(ops: list[Op], inputs: list[Ref], tensors: list[Tensor]) -> int:
     home: dict[Ref, Ref] = {}
     for op in ops:
         shares = op.says.shares
-        into = op.kwargs.get("grad_input", next(iter(op.inputs()), None))
+        written = op.kwargs.get("grad_input", op.kwargs.get("out"))
+        into = written or next(iter(op.inputs()), None)
         for out in op.outs:
             if out is not None:
                 home[out] = home.get(into, into) if shares and into is not None else out

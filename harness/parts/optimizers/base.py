@@ -63,6 +63,7 @@ class Rule:
     asks: ClassVar[bool] = False
     of_outputs: ClassVar[bool] = False  # whether it needs an objective of a model's outputs
     rounds: ClassVar[str] = ""  # the number that says how often it asks at a step, at most
+    many: ClassVar[int] = 4096  # parameters of a trial from which `rows` is faster than `update`
 
     def scalars(self, n: Numbers, t: Tensor, carry: State) -> dict[str, Tensor]:
         """Each (T, K), (T, 1) or (K,) float64, from the numbers n, of which the rate is (T, K) and
@@ -87,7 +88,8 @@ class Rule:
         raise NotImplementedError
 
     def rows(self, w: Rows, g: Rows, s: Mapping[str, Rows], n: Mapping[str, float]) -> Step:
-        """What makes a step, in place, of trials that share the numbers n but for the rate."""
+        """What makes a step, in place, of trials that share the numbers n but for the rate: with
+        their weight decay, which `update` is given as part of g."""
         raise NotImplementedError
 
     def rate(self, s: State, c: Numbers) -> Tensor:

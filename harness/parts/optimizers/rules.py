@@ -14,13 +14,31 @@ from harness.parts.optimizers.base import Numbers, Ridge, Rows, Rule, State, Ste
 from harness.parts.optimizers.curved import LBFGS, GaussNewton, NewtonCG
 
 
+def _descent(
+    w: Rows, g: Rows, v: Rows, n: Mapping[str, float], nesterov: bool = False
+) -> Step:  # fmt: skip
+    """A step by torch's kernel of SGD; with velocities v where there is momentum."""
+    momentum = n.get("momentum", 0.0)
+    # bound once: a pack has many such calls at each update, and most take a list of one
+    step = functools.partial(
+        torch_private.sgd(), w, g, v if momentum else [], momentum=momentum,
+        weight_decay=n["weight_decay"], dampening=0.0, nesterov=nesterov and momentum > 0,
+        maximize=False, is_first_step=False,
+    )  # fmt: skip
+    return lambda rate, t: step(lr=rate)
+
+
 class SGD(Rule):
     """w <- w - lr g (Overview, "Mini-Batch Gradient Descent Algorithm")."""
 
     defaults = {"lr": 0.01}
+    many = 2**14
 
     def update(self, w: Tensor, g: Tensor, s: State, c: Numbers, free: Tensor) -> None:
         w.sub_(torch.mul(g, c["lr"], out=free))
+
+    def rows(self, w: Rows, g: Rows, s: Mapping[str, Rows], n: Mapping[str, float]) -> Step:
+        return _descent(w, g, [], n)
 
 
 class Momentum(Rule):
@@ -28,10 +46,14 @@ class Momentum(Rule):
 
     defaults = {"lr": 0.01, "momentum": 0.9}
     slots = ("v",)
+    many = 2**13
 
     def update(self, w: Tensor, g: Tensor, s: State, c: Numbers, free: Tensor) -> None:
         s["v"].mul_(c["momentum"]).add_(g)
         w.sub_(torch.mul(s["v"], c["lr"], out=free))
+
+    def rows(self, w: Rows, g: Rows, s: Mapping[str, Rows], n: Mapping[str, float]) -> Step:
+        return _descent(w, g, s["v"], n)
 
 
 class Nesterov(Rule):
@@ -39,10 +61,14 @@ class Nesterov(Rule):
 
     defaults = {"lr": 0.01, "momentum": 0.9}
     slots = ("v",)
+    many = 2**13
 
     def update(self, w: Tensor, g: Tensor, s: State, c: Numbers, free: Tensor) -> None:
         s["v"].mul_(c["momentum"]).add_(g)
         w.sub_(torch.mul(s["v"], c["momentum"], out=free).add_(g).mul_(c["lr"]))
+
+    def rows(self, w: Rows, g: Rows, s: Mapping[str, Rows], n: Mapping[str, float]) -> Step:
+        return _descent(w, g, s["v"], n, nesterov=True)
 
 
 class AdaGrad(Rule):
@@ -128,17 +154,17 @@ class Adam(Rule):
         w.sub_(torch.div(s["m"], free, out=free).mul_(c["step"]))
 
     def rows(self, w: Rows, g: Rows, s: Mapping[str, Rows], n: Mapping[str, float]) -> Step:
-        return self._kernel(torch_private.adam(decoupled=False), w, g, s, n, 0.0)
+        return self._kernel(torch_private.adam(decoupled=False), w, g, s, n)
 
     @staticmethod
     def _kernel(
         kernel: Callable[..., None], w: Rows, g: Rows, s: Mapping[str, Rows],
-        n: Mapping[str, float], decay: float,
+        n: Mapping[str, float],
     ) -> Step:  # fmt: skip
-        # bound once: a pack has many such calls at each update, and most take a list of one
+        # bound once: see `_descent`
         step = functools.partial(
             kernel, w, g, s["m"], s["v"], [], beta1=n["beta1"], beta2=n["beta2"],
-            weight_decay=decay, eps=n["eps"], amsgrad=False, maximize=False,
+            weight_decay=n["weight_decay"], eps=n["eps"], amsgrad=False, maximize=False,
         )  # fmt: skip
         if n["corrected"]:
             return lambda rate, t: step([t] * len(w), lr=rate)
@@ -164,7 +190,7 @@ class AdamW(Adam):
         super().update(w, g, s, c, free)
 
     def rows(self, w: Rows, g: Rows, s: Mapping[str, Rows], n: Mapping[str, float]) -> Step:
-        return self._kernel(torch_private.adam(decoupled=True), w, g, s, n, n["weight_decay"])
+        return self._kernel(torch_private.adam(decoupled=True), w, g, s, n)
 
 
 class AdaMax(Rule):

@@ -130,9 +130,12 @@ class Activations:
         out, slope = activation(z), slopes(z)
         steepest = slopes(torch.linspace(-10, 10, 2001, device=z.device)).abs().max()
         flat = out.flatten(1)  # (K, n, ...) -> (K, n ...)
+        mean = flat.mean(1, keepdim=True)
+        # in two passes: torch's own, in one, takes twenty times as long
+        variance = (flat - mean).square_().sum(1) / (flat.shape[1] - 1)
         return {
-            "act_mean": flat.mean(1),
-            "act_std": flat.std(1),
+            "act_mean": mean.squeeze(1),
+            "act_std": variance.sqrt(),
             "act_zeros": (flat == 0).float().mean(1),
             "act_slope": slope.flatten(1).mean(1),
             "act_saturated": (slope.abs() < self.flat * steepest).flatten(1).float().mean(1),
