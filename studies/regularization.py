@@ -256,7 +256,7 @@ CLAIMS = {
     "lambda": Claim("The best λ lies within a factor of ten of 1e-4.",
         "[ECNU], “Weight Decay”",
         statistic(
-            decades_from_the_deck, 1.5, metric="test_error", unit="powers of ten", direction="below",
+            decades_from_the_deck, 1.5, metric="test_error", unit="powers of ten", direction="below", arms=tuple(LAMBDA),
             words="between 1e-4 and the λ of 1e-6 to 0.01 whose test error is lowest", example=a_best_strength), "strengths"),
     "weight-scaling": Claim("One network with scaled weights is as good as 50 thinned ones averaged: their test errors are less than half a point apart.",
         "[Srivastava], section 7.5, figure 11; [UIUC], “Dropout”",

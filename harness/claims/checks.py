@@ -11,7 +11,7 @@ import pandas as pd
 
 from harness.claims import stats
 from harness.claims.reading import enough, place, rows_for, values
-from harness.claims.verdicts import At, Direction, Evidence
+from harness.claims.verdicts import MIN_SEEDS, At, Direction, Evidence
 from harness.study import InvalidStudy, Study
 
 Place = tuple[str, Mapping[str, Any]]  # an arm, and levels of `vary`
@@ -36,6 +36,7 @@ class Check:
     phase: str = "confirm"
 
     replication = "seed"
+    least = MIN_SEEDS  # seeds that can decide it
     timed = False  # whether it reads times, which no second run repeats
 
     def places(self, study: Study) -> list[Place]:

@@ -12,7 +12,7 @@ import pandas as pd
 from harness.claims import stats
 from harness.claims.checks import Check, Difference, Place, Ratio, alike
 from harness.claims.reading import final_values
-from harness.claims.verdicts import IF_SET, MIN_SEEDS, Evidence, Missing
+from harness.claims.verdicts import IF_SET, LEVEL, MIN_SEEDS, Evidence, Missing
 from harness.study import Study
 
 RESAMPLES = 999  # of the seeds that a plain function reads
@@ -32,6 +32,10 @@ class Everywhere(Check):
     def replication(self) -> str:  # type: ignore[override]
         """What one unit of n is, for all of the checks."""
         return self.checks[0].replication
+
+    @property
+    def least(self) -> int:  # type: ignore[override]
+        return max(check.least for check in self.checks)
 
     @property
     def timed(self) -> bool:  # type: ignore[override]
@@ -121,6 +125,11 @@ class Statistic(Check):
     unit_: str = ""
     each: bool = False
     arms: tuple[str, ...] = field(default=(), metadata=IF_SET)
+
+    @property
+    def least(self) -> int:  # type: ignore[override]
+        """A bootstrap of n seeds gives no p under 2^-n."""
+        return MIN_SEEDS if self.each else math.ceil(-math.log2(LEVEL / 2))
 
     def places(self, study: Study) -> list[Place]:
         return [(arm, {}) for arm in self.arms or study.arms]

@@ -6,14 +6,12 @@ fails one is not judged, and takes no share of the level from the others.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from harness.claims.checks import Check, Difference
-from harness.claims.compound import Everywhere, Statistic
-from harness.claims.verdicts import LEVEL, MIN_SEEDS
+from harness.claims.compound import Everywhere
 from harness.study import Claim, Study, is_level
 
 Asks = Callable[[Study, str, Claim], str | None]  # why a claim fails at a scale
@@ -76,18 +74,10 @@ def _put(study: Study, scale: str, name: str, asks: Asks, claims: list[Claim]) -
 
 
 def _seeds(study: Study, scale: str, claim: Claim) -> str | None:
-    most, least = study.budget(scale).looks[-1], _least(claim.check)
+    most, least = study.budget(scale).looks[-1], claim.check.least
     if claim.check.phase != "confirm" or claim.check.replication != "seed" or most >= least:
         return None
     return f"{most} seeds; at least {least} are needed"
-
-
-def _least(check: Check) -> int:
-    """The fewest seeds that can decide it: a bootstrap of n gives no p under 2^-n."""
-    if isinstance(check, Everywhere):
-        return max(map(_least, check.checks))
-    resampled = isinstance(check, Statistic) and not check.each
-    return math.ceil(-math.log2(LEVEL / 2)) if resampled else MIN_SEEDS
 
 
 def _planned(study: Study, scale: str, claim: Claim) -> str | None:
