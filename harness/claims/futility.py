@@ -46,7 +46,8 @@ def chance(verdict: Verdict, share: float, last: float) -> float:
     effect, low, high, margin = verdict.effect, verdict.low, verdict.high, verdict.margin
     if verdict.unit == "ratio" and min(effect, low, high, margin) > 0:  # a ratio moves by factors
         effect, low, high, margin = map(math.log, (effect, low, high, margin))
-    half = (high - low) / 2
+    # of a skewed sample one side is longer, and the more so the fewer its seeds (`LevelMean`)
+    half = min(high - effect, effect - low)
     if not math.isfinite(half) or not 0 < verdict.level < 1:
         return 1.0
     degrees = max(1.0, verdict.n - 1.0)

@@ -57,6 +57,19 @@ def test_a_ratio_moves_by_factors() -> None:
     assert chance(ratio, 0.5, 0.5) == pytest.approx(chance(same, 0.5, 0.5))
 
 
+def test_what_skewness_adds_to_an_interval_is_no_spread() -> None:
+    """Of few seeds one lies far off: the interval's long side goes beyond the margin, and the mean of
+    twice as many is as likely to lie under it as by its standard error."""
+    few = stats.LevelMean(np.array([0.2] * 8 + [0.4] * 8 + [0.3] * 7 + [1.3]))
+    low, high = few.interval(0.99)
+    one = dataclasses.replace(
+        verdict(few.effect, 1.0, 0.5, "below", 0.01, few.n), low=low, high=high
+    )
+    assert high > 0.5 and high - few.effect > 1.5 * (few.effect - low)
+    plain = verdict(few.effect, few.effect - low, 0.5, "below", 0.01, few.n)
+    assert chance(one, 0.5, 1.0) == chance(plain, 0.5, 1.0) > 0.5
+
+
 @given(
     effect=st.floats(-5, 5), half=st.floats(0.01, 5), margin=st.floats(-2, 2), n=st.integers(5, 500),
     share=st.floats(0.02, 0.98), last=st.floats(0.1, 10), way=st.sampled_from(["above", "below", "within"]),
