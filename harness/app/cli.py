@@ -301,6 +301,11 @@ def report(
     else:
         execution.read_first(study, scale, root)
         found = execution.recall(study, source, scale, root)
+    if publish and not {"finished_at", "stopped"} & {*found.info}:
+        raise BadInput(
+            f"--publish of a run that goes on, or was killed; allowed: one that has ended (harness run "
+            f"{name} --scale {scale} goes on from where it is)"
+        )
     if quote is not None:
         from harness.report import quote as line
 
@@ -351,7 +356,7 @@ def import_(
     from harness import execution
     from harness.app import running
 
-    frame, name, scale = execution.read_rows(file)
+    frame, name, scale = execution.read_file(file)
     if study_file is None and not catalog.known(name):  # no file is run because rows say so
         raise BadInput(
             f"{str(file)!r} holds rows of study {name!r}, which is not in studies/; allowed: to "

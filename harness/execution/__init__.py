@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from harness.execution.filed import read_rows
     from harness.execution.lock import sole
     from harness.execution.prepare import check_data
-    from harness.execution.published import read_published, write_published
+    from harness.execution.published import read_file, read_published, write_published
     from harness.execution.recorded import find_run, recall, results_of
     from harness.execution.replayed import differing, replay
     from harness.execution.room import with_room
@@ -42,6 +42,7 @@ HOMES = {
     "find_run": "recorded",
     "import_rows": "rowsfile",
     "inline": "session",
+    "read_file": "published",
     "read_first": "tables",
     "read_published": "published",
     "write_published": "published",
@@ -73,6 +74,7 @@ __all__ = [
     "import_rows",
     "inline",
     "left_as_found",
+    "read_file",
     "read_first",
     "read_published",
     "read_rows",

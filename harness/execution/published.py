@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import tempfile
 from pathlib import Path
@@ -80,6 +81,22 @@ def _save(frame: pd.DataFrame, path: Path) -> int:
         )  # fmt: skip
         os.replace(staged, path)
     return path.stat().st_size
+
+
+def read_file(path: Path) -> tuple[pd.DataFrame, str, str]:
+    """What `read_rows` reads, and for published rows the keys that were planned before the first
+    trial, which lie beside them."""
+    frame, name, scale = read_rows(path)
+    beside = catalog.chain_file(path)
+    if beside.is_file():
+        try:
+            promised = dict(json.loads(beside.read_text("utf-8")).get("promised") or {})
+        except (OSError, ValueError, TypeError, AttributeError) as error:
+            raise BadInput(
+                f"{str(beside)!r} cannot be read ({error}); allowed: what was published"
+            ) from None
+        frame.attrs["info"] = {"promised": promised, **frame.attrs["info"]}
+    return frame, name, scale
 
 
 def read_published(study: Study, source: Source, scale: str = "default") -> Results:

@@ -33,7 +33,7 @@ from harness.ledger.home import default_uri
 from harness.ledger.results import Results
 from harness.plan import keys
 from harness.plan.plan import TUNE_SEED
-from harness.report import front, islands, manifest, words
+from harness.report import islands, manifest, words
 from harness.study import PHASES, BadInput, Source, Study, catalog
 
 State = Literal["holds", "broken", "untold"]
@@ -120,7 +120,7 @@ def verify_published(study: Study, source: Source, scale: str = "default") -> li
     try:
         results = read_published(study, source, scale)
         stated = json.loads(path.with_suffix(".json").read_text("utf-8"))
-        linked = home / front.CHAINS / f"{path.stem}.json"
+        linked = catalog.chain_file(path)
         made = json.loads(linked.read_text("utf-8")) if linked.is_file() else {}
         if made:
             info = {**results.info, "registrations": made["registrations"]}

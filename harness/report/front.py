@@ -16,7 +16,6 @@ from harness.report import manifest, words
 from harness.study import BadInput, catalog
 
 BEGIN, END = "<!-- published:begin -->", "<!-- published:end -->"
-CHAINS = "chains"  # the folder of the published runs' manifests
 LARGEST = 400_000  # bytes of a figure that is tracked; contour maps are larger
 BLANK = 2000  # and of one that says only that there is nothing to draw at this scale
 MARKS = {
@@ -40,8 +39,9 @@ def add(folder: Path, reports: Path) -> Path:
     made = json.loads((folder / manifest.NAME).read_text("utf-8"))
     digests = {path.name: manifest.of(path.read_bytes()) for path in there if path.is_file()}
     signed = manifest.signed(made, digests)
-    (home / CHAINS).mkdir(exist_ok=True)
-    (home / CHAINS / f"{study}.json").write_text(manifest.text(signed), "utf-8")
+    chain = catalog.chain_file(home / f"{study}.parquet")
+    chain.parent.mkdir(exist_ok=True)
+    chain.write_text(manifest.text(signed), "utf-8")
     kept = [json.loads(path.read_text("utf-8")) for path in sorted(home.glob("*.json"))]
     board = reports / "README.md"
     board.write_text(markdown(kept, home), encoding="utf-8")
@@ -63,7 +63,7 @@ def want_all(folder: Path, reports: Path) -> None:
     """
     made = json.loads((folder / manifest.NAME).read_text("utf-8"))
     study = catalog.published_as(made["study"], made["scale"])
-    former = reports / "published" / CHAINS / f"{study}.json"
+    former = catalog.chain_file(reports / "published" / f"{study}.parquet")
     if not former.is_file():
         return
     before, now = (

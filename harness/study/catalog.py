@@ -70,6 +70,11 @@ def published_file(study: str, scale: str = "default") -> Path:
     return found
 
 
+def chain_file(rows: Path) -> Path:
+    """What a published run's registrations and digests are in, of the file that its rows are in."""
+    return rows.parent / "chains" / f"{rows.stem}.json"
+
+
 def root() -> Path:
     """Where ledger, reports and spool go: `HARNESS_HOME`, else the project, else this folder.
 

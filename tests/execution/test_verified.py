@@ -288,12 +288,28 @@ def test_a_ledger_that_began_anew_publishes_only_after_what_was_registered_befor
         "1 of the 1 registrations of the published tiny-smoke are not in this ledger" in done.stderr
     )
     assert chain_.read_text() == before
+    promised = json.loads(before)["promised"]
+    assert promised
     assert harness("import", "reports/published/tiny-smoke.parquet", **third).returncode == 0
+    assert harness(*publish, **third).returncode == 0
+    assert json.loads(chain_.read_text())["promised"] == promised
+    assert harness(*VERIFY).returncode == 0
     assert harness(*RUN, "--fresh", **third).returncode == 0
     done = harness(*publish, **third)
     assert done.returncode == 0, done.stderr
     assert len(json.loads(chain_.read_text())["registrations"]) == 2
     assert harness(*VERIFY).returncode == 0
+
+
+def test_a_run_that_goes_on_is_not_published(project: Path) -> None:
+    assert harness("register", "tiny", "--scale", "smoke").returncode == 0
+    ledger = Ledger(project)
+    [run] = ledger.parents("tiny")
+    ledger.client.update_run(run.info.run_id, status="RUNNING")  # and no trial has ended
+    done = harness("report", "tiny", "--scale", "smoke", "--publish")
+    assert done.returncode == 2, done.stdout
+    assert "allowed: one that has ended" in done.stderr
+    assert not [*(project / "reports").rglob("*.parquet")]
 
 
 def test_rows_that_were_trained_elsewhere_bring_their_chain(project: Path) -> None:
