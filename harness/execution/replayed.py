@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 
 def replay(key: str, root: Path, file: Path | None = None) -> tuple[bool, list[str]]:
-    """Train a recorded trial again, here and alone, and compare it row by row.
+    """Train a recorded trial again, here and alone, and compare it row by row; where it differs,
+    once more in its place among the trials of its pack.
 
     The study is the one that was recorded with the trial, where the record is the project's own.
     What a tracking server holds is not run: there the study is the project's of that name.
@@ -74,6 +75,9 @@ def replay(key: str, root: Path, file: Path | None = None) -> tuple[bool, list[s
         elif now != key:
             lines.append(f"the code that trains has changed since: the trial's key is {now} now")
         same, compared = _compare(study, info, recorded, again)
+        if not same:
+            same, place = _in_its_pack(study, scale, frame, recorded, device)
+            compared += place
         return same, [*compared, *lines]
     raise BadInput(f"no trial {key!r} in {ledger.uri}; allowed: a key from trials.csv")
 
@@ -125,6 +129,29 @@ def _same_data(plan: Plan, info: Mapping[str, Any]) -> None:
                 f"data set {name!r} has digest {now}, and the trial was trained on {then[name]}; allowed: "
                 "the content that was recorded"
             )
+
+
+def _in_its_pack(
+    study: Study, scale: str, frame: pd.DataFrame, recorded: pd.DataFrame, device: str
+) -> tuple[bool, list[str]]:
+    """Train a trial beside those of its pack, for its last bits may depend on its place there.
+
+    Args:
+        frame: All rows of its run, a pack's trials in the order in which they were trained.
+        recorded: Those of the trial.
+
+    Returns:
+        What `_compare` does; where it had a pack to itself, no lines.
+    """
+    names = frame.loc[frame["pack"] == recorded["pack"].iloc[0], "trial"].unique()
+    if len(names) < 2:
+        return False, []
+    trials = [_trial(study, scale, frame[frame["trial"] == name]) for name in names]
+    again = rows.frame_of(study, "replay", trials, run_pack(study, trials, device))
+    again = again[again["trial"] == recorded["trial"].iloc[0]]
+    differ = differing(recorded, again, study)
+    found = "; ".join(differ) or "every row is bitwise the same"
+    return not differ, [f"beside the {len(names) - 1} trials of its pack, as then: {found}"]
 
 
 def sealed_since(study: Study, recorded: pd.DataFrame, again: pd.DataFrame) -> list[str]:
