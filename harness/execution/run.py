@@ -32,7 +32,7 @@ from harness.execution.room import with_room
 from harness.execution.saves import Saves
 from harness.execution.saves import home as home_of_saves
 from harness.execution.session import Session, inline, packer_for
-from harness.ledger import home, provenance, rows
+from harness.ledger import home, provenance
 from harness.ledger.results import Results
 from harness.plan.declared import Declarations
 from harness.plan.plan import Plan
@@ -142,7 +142,7 @@ def execute(
             mine = set(own.loc[own["status"] != "failed", "trial"])
 
         def known(keys: set[str]) -> pd.DataFrame:
-            return rows.empty(study) if fresh else past.find(keys, recorder.run_id)
+            return past.nothing if fresh else past.find(keys, recorder.run_id)
 
         meter = Meter(plan.planned, work, console)
         folder = home_of_saves(root, study.name, scale)

@@ -11,6 +11,7 @@ which names those that it stands for.
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
@@ -186,7 +187,12 @@ class Past:
                 part = frame[frame["trial"].isin(here) & (frame["status"] != "failed")]
                 wanted -= {*part["trial"]}
                 parts.append(part)
-        return pd.concat(parts, ignore_index=True) if parts else rows.empty(self.study)
+        return pd.concat(parts, ignore_index=True) if parts else self.nothing
+
+    @functools.cached_property
+    def nothing(self) -> pd.DataFrame:
+        """No rows: what is found of trials that are new, each time that a pack has ended."""
+        return rows.empty(self.study)
 
     def trials(self, scale: str) -> int:
         """How many trials the runs at a scale hold."""
