@@ -22,7 +22,3 @@ def test_the_published_run_verifies(run: str) -> None:
     source = catalog.find(name)
     found = verified.verify_published(catalog.load(source), source, scale or "default")
     assert not [f"{one.name}: {one.detail}" for one in found if one.state == "broken"]
-
-
-def test_every_study_has_a_published_run() -> None:
-    assert {*RUNS} >= {*catalog.names()}
