@@ -149,7 +149,7 @@ def _cards(
                 "beside": numbered.get(panel.beside) if panel else None,
             }
         )
-    return cards
+    return sorted(cards, key=lambda card: bool(card["v"].gate))  # what is not judged last
 
 
 def _explored(results: Results) -> list[dict[str, Any]]:
