@@ -108,7 +108,9 @@ def markdown(kept: list[dict[str, Any]], home: Path) -> str:
         kept: What `verdicts.json` holds of each run.
         home: The folder of the published figures; a study without one has none.
     """
-    kept = [*map(_read, kept)]
+    kept = sorted(
+        map(_read, kept), key=lambda run: (run["study"], run["scale"] != "default", run["scale"])
+    )
     # a claim counts once, though it may be judged at the paper scale, too
     first = [run for run in kept if run["scale"] == "default"]
     claims = [claim for run in first for claim in run["claims"]]

@@ -167,8 +167,7 @@ def test_a_book_of_nothing_is_told_in_a_line(tmp_path: Path) -> None:
 
 
 def test_a_run_of_another_scale_is_published_beside_the_default(tmp_path: Path) -> None:
-    made = sorted((ROOT / "reports" / "published").glob("*.json"))[0]
-    run = json.loads(made.read_text())
+    run = json.loads((ROOT / "reports" / "published" / "activations.json").read_text())
     kept = [run, run | {"scale": "paper"}]
     name = f"{run['study']}-paper"
     assert f"[{name}](reports/README.md#{name})" in front.summary(kept)
@@ -177,12 +176,13 @@ def test_a_run_of_another_scale_is_published_beside_the_default(tmp_path: Path) 
     assert f" {len(run['claims'])} claims, " in text  # each once, whatever scales it was judged at
     half = run | {"scale": "paper", "partial": True, "finished_at": None}
     assert "The run is partial: " in front.markdown([run, half], tmp_path)
-    assert f"\n## {run['study']}\n" in text and f"\n## {name}\n" in text
+    first, other = (text.index(f"\n## {one}\n") for one in (run["study"], name))
+    assert first < other  # as in whatever order they are kept
+    assert text == front.markdown(kept[::-1], tmp_path)
 
 
 def test_what_a_scale_does_not_judge_is_counted_apart(tmp_path: Path) -> None:
-    made = sorted((ROOT / "reports" / "published").glob("*.json"))[0]
-    run = json.loads(made.read_text())
+    run = json.loads((ROOT / "reports" / "published" / "activations.json").read_text())
     first, second, third = run["claims"][:3]
     closed = {"verdict": "inconclusive", "gate": "it is not run at this scale"}
     open_ = {"verdict": "inconclusive", "gate": ""}
