@@ -137,7 +137,8 @@ def _in_its_pack(
     """Train a trial beside those of its pack, for its last bits may depend on its place there.
 
     Args:
-        frame: All rows of its run, a pack's trials in the order in which they were trained.
+        frame: All rows of its run, a pack's trials in the order in which they were trained (those
+            of a rows file, in which they were sorted: the plan's, for trials of one arm).
         recorded: Those of the trial.
 
     Returns:
