@@ -32,7 +32,7 @@ moved. With up to 96 seeds three-layers (−0.35 points) and relu-trains (88.9 %
 192 both are decided, as they were with more draws at 8 and 32 layers. Since 2026-11-28 two finalists are
 judged, for of three the third won in no cell but three where all are at chance, on six and one further
 seeds in place of eight and two, which had chosen another in two cells that no claim reads; since
-2026-11-29 on three at 16 layers, which had chosen another leaky ReLU only. relu-trains
+2026-11-29 on three at 16 layers, by which leaky ReLU's alone would have been another draw. relu-trains
 hangs on the rate that is chosen: refuted at 89.0 %, and supported at 92.3 % since parameters are moved by
 a kernel of other last bits. What the default run refutes: most of a trained ReLU network's activations are
 not zero; the published sparsity was reached with an L₁ penalty, an arm since (0.54 in a pilot of six seeds,
