@@ -47,8 +47,7 @@ def as_first(
     """
     before, now = amended["budget"]
     if _but_seeds(before) != _but_seeds(now):
-        wanted = {claim.id for claim in study.tested} if before != now else {*amended["claims"]}
-        return study, dict.fromkeys(wanted, BUDGET)
+        return study, dict.fromkeys((claim.id for claim in study.tested), BUDGET)
     told: dict[str, Verdict | str] = {}
     claims = []
     for claim in study.tested:

@@ -307,6 +307,14 @@ def first(found: Verdict | str | None, then: Study) -> str:
     )
 
 
+def first_of_all(firsts: Mapping[str, Verdict | str]) -> str:
+    """The same in one sentence, where nothing can be told of any claim as the budget was changed;
+    else ""."""
+    if amended.BUDGET not in firsts.values():
+        return ""
+    return f"What the claims would have said as first registered cannot be told: {amended.BUDGET}."
+
+
 def changed(found: list[dict[str, str]]) -> str:
     """All changes in one sentence, or "" where nothing was changed late."""
     if len(found) == 1:

@@ -75,6 +75,8 @@ def test_more_seeds_are_judged_on_those_of_before(project: Path) -> None:
     edit(project, "draws=4, seeds=9", "draws=5, seeds=9")
     assert harness(*RUN, "--amend", "And too coarse.").returncode == 0
     assert amended.BUDGET in stated(project)["amended"]["words"]
+    page = (project / "reports/tiny/smoke/report.html").read_text("utf-8")
+    assert page.count("as first registered cannot be told") == 1  # however many claims there are
 
 
 def enough(check: Any) -> Study:
