@@ -19,7 +19,7 @@ unexport PYTHONDONTWRITEBYTECODE
 .PHONY: help setup study report book list ui test check soak bench vouch gpu calibration clean
 
 help: ## print these targets
-	@echo "Usage: make TARGET [NAME=study] [SCALE=smoke|default|paper]"
+	@echo "Usage: make TARGET [NAME=study] [SCALE=smoke|default|evening|paper]"
 	@echo
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-14s%s\n", $$1, $$2}'
 

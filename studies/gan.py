@@ -24,8 +24,8 @@ the published tables; a mode counts if one of 2,000 samples lies within three of
 Networks are a tenth as wide as PacGAN's, without its batch normalisation and maxout. Margins were fixed
 before any run; pilots of a few seeds chose widths, updates and the ranges of rates.
 
-What runs refuted: by Adam log(1 − D) recovers from a confident start within some fifty updates, and where
-it is tuned −log D is no closer to the data, with five steps further from it. Five steps did not
+What runs refuted: by Adam the gradient of log(1 − D) is back within some fifty updates of a confident start, and
+seven modes within 500; where it is tuned −log D is no closer to the data, with one step or five. Five steps did not
 lower the ratio, as the generator's tuned rate rises with them (0.001 to 0.004). Modes are lost not by the loss
 but by rates: all eight at the tuned ones, one or none at 10 : 1. A third of samples is good, with five steps
 over two thirds: between wide modes this generator draws a line.

@@ -21,10 +21,10 @@ together they come near second order. Departures: digits and seven small layers 
 sets and up to eleven layers; 2,500 updates in place of 750,000, so that 0.999 is long for what there is; no
 schedule of momentum. Margins were fixed before any run. In a first run the best rates of plain descent and
 of momentum 0.9 lay at the upper end of their range, 30, and distances on the quadratic went below what
-float32 holds; since then rates go to 1,000. What is refuted: in so short a training momentum 0.99 leaves 1.6
-times the error of plain descent at its best rate, and 1.9 times that of momentum 0.9; Gauss–Newton leaves
+float32 holds; since then rates go to 1,000. What is refuted: in so short a training momentum 0.99 leaves 1.7
+times the error of plain descent at its best rate, and 2.0 times that of momentum 0.9; Gauss–Newton leaves
 1.2 times that of plain descent, after 40 updates. 24 seeds left reaches-second-order and nesterov open; of up to 192
-the first is supported, and Nesterov's 0.96 times the error lies at the margin of 0.95.
+the first is supported, and Nesterov's 0.95 times the error lies at the margin of 0.95.
 """
 
 from dataclasses import dataclass

@@ -48,8 +48,8 @@ NP is alike, hangs on last bits: on two processors it was 0.4 points below vanil
 2026-11-28 claims were added, at the old margin and before their rows were looked at, on what had run
 without one: the paper's sentence on three other parts, the GRU and the plain network. Widths of 6 to 64,
 a factor of ten as in the paper, were tried for the search on MNIST-1D with 72 draws, for along a factor
-of three little changes: what comes after the learning rate, and whether wide networks are slower, stayed
-open there, too, and so did the interaction (4.7 %, 0.3 to 11.5).
+of three little changes: what comes after the learning rate, open here, too, stayed open there, and so did
+what is decided here: whether wide networks are slower, and the interaction (4.7 %, 0.3 to 11.5).
 """
 
 from functools import partial

@@ -37,8 +37,8 @@ Since 2026-11-28 there are 30 trainings. Other searches of the table, by the tho
 the strategies further: the regression by 0.84, Hyperband by 0.61, TPE by 0.54, local search by 0.65, evolution by
 0.32. Then claims were added on halving, the comparator against random search, the hedge and the regression's ranks.
 
-A strategy or a space of your own goes beside these in a file of your own: see README.md, "Is my search
-strategy better?".
+A strategy or a space of your own goes beside these in a file of your own: see YOURS.md, "My search
+strategy".
 """
 
 from dataclasses import replace

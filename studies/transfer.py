@@ -26,7 +26,7 @@ pilots of six seeds chose source, updates and the range of rates, whose upper en
 are near their margins, so that seeds now go to 96.
 
 What runs showed: layers of the same digits gain some three points with 5 labels a class, too near to the margin
-of two for a verdict: it stays open. Refuted: layers of other digits, even fine-tuned, cost some six points there,
+of two for a verdict: it stays open. Refuted: layers of other digits, even fine-tuned, cost some seven points there,
 and frozen they are worth less than as many random ones, which are tied to no task. Freezing does not help
 where labels are few, and even the first layer costs some four points. At this size neither dropout nor
 images without labels gain two points.

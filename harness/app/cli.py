@@ -49,7 +49,7 @@ Scale = Annotated[
     str,
     typer.Option(
         "--scale", "-s",
-        help="smoke (seconds), default (minutes on two cores), evening (hours; some studies) or paper (a GPU).",
+        help="smoke (seconds), default (minutes on two cores), evening (up to hours; some studies) or paper (a GPU).",
         autocompletion=lambda: list(SCALES),
     ),
 ]  # fmt: skip
@@ -90,7 +90,7 @@ def list_(as_json: Json = False) -> None:
                 "name": name,
                 "title": about["title"],
                 "question": about["question"],
-                "claims": len(about["claims"]),
+                "claims": sum(not claim["exploratory"] for claim in about["claims"]),
                 "trials": {scale: b["trials"] for scale, b in about["budgets"].items()},
                 "seconds": {scale: _last_seconds(name, scale) for scale in about["budgets"]},
             }
@@ -165,7 +165,7 @@ def run(
             "--pack-size",
             min=1,
             max=4096,
-            help="Most trials trained as one program; by default measured.",
+            help="Most trials trained as one program; by default by a forecast.",
         ),
     ] = None,
     limit: Annotated[
