@@ -18,8 +18,8 @@ by the same factor (Smith et al. 2018). Keskar et al.'s gap is at a rate shared 
 was theirs; that it goes away at tuned rates is Shallue et al.'s finding.
 
 Departures: digits and one hidden layer of 64 in place of Keskar's networks; plain descent, not Adam, whose
-rate does not scale with noise. At the paper scale MNIST. Margins were fixed before any run. What a first
-run refuted: single examples left the trap, but were in the lowest minimum only 27 % of the
+rate does not scale with noise. At the paper scale MNIST. Margins were fixed before any run. What runs
+refuted: single examples left the trap, but were in the lowest minimum only 27 % of the
 time; and for as many epochs batches of 256 stayed 5 points behind at their best rate, too.
 """
 

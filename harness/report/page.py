@@ -55,8 +55,9 @@ def html(
         paper: Leave out what only a screen can show (scripts and the trials they list).
     """
     study, info = results.study, results.info
-    first = words.as_first(results)
-    cards = _cards(results, verdicts, could, shown, first)
+    then, firsts = words.as_first(results)
+    of_all = words.first_of_all(firsts)  # said once, on top of the page
+    cards = _cards(results, verdicts, could, shown, then, {} if of_all else firsts)
     playing = {} if paper else descent.players(results)
     title = words.title(study)
     changes = words.changes(results)
@@ -80,7 +81,7 @@ def html(
             registered=numbers.moment(str(info.get("registered_at") or "")),
             changes=changes,
             changed=words.changed(changes),
-            first_of_all=words.first_of_all(first[1]),
+            first_of_all=of_all,
             duration=numbers.duration(float(info.get("seconds") or 0.0)),
             cost=words.cost(results),
             device=words.device(info),
@@ -111,13 +112,11 @@ def html(
 
 def _cards(
     results: Results, verdicts: list[Verdict], could: Mapping[str, Forecast],
-    shown: Mapping[str, Panel], first: tuple[Study, Mapping[str, Verdict | str]],
+    shown: Mapping[str, Panel], then: Study, firsts: Mapping[str, Verdict | str],
 ) -> list[dict[str, Any]]:  # fmt: skip
     study = results.study
     place = {f.name: i for i, f in enumerate(study.figures, 1)}
     changes = words.changes(results)
-    then, firsts = first
-    of_all = words.first_of_all(firsts)  # said once, on top of the page
     cards = []
     numbered = {verdict.id: number for number, verdict in enumerate(verdicts, 1)}
     for number, verdict in enumerate(verdicts, 1):
@@ -145,7 +144,7 @@ def _cards(
                 "change": outlook.change(verdict, could.get(verdict.id), results),
                 "published": words.published(verdict),
                 "theirs": _theirs(verdict, scale),
-                "first": "" if of_all else words.first(firsts.get(verdict.id), then),
+                "first": words.first(firsts.get(verdict.id), then),
                 "changes": [c for c in changes if c["id"] == verdict.id],
                 "figure": place.get(verdict.figure or ""),
                 "quote": quote(results, verdict),
