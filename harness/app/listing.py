@@ -73,14 +73,25 @@ def planned(name: str, scale: str) -> dict[str, Any]:
         study = catalog.load(source)
         study.budget(scale)
         from harness.claims import gates
+        from harness.execution import seconds_taken
+        from harness.plan.declared import Declarations
         from harness.plan.forecast import dry_run
 
         told = [gate.told() for gate in gates(study, scale)]
-        return dry_run(study, source, scale, cores) | {"gates": told}
+        declared = Declarations(study, recorded=lambda: seconds_taken(study, scale))
+        return dry_run(study, source, scale, cores, declared=declared) | {"gates": told}
 
     if any(Path("/dev").glob("nvidia[0-9]*")):  # whether a process may use it, no file tells
         return tell()
-    return _kept_or(source, f"-{scale}-{cores}", tell)
+    return _kept_or(source, f"-{scale}-{cores}", tell, _rows(source.name, scale))
+
+
+def _rows(study: str, scale: str) -> str:
+    """Of the rows of the published run at a scale, by which a plan is told; "" where there are none."""
+    try:
+        return _content(str(catalog.published_file(study, scale))) or ""
+    except BadInput:
+        return ""
 
 
 def in_flight(name: str, scale: str) -> dict[str, Any]:
@@ -104,10 +115,12 @@ def last(name: str, scale: str) -> dict[str, Any]:
         return {}
 
 
-def _kept_or(source: Source, which: str, tell: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """What is kept, or else what is told now."""
+def _kept_or(
+    source: Source, which: str, tell: Callable[[], dict[str, Any]], also: str = ""
+) -> dict[str, Any]:
+    """What is kept, or else what is told now; `also` is what it was told by beside the study."""
     path = _path(source, which)
-    key = _key(source)
+    key = _key(source) + also
     kept = _kept(path, key) if path else None
     if kept is not None:
         return kept

@@ -119,6 +119,11 @@ def plan(sketch: dict[str, Any]) -> None:
         out.print(told, markup=False, soft_wrap=True)
     for why, count in sketch["alone"].items():
         out.print(f"{count} trials run alone: {escape(why)}")
+    if sketch["guessed"]:
+        out.print(
+            f"{sketch['guessed']} of them are counted as a second each: no published run at this scale "
+            "tells what they take"
+        )
     if scored := sketch["test_scored"]:
         times = " and ".join(f"{n:,} times in the {phase} phase" for phase, n in scored.items())
         only = " only" if [*scored] == ["confirm"] else ""
@@ -128,9 +133,11 @@ def plan(sketch: dict[str, Any]) -> None:
             f"{sketch['untried']} kinds of trial have not been tried beside plain PyTorch on this "
             "machine: a run tries each, and trains alone what differs"
         )
+    known = sketch["recorded"] / max(1, sketch["trials"])
+    how = f", {known:.0%} of the trials as in the published run" if known else ""
     out.print(
         f"{sketch['trials']:,} trials in {sketch['packs']} packs, about "
-        f"{_time(sketch['seconds'])} on {sketch['cores']} cores without a GPU (an estimate)"
+        f"{_time(sketch['seconds'])} on {sketch['cores']} cores without a GPU (an estimate{how})"
     )
     if last := sketch["last"]:
         out.print(

@@ -19,7 +19,12 @@ if TYPE_CHECKING:
     from harness.execution.filed import read_rows
     from harness.execution.lock import sole
     from harness.execution.prepare import check_data
-    from harness.execution.published import read_file, read_published, write_published
+    from harness.execution.published import (
+        read_file,
+        read_published,
+        seconds_taken,
+        write_published,
+    )
     from harness.execution.recorded import find_run, recall, results_of
     from harness.execution.replayed import differing, replay
     from harness.execution.room import with_room
@@ -45,6 +50,7 @@ HOMES = {
     "read_file": "published",
     "read_first": "tables",
     "read_published": "published",
+    "seconds_taken": "published",
     "write_published": "published",
     "read_rows": "filed",
     "recall": "recorded",
@@ -81,6 +87,7 @@ __all__ = [
     "recall",
     "replay",
     "results_of",
+    "seconds_taken",
     "sole",
     "start_ray",
     "stop_ray",

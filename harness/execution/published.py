@@ -99,6 +99,26 @@ def read_file(path: Path) -> tuple[pd.DataFrame, str, str]:
     return frame, name, scale
 
 
+def seconds_taken(study: Study, scale: str) -> dict[tuple[Any, ...], float]:
+    """What trials took on a core in the published run at a scale, each its share of its pack.
+
+    Returns:
+        The mean over those of a phase, arm and cell, by `harness.plan.declared.place`: nothing where
+        no such run was published, or it ran on a GPU.
+    """
+    where = ["phase", "arm", *study.vary]
+    try:
+        path = catalog.published_file(study.name, scale)
+        frame = rows.load(path, [*where, "trial", "seconds"])
+        if frame.attrs["info"]["provenance"]["device"] != "cpu":
+            return {}
+    except (BadInput, OSError, ValueError, KeyError):  # or one of this study as it was
+        return {}
+    ends = frame.drop_duplicates("trial")
+    means = ends.groupby(where, observed=True)["seconds"].mean()
+    return dict(zip(means.index.tolist(), means.tolist(), strict=True))
+
+
 def read_published(study: Study, source: Source, scale: str = "default") -> Results:
     """The published run of a study at a scale.
 

@@ -30,6 +30,7 @@ from harness.execution.prepare import (
     work_of,
 )  # fmt: skip
 from harness.execution.progress import Meter
+from harness.execution.published import seconds_taken
 from harness.execution.recorded import results_of
 from harness.execution.room import with_room
 from harness.execution.saves import Saves, beside
@@ -133,7 +134,7 @@ def _train_to_file(
 ) -> Results:  # fmt: skip
     plan = Plan(study, source, scale)
     machines = here()
-    declared = Declarations(study, machines.device)
+    declared = Declarations(study, machines.device, lambda: seconds_taken(study, scale))
     info = info_of(catalog.root(), plan, "", check_data(plan, declared))
     announce(plan, console)
     earlier = None

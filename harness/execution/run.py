@@ -27,6 +27,7 @@ from harness.execution.prepare import (
     written_down,
 )
 from harness.execution.progress import Meter
+from harness.execution.published import seconds_taken
 from harness.execution.recorded import results_of
 from harness.execution.room import with_room
 from harness.execution.saves import Saves
@@ -86,7 +87,7 @@ def execute(
         plan = Plan(study, source, scale, device=machines.device)
         if joined:
             machines.check(plan.origin)
-        declared = Declarations(study, machines.device)
+        declared = Declarations(study, machines.device, lambda: seconds_taken(study, scale))
         found = check_data(plan, declared)
         announce(plan, console)
     except BaseException:

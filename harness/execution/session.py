@@ -6,7 +6,7 @@ import bisect
 import contextlib
 import time
 from collections import deque
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -70,6 +70,8 @@ class Session:
         self._packs: deque[Pack] = deque()
         self._running: dict[str, Pack] = {}
         self._began: dict[str, float] = {}  # when each pack that is out went out
+        self._claimed: dict[tuple[Any, ...], bool] = {}  # whether a claim reads an arm in a cell
+        self._looking = True  # whether there may be another look at the claims
         self._refill()
 
     def _refill(self) -> None:
@@ -82,11 +84,20 @@ class Session:
         if self.done and self.saves:
             self.saves.done()
 
-    def _turn(self, pack: Pack) -> tuple[bool, float]:
+    def _turn(self, pack: Pack) -> tuple[bool, bool, float]:
         """What has been begun goes out first: else a run in slices would begin more and more. Then
-        the costliest, so that workers end together; where there is only one, the cheapest, so that
-        most has ended where the run is."""
-        return not pack.source, pack.cost if self.alone else -pack.cost
+        what claims read, so that a run that is ended early has judged what it can, and that what only
+        figures show is trained while claims are judged. Then the costliest, so that workers end
+        together; where there is only one, the cheapest, so that most has ended where the run is."""
+        unread = not any(self._read(trial.arm, trial.cell) for trial in pack.trials)
+        return not pack.source, unread, pack.cost if self.alone else -pack.cost
+
+    def _read(self, arm: str, cell: Mapping[str, Any]) -> bool:
+        """Whether any claim reads this arm in this cell."""
+        here = (arm, *cell.values())
+        if here not in self._claimed:
+            self._claimed[here] = reads(self.study, self.study.claims, arm, cell)
+        return self._claimed[here]
 
     def _packed(self, trials: list[Trial]) -> list[Pack]:
         """As packs: what is in flight as it was, the rest as is fastest."""
@@ -114,13 +125,14 @@ class Session:
         return {trial.key for trial in trials if trial.key in known}
 
     def _more_seeds(self) -> list[Trial]:
-        """The trials of the next look, where all is done and a claim is still open."""
-        if not self.plan.done or not self.plan.may_extend:  # judging may take seconds
-            return []
+        """The trials of the next look, where all that claims read is done and one is still open."""
+        if not self._looking or not self.plan.may_extend or not self.plan.settled(self._read):
+            return []  # judging may take seconds
         unjudged = gated(self.study, self.scale)
         least = self.study.budget(self.scale).futility
         open_ = undecided(self.study, self.keeper.frame(), self.plan.looks, unjudged, least)
         more = self.plan.extend(lambda arm, cell: reads(self.study, open_, arm, cell))
+        self._looking = more > 0
         trials = self.plan.ready() if more else []
         if trials:
             self.meter.grow(more, sum(pack.cost for pack in self.packer.pack(trials)))

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from harness.engine import process, sizing
 from harness.engine.training import Training, declared
 from harness.study import Study, Trial
 
-UNKNOWN = (0.0, 1.0)  # seconds of a trial of which no forecast can be made
+UNKNOWN = 1.0  # seconds of a trial of which no forecast can be made
 
 
 class Kind:
@@ -59,14 +59,15 @@ class Declared:
         error: What the study's trial function raised.
         kinds: Of the study's trials, by signature; a new one is added.
         device: Where they train.
+        took: Says what such trials took before, for those of which there is no forecast.
     """
 
     def __init__(
         self, trial: Trial, training: Training | None, error: Exception | None,
-        kinds: dict[Any, Kind], device: str,
+        kinds: dict[Any, Kind], device: str, took: Callable[[Trial], float | None],
     ) -> None:  # fmt: skip
         self.trial, self.training, self.error = trial, training, error
-        self._kinds, self._device = kinds, device
+        self._kinds, self._device, self._took = kinds, device, took
 
     @functools.cached_property
     def _found(self) -> tuple[Kind | None, str]:
@@ -91,7 +92,15 @@ class Declared:
     @property
     def cost(self) -> tuple[float, float]:
         """Estimated seconds on one core: of its pack, and of each trial in it."""
-        return self.kind.cost if self.kind else UNKNOWN
+        if self.kind:
+            return self.kind.cost
+        took = self._took(self.trial)
+        return 0.0, UNKNOWN if took is None else took
+
+    @property
+    def guessed(self) -> bool:
+        """Whether `cost` is `UNKNOWN`."""
+        return self.kind is None and self._took(self.trial) is None
 
     @property
     def why(self) -> str:
@@ -105,10 +114,16 @@ class Declarations:
     Args:
         study: Declares them.
         device: Where they train, for forecasts.
+        recorded: Seconds that trials of a `place` took on a core in an earlier run, for generators of
+            rows, of which there is no forecast; asked for once, when one is met.
     """
 
-    def __init__(self, study: Study, device: str = "cpu") -> None:
+    def __init__(
+        self, study: Study, device: str = "cpu",
+        recorded: Callable[[], Mapping[tuple[Any, ...], float]] = dict,
+    ) -> None:  # fmt: skip
         self.study, self.device = study, device
+        self._recorded = functools.cache(recorded)
         self._kept: dict[str, Declared] = {}
         self._kinds: dict[Any, Kind] = {}
 
@@ -121,13 +136,24 @@ class Declarations:
                 training = one if isinstance(one, Training) else None
             except Exception as raised:
                 error = raised
-            self._kept[trial.key] = Declared(trial, training, error, self._kinds, self.device)
+            self._kept[trial.key] = Declared(
+                trial, training, error, self._kinds, self.device, self.took
+            )
         return self._kept[trial.key]
+
+    def took(self, trial: Trial) -> float | None:
+        """Seconds that trials like this one took in an earlier run, if that is recorded."""
+        return self._recorded().get(place(trial.phase, trial.arm, trial.cell))
 
     def forget(self, trials: Iterable[Trial]) -> None:
         """These have ended: nobody asks for them again."""
         for trial in trials:
             self._kept.pop(trial.key, None)
+
+
+def place(phase: str, arm: str, cell: Mapping[str, Any]) -> tuple[Any, ...]:
+    """A phase, an arm and a cell, as a key."""
+    return phase, arm, *cell.values()
 
 
 def _model_raises(error: Exception) -> str:

@@ -1,4 +1,7 @@
-"""What a run would train, and how long it would take: told without training anything."""
+"""What a run would train, and how long it would take: told without training anything.
+
+Where a run at the scale was published, trials are taken to be as long as they were there.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,8 @@ def dry_run(
     codes: Mapping[frozenset[str], str] = MappingProxyType({}),
     declared: Declarations | None = None,
 ) -> dict[str, Any]:  # fmt: skip
-    """What a run would train, by phase, why trials run alone, and a forecast of its seconds.
+    """What a run would train, by phase, why trials run alone, and a forecast of its seconds: those
+    that trials took before, as far as that is recorded, else by what they train.
 
     Args:
         study, source, scale, cores: These.
@@ -34,7 +38,7 @@ def dry_run(
     phases: dict[str, dict[str, int]] = {}
     alone: dict[str, int] = {}
     scored: dict[str, int] = {}
-    seconds = 0.0
+    guessed, recorded, work, seconds = 0, 0, 0.0, 0.0
     while trials := plan.ready():
         for pack in packer.pack(trials):
             row = phases.setdefault(pack.trials[0].phase, {"trials": 0, "packs": 0, "alone": 0})
@@ -43,7 +47,11 @@ def dry_run(
             row["alone"] += bool(pack.lone)
             if pack.lone:
                 alone[pack.lone] = alone.get(pack.lone, 0) + 1
-            seconds += pack.cost
+                guessed += packer.look_up(pack.trials[0]).guessed
+            work += pack.cost
+            for took in map(packer.declared.took, pack.trials):
+                recorded += took is not None
+                seconds += pack.cost / len(pack.trials) if took is None else took
         for trial in trials:
             training = packer.look_up(trial).training
             if training and training.data and not training.sealed:
@@ -60,9 +68,11 @@ def dry_run(
         "left_out": plan.left_out,
         "phases": phases,
         "alone": alone,
+        "guessed": guessed,
         "test_scored": scored,
         "untried": packer.untried,
         "cores": cores,
-        "work": round(seconds, 1),
+        "recorded": recorded,
+        "work": round(work, 1),
         "seconds": round(SECONDS_TO_START + (seconds + SECONDS_A_RECORD * plan.planned) / cores, 1),
     }

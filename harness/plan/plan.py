@@ -25,6 +25,8 @@ from harness.plan.draws import Search
 from harness.plan.reached import reached
 from harness.study import Source, Study, Trial, fingerprint, make_trial
 
+Wanted = Callable[[str, Mapping[str, Any]], bool]  # of an arm and a cell
+
 TUNE_SEED = 1_000_000  # tune trials use seeds from here on, so that confirm seeds are fresh
 
 
@@ -40,6 +42,7 @@ class _Condition:
     seeds: int
     code: str
     place: int  # among those of the plan
+    left: int = 0  # planned trials that have not been told
     draws: list[Trial] = field(default_factory=list)
     scores: dict[int, list[tuple[float, ...]]] = field(default_factory=dict)  # each draw's, by seed
     finals: list[int] = field(default_factory=list)  # draws whose further seeds are handed out
@@ -135,6 +138,7 @@ class Plan:
                 self.left_out[needed] = self.left_out.get(needed, 0) + trials
             else:
                 self._conditions.append(self._whole[-1])
+                self._whole[-1].left = trials
                 self.planned += trials
         self._stirred = {*range(len(self._conditions))}  # places of what may have trials to make
         self._home: dict[str, tuple[_Condition, int]] = {}  # of trials that are out
@@ -244,7 +248,7 @@ class Plan:
         """Whether there is a look after this one."""
         return self.look + 1 < len(self.looks)
 
-    def extend(self, wanted: Callable[[str, Mapping[str, Any]], bool]) -> int:
+    def extend(self, wanted: Wanted) -> int:
         """Plan the seeds of the next look for the wanted cells.
 
         Returns:
@@ -257,6 +261,7 @@ class Plan:
         for cell in self._conditions:
             if cell.seeds and wanted(cell.arm, cell.cell):
                 self.planned += self.looks[self.look] - cell.seeds
+                cell.left += self.looks[self.look] - cell.seeds
                 cell.seeds = self.looks[self.look]
                 self._stirred.add(cell.place)
         return self.planned - before
@@ -275,6 +280,7 @@ class Plan:
         """How a trial ended. A failed or diverged draw scores worst."""
         cell, number = self._home.pop(key)
         self._stirred.add(cell.place)
+        cell.left -= 1
         self.told += 1
         if number < 0:
             return
@@ -300,6 +306,11 @@ class Plan:
             else:
                 score.append(0.0)  # this cell does not report it: the next one decides
         return tuple(score)
+
+    def settled(self, wanted: Wanted) -> bool:
+        """Whether there are wanted cells, and every planned trial of theirs has been told."""
+        left = [cell.left for cell in self._conditions if wanted(cell.arm, cell.cell)]
+        return bool(left) and not any(left)
 
     @property
     def done(self) -> bool:

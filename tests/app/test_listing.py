@@ -16,7 +16,8 @@ import pytest
 import harness as harness_package
 from harness.app import listing
 from harness.engine import vouching
-from harness.plan import packing
+from harness.ledger import rows
+from harness.plan import forecast, packing
 from harness.plan.plan import Plan
 from harness.study import BadInput, Source, catalog
 from tests.conftest import harness
@@ -74,6 +75,37 @@ def test_a_plan_says_what_the_published_run_took(project: Path) -> None:
     }  # fmt: skip
     assert f"trials, {stated['cost']} in all" in printed("plan", "transfer")
     assert listing.last("transfer", "smoke") == listing.last("tiny", "default") == {}
+
+
+def test_a_plan_takes_the_seconds_of_the_published_run(project: Path) -> None:
+    """Those of the planned seeds, and anew where another run is published."""
+    shutil.copy(ROOT / "studies" / "transfer.py", project / "studies")
+    plain = json.loads(printed("plan", "transfer", "--json"))
+    assert plain["recorded"] == plain["trials"]
+    assert "100% of the trials as in the published run" in " ".join(
+        printed("plan", "transfer").split()
+    )
+    frame = rows.load(ROOT / "reports" / "published" / "transfer.parquet")
+    first = catalog.load(catalog.find("transfer")).budget("default").looks[0]
+    ends = frame.drop_duplicates("trial")
+    planned = ends[(ends["phase"] != "confirm") | (ends["seed"] < first)]
+
+    def spent(sketch: dict[str, Any]) -> float:
+        records = forecast.SECONDS_A_RECORD * sketch["trials"]
+        return (sketch["seconds"] - forecast.SECONDS_TO_START) * sketch["cores"] - records
+
+    assert spent(plain) == pytest.approx(
+        planned["seconds"].sum(), rel=0.1
+    )  # further seeds count, too
+    path = project / "reports" / "published" / "transfer.parquet"
+    rows.save(frame.assign(seconds=frame["seconds"] * 3), path)
+    assert spent(json.loads(printed("plan", "transfer", "--json"))) == pytest.approx(
+        3 * spent(plain), rel=0.01
+    )
+    frame.attrs["info"]["provenance"]["device"] = "cuda"  # which tells nothing of a core
+    rows.save(frame, path)
+    sketch = json.loads(printed("plan", "transfer", "--json"))
+    assert (sketch["recorded"], sketch["work"]) == (0, plain["work"])
 
 
 def test_what_is_kept_of_each_study_is_what_was_told(

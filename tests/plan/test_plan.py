@@ -226,9 +226,18 @@ def test_dry_run_counts_everything_and_names_what_runs_alone(project: Path) -> N
         src.text, "    return Training(", "    return ({} for _ in range(2))\n    return Training("
     )
     lone = source(project, text)
-    assert dry_run(catalog.load(lone), lone, "smoke", 2)["alone"] == {
-        "it is a generator of rows": 20
-    }
+    study = catalog.load(lone)
+    sketch = dry_run(study, lone, "smoke", 2)
+    assert sketch["alone"] == {"it is a generator of rows": 20}
+    assert (sketch["guessed"], sketch["work"], sketch["recorded"]) == (20, 20.0, 0)
+    # of generators that an earlier run had, it tells how long they take
+    took = {("confirm", "gd"): 30.0, ("tune", "gd"): 10.0}
+    sketch = dry_run(study, lone, "smoke", 2, declared=Declarations(study, recorded=lambda: took))
+    assert (sketch["guessed"], sketch["work"], sketch["recorded"]) == (
+        10,
+        6 * 30.0 + 4 * 10.0 + 10,
+        10,
+    )
 
 
 @pytest.mark.parametrize("sampler", ["qmc", "random", "tpe"])

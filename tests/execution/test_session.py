@@ -1,0 +1,104 @@
+"""Which packs go out when, and when claims are looked at."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from harness.engine.outcome import Outcome
+from harness.execution import session as module
+from harness.execution.progress import Meter
+from harness.execution.rowsfile import RowsFile
+from harness.execution.session import Session
+from harness.plan.declared import Declarations
+from harness.plan.packing import Pack, Packer
+from harness.plan.plan import Plan
+from harness.study import Source, catalog
+
+STUDY = '''
+"""Three arms, one of which no claim reads."""
+
+from harness import Budget, Claim, Metric, Study
+from harness.claims import lower
+
+
+def trial(t):
+    yield {"loss": 0.0}
+
+
+STUDY = Study(
+    question="Is less lower?",
+    trial=trial,
+    arms={"beside": {}, "less": {}, "more": {}},
+    metrics={"loss": Metric("", better="low")},
+    budgets={"smoke": Budget(draws=1, seeds=6, most_seeds=24)},
+    sources={"[1]": "A deck"},
+    claims=(CLAIMS),
+)
+'''
+CLAIM = 'Claim("Less is lower.", "[1] Heading", lower("loss", arm="less", than="more"), id="less"),'
+
+
+def session_of(claims: str, folder: Path, *, alone: bool = False) -> Session:
+    source = Source("three", "three.py", STUDY.replace("CLAIMS", claims))
+    study = catalog.load(source)
+    plan, packer = Plan(study, source, "smoke"), Packer(Declarations(study), workers=1)
+    meter = Meter(plan.planned, 1.0, Console(quiet=True))
+    keeper = RowsFile(study, folder / "rows.parquet", {}, None)
+    return Session(study, source, "smoke", plan, packer, keeper, meter, alone=alone)
+
+
+def finish(session: Session, pack: Pack, gap: float) -> None:
+    """A pack comes back; "less" is lower by the gap at even seeds, and higher at odd ones by less."""
+    losses = [
+        (t.arm == "less") * (-gap if t.seed % 2 == 0 else gap / 2) + t.seed for t in pack.trials
+    ]
+    session.finish(pack.name, [Outcome("finished", [1], {"loss": [loss]}) for loss in losses])
+
+
+def order(session: Session, gap: float = 1.0) -> list[tuple[str, int]]:
+    """Arms and seeds, as their packs go out and come back one by one."""
+    found = []
+    while pack := session.next():
+        found += [(trial.arm, trial.seed) for trial in pack.trials]
+        finish(session, pack, gap)
+    assert session.done
+    return found
+
+
+@pytest.mark.parametrize("alone", [True, False])
+def test_what_claims_read_is_trained_first_up_to_their_last_look(tmp_path: Path, alone) -> None:
+    found = order(session_of(CLAIM, tmp_path, alone=alone))
+    assert {arm for arm, _ in found[:48]} == {"less", "more"}
+    assert {seed for _, seed in found[:12]} == set(range(6))
+    assert found[48:] == [("beside", seed) for seed in range(6)]
+
+
+def test_a_look_waits_for_no_trial_that_claims_do_not_read(tmp_path: Path) -> None:
+    """Two workers: one still has what no claim reads when the other has ended what one does."""
+    session = session_of(CLAIM, tmp_path)
+    out = [session.next() for _ in range(13)]
+    beside = out.pop()
+    assert beside.trials[0].arm == "beside"
+    for pack in out:
+        finish(session, pack, 1.0)
+    assert session.next().trials[0].seed >= 6
+    assert not session.done
+
+
+def test_claims_are_judged_once_a_look(tmp_path: Path, monkeypatch) -> None:
+    """Not again each time that a trial ends which no claim reads."""
+    judged, looks = module.undecided, []
+    monkeypatch.setattr(module, "undecided", lambda *a: looks.append(judged(*a)) or looks[-1])
+    assert len(order(session_of(CLAIM, tmp_path))) == 2 * 24 + 6
+    assert [len(found) for found in looks] == [1, 1]  # after the last there is nothing to add
+    monkeypatch.setattr(module, "undecided", lambda *_: looks.append([]) or [])
+    assert len(order(session_of(CLAIM, tmp_path))) == 18
+    assert len(looks) == 3
+
+
+def test_where_no_claim_reads_anything_nothing_is_judged(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(module, "undecided", lambda *_: pytest.fail("judged"))
+    assert len(order(session_of("", tmp_path))) == 18
