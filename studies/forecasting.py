@@ -14,7 +14,7 @@ data. Those made by hand: time then graph with a skip (as in Graph WaveNet), the
 series that are learnt (MTGNN), without a skip (STGCN), and graph before time (DCRNN). Read as "better": at least 0.05, a twentieth of the least error. "Correlated" is known: the graph that
 series were made with. That linear forecasts are hard to beat (Zeng et al. 2023) is held against nets by
 ratio. Departures: a network this small, 96 updates in a search; convolutions without gates; an LSTM that
-reads the last 48 hours of ETTh1; DLinear for 4 epochs. At the paper scale ETTh1 is searched, too. Margins
+reads the last 48 hours of ETTh1; DLinear for 4 epochs. A search on ETTh1 is written down, but in no budget: no claim reads it. Margins
 were fixed before any run. Theory and published errors came out as they should. No search beat networks
 made by hand, whose rates were tuned; and 16 seeds left five comparisons of searches open, so that a joint
 search draws the wirings of one of wirings alone. With up to 48 three stayed open at their margin (macro −0.06,
@@ -165,8 +165,9 @@ BUDGETS = {
                     examples=by_task(256, 128), hours=48),
     "default": Budget(draws=by_task(4, 3), seeds=12, most_seeds=36, futility=0.05, finalists=2, final_seeds=1, task=TASKS[:-1], data=NAMES,
                       examples=by_task(1500, 4096), width=by_task(4, 4, search=8)),
-    "paper": Budget(draws=12, seeds=20, most_seeds=40, finalists=3, data=NAMES, updates=4000, search_updates=1000,
-                    trainings=64, width=16, epochs=10, examples=by_task(1500, 8000)),
+    # a search gets as many trainings as the networks made by hand have, four at four rates; nothing else reads how many
+    "paper": Budget(draws=12, seeds=20, most_seeds=40, finalists=3, task=TASKS[:-1], data=NAMES, updates=4000, search_updates=1000,
+                    trainings=by_task(64, 64, search=16), width=16, epochs=10, examples=by_task(1500, 8000)),
 }  # fmt: skip
 
 apart, coupled, bent, search = (place(task=task) for task in ("apart", "coupled", "bent", "search"))
