@@ -121,8 +121,8 @@ def plan(sketch: dict[str, Any]) -> None:
         out.print(f"{count} trials run alone: {escape(why)}")
     if sketch["guessed"]:
         out.print(
-            f"{sketch['guessed']} of them are counted as a second each: no published run at this scale "
-            "tells what they take"
+            f"{sketch['guessed']} trials are counted as a second each: no published run at this scale on "
+            "a CPU tells what they take"
         )
     if scored := sketch["test_scored"]:
         times = " and ".join(f"{n:,} times in the {phase} phase" for phase, n in scored.items())
@@ -134,7 +134,7 @@ def plan(sketch: dict[str, Any]) -> None:
             "machine: a run tries each, and trains alone what differs"
         )
     known = sketch["recorded"] / max(1, sketch["trials"])
-    how = f", {known:.0%} of the trials as in the published run" if known else ""
+    how = f", {known:.0%} of the trials as long as in the published run" if known else ""
     out.print(
         f"{sketch['trials']:,} trials in {sketch['packs']} packs, about "
         f"{_time(sketch['seconds'])} on {sketch['cores']} cores without a GPU (an estimate{how})"

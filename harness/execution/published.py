@@ -100,21 +100,22 @@ def read_file(path: Path) -> tuple[pd.DataFrame, str, str]:
 
 
 def seconds_taken(study: Study, scale: str) -> dict[tuple[Any, ...], float]:
-    """What trials took on a core in the published run at a scale, each its share of its pack.
+    """What trials took on a core in the published run at a scale, each its share of its pack. Whether
+    they trained what they would now is not asked.
 
     Returns:
-        The mean over those of a phase, arm and cell, by `harness.plan.declared.place`: nothing where
-        no such run was published, or it ran on a GPU.
+        The mean over those of a phase, arm and cell that did not fail, by `Declarations.place`:
+        nothing where no such run was published, or it ran on a GPU.
     """
     where = ["phase", "arm", *study.vary]
     try:
         path = catalog.published_file(study.name, scale)
-        frame = rows.load(path, [*where, "trial", "seconds"])
+        frame = rows.load(path, [*where, "trial", "status", "seconds"])
         if frame.attrs["info"]["provenance"]["device"] != "cpu":
             return {}
     except (BadInput, OSError, ValueError, KeyError):  # or one of this study as it was
         return {}
-    ends = frame.drop_duplicates("trial")
+    ends = frame[(frame["status"] != "failed") & (frame["seconds"] > 0)].drop_duplicates("trial")
     means = ends.groupby(where, observed=True)["seconds"].mean()
     return dict(zip(means.index.tolist(), means.tolist(), strict=True))
 

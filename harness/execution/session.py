@@ -89,14 +89,18 @@ class Session:
         what claims read, so that a run that is ended early has judged what it can, and that what only
         figures show is trained while claims are judged. Then the costliest, so that workers end
         together; where there is only one, the cheapest, so that most has ended where the run is."""
-        unread = not any(self._read(trial.arm, trial.cell) for trial in pack.trials)
-        return not pack.source, unread, pack.cost if self.alone else -pack.cost
+        return *self._rank(pack), pack.cost if self.alone else -pack.cost
+
+    def _rank(self, pack: Pack) -> tuple[bool, bool]:
+        """How urgent a pack is, whatever it costs: the lowest goes out first."""
+        read = any(self._read(trial.arm, trial.cell) for trial in pack.trials)
+        return not pack.source, not read
 
     def _read(self, arm: str, cell: Mapping[str, Any]) -> bool:
-        """Whether any claim reads this arm in this cell."""
+        """Whether any claim that is tested reads this arm in this cell."""
         here = (arm, *cell.values())
         if here not in self._claimed:
-            self._claimed[here] = reads(self.study, self.study.claims, arm, cell)
+            self._claimed[here] = reads(self.study, self.study.tested, arm, cell)
         return self._claimed[here]
 
     def _packed(self, trials: list[Trial]) -> list[Pack]:
@@ -125,9 +129,11 @@ class Session:
         return {trial.key for trial in trials if trial.key in known}
 
     def _more_seeds(self) -> list[Trial]:
-        """The trials of the next look, where all that claims read is done and one is still open."""
-        if not self._looking or not self.plan.may_extend or not self.plan.settled(self._read):
-            return []  # judging may take seconds
+        """The trials of the next look, where all that claims read is done and a claim is still open."""
+        if self.ending or not self._looking or not self.plan.may_extend:
+            return []
+        if not self.plan.settled(self._read):  # judging may take seconds
+            return []
         unjudged = gated(self.study, self.scale)
         least = self.study.budget(self.scale).futility
         open_ = undecided(self.study, self.keeper.frame(), self.plan.looks, unjudged, least)
@@ -193,8 +199,8 @@ class Session:
         """A pack's process died: halve the pack until the culprit is alone, and fail only it.
 
         A trial that is alone is tried `TRIES` times, for its process may have died of something
-        else: a machine that left, a neighbour that took the memory. Its next try comes last, when
-        that may be over.
+        else: a machine that left, a neighbour that took the memory. Its next try comes last among
+        those as urgent, when that may be over.
         """
         pack = self._running.pop(name, None)
         if pack is None:
@@ -202,7 +208,7 @@ class Session:
         pack.losses += 1
         self._so_far(pack)
         if len(pack.trials) == 1 and pack.losses < TRIES:
-            self._packs.append(pack)
+            self._packs.insert(bisect.bisect(self._packs, self._rank(pack), key=self._rank), pack)
         else:
             self._divide(pack, error)
 

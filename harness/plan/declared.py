@@ -98,6 +98,11 @@ class Declared:
         return 0.0, UNKNOWN if took is None else took
 
     @property
+    def declared_cost(self) -> float:
+        """Estimated seconds on one core of each trial in a pack, by what is declared alone."""
+        return self.kind.cost[1] if self.kind else UNKNOWN
+
+    @property
     def guessed(self) -> bool:
         """Whether `cost` is `UNKNOWN`."""
         return self.kind is None and self._took(self.trial) is None
@@ -114,8 +119,8 @@ class Declarations:
     Args:
         study: Declares them.
         device: Where they train, for forecasts.
-        recorded: Seconds that trials of a `place` took on a core in an earlier run, for generators of
-            rows, of which there is no forecast; asked for once, when one is met.
+        recorded: Seconds, more than none, that trials of a `place` took on a core in an earlier run.
+            They stand for those of generators of rows, of which there is no forecast. Asked for once.
     """
 
     def __init__(
@@ -143,17 +148,17 @@ class Declarations:
 
     def took(self, trial: Trial) -> float | None:
         """Seconds that trials like this one took in an earlier run, if that is recorded."""
-        return self._recorded().get(place(trial.phase, trial.arm, trial.cell))
+        return self._recorded().get(self.place(trial))
+
+    def place(self, trial: Trial) -> tuple[Any, ...]:
+        """Its phase, its arm and its cell, as a frame holds them."""
+        levels = (self.study.held(name, level) for name, level in trial.cell.items())
+        return trial.phase, trial.arm, *levels
 
     def forget(self, trials: Iterable[Trial]) -> None:
         """These have ended: nobody asks for them again."""
         for trial in trials:
             self._kept.pop(trial.key, None)
-
-
-def place(phase: str, arm: str, cell: Mapping[str, Any]) -> tuple[Any, ...]:
-    """A phase, an arm and a cell, as a key."""
-    return phase, arm, *cell.values()
 
 
 def _model_raises(error: Exception) -> str:

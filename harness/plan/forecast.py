@@ -32,7 +32,8 @@ def dry_run(
     Args:
         study, source, scale, cores: These.
         codes: Those of a `Plan` of the study, where there is one.
-        declared: What its trials are known to train, where that is asked for again.
+        declared: What its trials are known to train, where that is asked for again, and what such
+            trials took before.
     """
     plan, packer = Plan(study, source, scale, codes), Sketch(declared or Declarations(study), cores)
     phases: dict[str, dict[str, int]] = {}

@@ -42,9 +42,11 @@ CLAIM = 'Claim("Less is lower.", "[1] Heading", lower("loss", arm="less", than="
 
 
 def session_of(claims: str, folder: Path, *, alone: bool = False) -> Session:
+    """What no claim reads would go out first by its cost."""
     source = Source("three", "three.py", STUDY.replace("CLAIMS", claims))
     study = catalog.load(source)
-    plan, packer = Plan(study, source, "smoke"), Packer(Declarations(study), workers=1)
+    declared = Declarations(study, recorded=lambda: {("confirm", "beside"): 0.1 if alone else 9.0})
+    plan, packer = Plan(study, source, "smoke"), Packer(declared, workers=1)
     meter = Meter(plan.planned, 1.0, Console(quiet=True))
     keeper = RowsFile(study, folder / "rows.parquet", {}, None)
     return Session(study, source, "smoke", plan, packer, keeper, meter, alone=alone)
@@ -86,6 +88,25 @@ def test_a_look_waits_for_no_trial_that_claims_do_not_read(tmp_path: Path) -> No
         finish(session, pack, 1.0)
     assert session.next().trials[0].seed >= 6
     assert not session.done
+
+
+def test_what_is_tried_again_waits_for_nothing_that_claims_do_not_read(tmp_path: Path) -> None:
+    session = session_of(CLAIM, tmp_path)
+    lost = session.next()
+    session.lose(lost.name, "its process died")
+    found = order(session)
+    assert found[11] == (lost.trials[0].arm, lost.trials[0].seed)
+    assert len(found) == 2 * 24 + 6
+
+
+def test_a_run_that_is_ended_judges_nothing(tmp_path: Path, monkeypatch) -> None:
+    session = session_of(CLAIM, tmp_path)
+    out = [session.next() for _ in range(12)]
+    session.land()
+    monkeypatch.setattr(module, "undecided", lambda *_: pytest.fail("judged"))
+    for pack in out:
+        finish(session, pack, 1.0)
+    assert session.next() is None
 
 
 def test_claims_are_judged_once_a_look(tmp_path: Path, monkeypatch) -> None:

@@ -240,6 +240,18 @@ def test_dry_run_counts_everything_and_names_what_runs_alone(project: Path) -> N
     )
 
 
+def test_what_was_recorded_is_found_by_levels_as_frames_hold_them(project: Path) -> None:
+    text = edit(
+        source(project).text, "    nuisance={", '    vary={"clip": (None, 3)},\n    nuisance={'
+    )
+    text = edit(text, 'than="gd")', 'than="gd", clip=3)')
+    src = source(project, text)
+    study = catalog.load(src)
+    trials = Plan(study, src, "smoke").ready()
+    found = {Declarations(study).place(trial) for trial in trials}
+    assert found == {("tune", arm, clip) for arm in ("gd", "momentum") for clip in ("None", "3")}
+
+
 @pytest.mark.parametrize("sampler", ["qmc", "random", "tpe"])
 def test_draws_are_reproducible_whatever_the_order_of_telling(sampler) -> None:
     def draws(backwards: bool) -> list[dict]:
