@@ -75,15 +75,22 @@ def planned(name: str, scale: str) -> dict[str, Any]:
         from harness.claims import gates
         from harness.execution import seconds_taken
         from harness.plan.declared import Declarations
-        from harness.plan.forecast import dry_run
+        from harness.plan.forecast import corrected, dry_run
 
-        told = [gate.told() for gate in gates(study, scale)]
-        declared = Declarations(study, recorded=lambda: seconds_taken(study, scale))
-        return dry_run(study, source, scale, cores, declared=declared) | {"gates": told}
+        def sketched(at: str) -> dict[str, Any]:
+            declared = Declarations(study, recorded=lambda: seconds_taken(study, at))
+            return dry_run(study, source, at, cores, declared=declared)
+
+        sketch = sketched(scale)
+        if not sketch["recorded"] and "default" in study.budgets and _rows(source.name, "default"):
+            off = sketched("default")["off"]
+            sketch = corrected(sketch, off) if off else sketch
+        return sketch | {"gates": [gate.told() for gate in gates(study, scale)]}
 
     if any(Path("/dev").glob("nvidia[0-9]*")):  # whether a process may use it, no file tells
         return tell()
-    return _kept_or(source, f"-{scale}-{cores}", tell, _rows(source.name, scale))
+    digests = [_rows(source.name, at) for at in (scale, "default")]
+    return _kept_or(source, f"-{scale}-{cores}", tell, "".join(digests))
 
 
 def _rows(study: str, scale: str) -> str:

@@ -135,6 +135,8 @@ def plan(sketch: dict[str, Any]) -> None:
         )
     known = sketch["recorded"] / max(1, sketch["trials"])
     how = f", {known:.0%} of the trials as long as in the published run" if known else ""
+    if sketch["off"] and not known:
+        how = f", {sketch['off']:.2g} times the one by arithmetic, as at the default scale"
     out.print(
         f"{sketch['trials']:,} trials in {sketch['packs']} packs, about "
         f"{_time(sketch['seconds'])} on {sketch['cores']} cores without a GPU (an estimate{how})"

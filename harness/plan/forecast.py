@@ -1,6 +1,7 @@
 """What a run would train, and how long it would take: told without training anything.
 
-Where a run at the scale was published, trials are taken to be as long as they were there.
+Where a run at the scale was published, trials are taken to be as long as they were there; where only
+one at the default scale was, the forecast by arithmetic is taken to be off by as much as it is there.
 """
 
 from __future__ import annotations
@@ -39,7 +40,12 @@ def dry_run(
     phases: dict[str, dict[str, int]] = {}
     alone: dict[str, int] = {}
     scored: dict[str, int] = {}
-    guessed, recorded, work, seconds = 0, 0, 0.0, 0.0
+    guessed, recorded, work = 0, 0, 0.0
+    known, reckoned, rest = (
+        0.0,
+        0.0,
+        0.0,
+    )  # of recorded trials, their seconds by forecast, and others'
     while trials := plan.ready():
         for pack in packer.pack(trials):
             row = phases.setdefault(pack.trials[0].phase, {"trials": 0, "packs": 0, "alone": 0})
@@ -50,9 +56,12 @@ def dry_run(
                 alone[pack.lone] = alone.get(pack.lone, 0) + 1
                 guessed += packer.look_up(pack.trials[0]).guessed
             work += pack.cost
+            share = pack.cost / len(pack.trials)
             for took in map(packer.declared.took, pack.trials):
-                recorded += took is not None
-                seconds += pack.cost / len(pack.trials) if took is None else took
+                if took is None:
+                    rest += share
+                else:
+                    recorded, known, reckoned = recorded + 1, known + took, reckoned + share
         for trial in trials:
             training = packer.look_up(trial).training
             if training and training.data and not training.sealed:
@@ -75,5 +84,18 @@ def dry_run(
         "cores": cores,
         "recorded": recorded,
         "work": round(work, 1),
-        "seconds": round(SECONDS_TO_START + (seconds + SECONDS_A_RECORD * plan.planned) / cores, 1),
+        "off": round(known / reckoned, 3) if reckoned else None,
+        "seconds": _lasts(known + rest, plan.planned, cores),
     }
+
+
+def _lasts(work: float, trials: int, cores: int) -> float:
+    """Seconds of a run that trains for so many on one core."""
+    return round(SECONDS_TO_START + (work + SECONDS_A_RECORD * trials) / cores, 1)
+
+
+def corrected(sketch: Mapping[str, Any], off: float) -> dict[str, Any]:
+    """A dry run of what no run has recorded, where elsewhere trials took so many times as long as by
+    their forecast."""
+    seconds = _lasts(sketch["work"] * off, sketch["trials"], sketch["cores"])
+    return {**sketch, "off": off, "seconds": seconds}

@@ -118,6 +118,24 @@ def test_a_plan_takes_the_seconds_of_the_published_run(project: Path) -> None:
     assert (sketch["recorded"], sketch["work"]) == (0, plain["work"])
 
 
+def test_a_plan_of_what_was_not_published_is_off_as_that_of_the_default_scale(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copy(ROOT / "studies" / "transfer.py", project / "studies")
+    default, paper = (
+        json.loads(printed("plan", "transfer", "--scale", scale, "--json"))
+        for scale in ("default", "paper")
+    )
+    assert (paper["recorded"], paper["off"]) == (0, default["off"])
+    records = forecast.SECONDS_A_RECORD * paper["trials"]
+    spent = (paper["seconds"] - forecast.SECONDS_TO_START) * paper["cores"] - records
+    assert spent == pytest.approx(default["off"] * paper["work"], rel=1e-3)
+    assert "times the one by arithmetic" in printed("plan", "transfer", "--scale", "paper")
+    monkeypatch.setattr(catalog, "PUBLISHED", project / "none")
+    plain = json.loads(printed("plan", "transfer", "--scale", "paper", "--json"))
+    assert (plain["off"], plain["work"]) == (None, paper["work"])
+
+
 def test_what_is_kept_of_each_study_is_what_was_told(
     project: Path, monkeypatch: pytest.MonkeyPatch, unread: Any
 ) -> None:
