@@ -165,6 +165,7 @@ def _entry(path: Path, root: Path) -> dict[str, Any]:
             "figures": [str(name) for name in found.get("figures") or ()],
         }
         entry["figure"] = _figure(entry, path.parent)
+        entry["of_all"], firsts = words.stated_first(found["claims"])
         entry["claims"] = [
             {
                 "number": number,
@@ -185,9 +186,9 @@ def _entry(path: Path, root: Path) -> dict[str, Any]:
                 "late": bool(claim.get("changed_late")),
                 "published": claim.get("published") or {},
                 "within": words.within(claim),
-                "first": str((claim.get("amended") or {}).get("words") or ""),
+                "first": first,
             }
-            for number, claim in enumerate(found["claims"], 1)
+            for number, (claim, first) in enumerate(zip(found["claims"], firsts, strict=True), 1)
         ]
         entry["explored"] = [
             {

@@ -192,6 +192,7 @@ def _study(run: dict[str, Any], home: Path) -> list[str]:
     ended = trials["finished"] + trials["diverged"] + trials["failed"]
     partial = f" The run is partial: {ended:,} of them have ended." if run.get("partial") else ""
     cost = f" ({run['cost']})" if run.get("cost") else ""
+    of_all, firsts = words.stated_first(run["claims"])
     lines = [
         "",
         f"## {_name(run)}",
@@ -204,15 +205,16 @@ def _study(run: dict[str, Any], home: Path) -> list[str]:
         f"failed) in {run['seconds']:.0f} s{cost} on {run['machine']}, {run['scale']} scale, "
         f"{(run['finished_at'] or run['started_at'])[:10]}, commit {run['commit'][:12]}.{partial}",
         "",
+        *([of_all, ""] if of_all else []),
         "| verdict | claim, and where it is taught | effect | interval | claimed | n |",
         "|---|---|---|---|---|--:|",
     ]
-    for claim in run["claims"]:
+    for claim, said in zip(run["claims"], firsts, strict=True):
         effect, interval, claimed = map(_cell, claim["words"])
         verdict = MARKS[words.outcome(claim)].replace(" ", "&nbsp;")
         if claim.get("changed_late"):
             verdict += "<br>changed after trials had run"
-        if said := (claim.get("amended") or {}).get("words"):
+        if said:
             verdict += f"<br><sub>{_cell(said)}</sub>"
         what = f"{_cell(claim['statement'])}<br><sub>{_cell(claim['source'])}</sub>"
         lines.append(f"| {verdict} | {what} | {effect} | {interval} | {claimed} | {claim['n']} |")

@@ -297,7 +297,7 @@ def first(found: Verdict | str | None, then: Study) -> str:
     if found is None:
         return ""
     if isinstance(found, str):
-        return f"What it would have said as first registered cannot be told: {found}."
+        return _untold(found)
     if found.gate:
         return f"As first registered it would not have been judged: {found.gate}."
     shown, between, claimed = in_words(found, then)
@@ -313,6 +313,18 @@ def first_of_all(firsts: Mapping[str, Verdict | str]) -> str:
     if amended.BUDGET not in firsts.values():
         return ""
     return f"What the claims would have said as first registered cannot be told: {amended.BUDGET}."
+
+
+def stated_first(claims: Iterable[Mapping[str, Any]]) -> tuple[str, list[str]]:
+    """The same of a verdicts file's claims: what is said once, of all, or "", and what of each."""
+    each = [str((claim.get("amended") or {}).get("words") or "") for claim in claims]
+    if _untold(amended.BUDGET) not in each:
+        return "", each
+    return first_of_all({"all": amended.BUDGET}), [""] * len(each)
+
+
+def _untold(why: str) -> str:
+    return f"What it would have said as first registered cannot be told: {why}."
 
 
 def changed(found: list[dict[str, str]]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
 import shutil
@@ -14,7 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness import report
-from harness.report import board, book, front, lectures
+from harness.claims import amended
+from harness.report import board, book, front, lectures, words
 from harness.report.lectures import Heading, Lecture
 from harness.study import BadInput, catalog
 from tests import synthetic
@@ -191,3 +193,22 @@ def test_what_a_scale_does_not_judge_is_counted_apart(tmp_path: Path) -> None:
     assert "–&nbsp;not&nbsp;judged" in front.markdown([run], tmp_path)
     part = front.markdown([run | {"scale": "paper"}], tmp_path)  # of which it is no part
     assert "| 0 | 1 | 1 | 0 |" in part
+
+
+def test_what_a_changed_budget_hides_is_said_once_a_study(tmp_path: Path) -> None:
+    run = json.loads((ROOT / "reports" / "published" / "activations.json").read_text())
+    hidden = words.first(amended.BUDGET, catalog.load(catalog.find("activations")))
+    for claim in run["claims"]:
+        claim["amended"] = {"words": hidden}
+    once = words.first_of_all({"any": amended.BUDGET})
+    text = front.markdown([run], tmp_path)
+    assert (text.count(once), text.count(hidden)) == (1, 0)
+    (tmp_path / "published").mkdir()
+    (tmp_path / "published" / "activations.json").write_text(json.dumps(run))
+    page = html.unescape(board.rendered(board.gathered(tmp_path)))
+    assert (page.count(once), page.count(hidden)) == (1, 0)
+    for claim in run["claims"][1:]:
+        claim["amended"] = None
+    run["claims"][0]["amended"] = {"words": "As first registered it would be refuted."}
+    text = front.markdown([run], tmp_path)  # each claim's own is said with it
+    assert (text.count("As first registered it would"), text.count(once)) == (1, 0)
