@@ -7,6 +7,7 @@ with those entries, and says which of them were added or changed after trials ex
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import hashlib
 import json
@@ -152,9 +153,25 @@ def _budget(entries: Sequence[Entry], now: Entry) -> dict[str, Any] | None:
         "what": "budget",
         "at": first["at"],
         "trials": first["trials"],
-        "statement": f"{earlier[-1]['budget']} became {now['budget']}",
+        "statement": _differing(earlier[-1]["budget"], now["budget"]),
         **_reason(first),
     }
+
+
+def _differing(then: str, now: str) -> str:
+    """What of a budget is another, of two as `repr` has them."""
+    try:
+        old, new = (
+            {one.arg: ast.unparse(one.value) for one in call.keywords}
+            for call in (ast.parse(text, mode="eval").body for text in (then, now))
+            if isinstance(call, ast.Call) and not call.args
+        )
+    except (SyntaxError, ValueError):  # not one of ours, or an inf
+        return f"{then} became {now}"
+    names = [name for name in {**old, **new} if old.get(name) != new.get(name)]
+    return ", ".join(
+        f"{name} from {old.get(name, 'unset')} to {new.get(name, 'unset')}" for name in names
+    )
 
 
 def _families(entries: Sequence[Entry], now: Entry) -> dict[str, Any] | None:

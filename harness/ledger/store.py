@@ -339,14 +339,15 @@ class Ledger:
         return tuple(sorted((str(path), str(text)) for path, text in dict(found).items()))
 
     def registrations(self, runs: Iterable[Run]) -> list[dict[str, Any]]:
-        """Every registration of a study's claims in its runs at a scale, the oldest first.
+        """Every registration of a study's claims in its runs at a scale, the oldest first; the runs
+        are given the newest first, as is known of two that registered in the same second.
 
         What equal claims say is read once, from one run of all that registered them. Runs of
         earlier versions have no tag that tells when they did: theirs are read one by one.
         """
         known: dict[str, dict[str, Any]] = {}
         found: list[dict[str, Any]] = []
-        for run in runs:
+        for run in reversed([*runs]):
             try:
                 told = json.loads(run.data.tags.get(REGISTERED, ""))
             except ValueError:  # there is none, or it was too long for the store

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import html
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +79,8 @@ def test_more_seeds_are_judged_on_those_of_before(project: Path) -> None:
     assert amended.BUDGET in stated(project)["amended"]["words"]
     page = (project / "reports/tiny/smoke/report.html").read_text("utf-8")
     head, _, cards = page.partition('<article class="card')
+    (what,) = re.findall(r"“And too coarse”: (.*?)\.", html.unescape(head))
+    assert what == "draws from 4 to 5"  # what is as it was is left out
     told = "as first registered cannot be told"
     assert (head.count(told), cards.count(told)) == (1, 0)  # once for all claims, on top
 
