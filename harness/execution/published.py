@@ -113,7 +113,7 @@ def seconds_taken(study: Study, scale: str) -> dict[tuple[Any, ...], float]:
         frame = rows.load(path, [*where, "trial", "status", "seconds"])
         if frame.attrs["info"]["provenance"]["device"] != "cpu":
             return {}
-    except (BadInput, OSError, ValueError, KeyError):  # or one of this study as it was
+    except (BadInput, OSError, ValueError, KeyError, TypeError):  # or one of this study as it was
         return {}
     ends = frame[(frame["status"] != "failed") & (frame["seconds"] > 0)].drop_duplicates("trial")
     means = ends.groupby(where, observed=True)["seconds"].mean()

@@ -41,11 +41,8 @@ def dry_run(
     alone: dict[str, int] = {}
     scored: dict[str, int] = {}
     guessed, recorded, work = 0, 0, 0.0
-    known, reckoned, rest = (
-        0.0,
-        0.0,
-        0.0,
-    )  # of recorded trials, their seconds by forecast, and others'
+    known, reckoned = 0.0, 0.0  # seconds of recorded trials, as recorded and by forecast
+    rest = 0.0  # and those of others
     while trials := plan.ready():
         for pack in packer.pack(trials):
             row = phases.setdefault(pack.trials[0].phase, {"trials": 0, "packs": 0, "alone": 0})
