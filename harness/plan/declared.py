@@ -98,7 +98,7 @@ class Declared:
         return 0.0, UNKNOWN if took is None else took
 
     @property
-    def declared_cost(self) -> float:
+    def by_forecast(self) -> float:
         """Estimated seconds on one core of each trial in a pack, by what is declared alone."""
         return self.kind.cost[1] if self.kind else UNKNOWN
 

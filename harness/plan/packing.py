@@ -76,8 +76,7 @@ class Packer:
             about[label] = one, lone
         packs = []
         # what earlier runs took is left out: sizes go by what the study declares, and no clock
-        works = (about[label][0].declared_cost * len(members) for label, members in groups.items())
-        work = sum(works)
+        work = sum(about[label][0].by_forecast * len(members) for label, members in groups.items())
         for label, members in groups.items():
             one, lone = about[label]
             base, each = one.cost

@@ -13,6 +13,8 @@ from harness.report import numbers
 from harness.report.numbers import Scale
 from harness.study import Claim, Study, of_test
 
+UNTOLD = "What it would have said as first registered cannot be told: {}."
+ONCE = f"What the claims would have said as first registered cannot be told: {amended.BUDGET}."
 OUTCOMES = ("supported", "refuted", "inconclusive", "not judged")
 
 
@@ -297,7 +299,7 @@ def first(found: Verdict | str | None, then: Study) -> str:
     if found is None:
         return ""
     if isinstance(found, str):
-        return _untold(found)
+        return UNTOLD.format(found)
     if found.gate:
         return f"As first registered it would not have been judged: {found.gate}."
     shown, between, claimed = in_words(found, then)
@@ -310,21 +312,13 @@ def first(found: Verdict | str | None, then: Study) -> str:
 def first_of_all(firsts: Mapping[str, Verdict | str]) -> str:
     """The same in one sentence, where nothing can be told of any claim as the budget was changed;
     else ""."""
-    if amended.BUDGET not in firsts.values():
-        return ""
-    return f"What the claims would have said as first registered cannot be told: {amended.BUDGET}."
+    return ONCE if amended.BUDGET in firsts.values() else ""
 
 
 def stated_first(claims: Iterable[Mapping[str, Any]]) -> tuple[str, list[str]]:
     """The same of a verdicts file's claims: what is said once, of all, or "", and what of each."""
     each = [str((claim.get("amended") or {}).get("words") or "") for claim in claims]
-    if _untold(amended.BUDGET) not in each:
-        return "", each
-    return first_of_all({"all": amended.BUDGET}), [""] * len(each)
-
-
-def _untold(why: str) -> str:
-    return f"What it would have said as first registered cannot be told: {why}."
+    return (ONCE, [""] * len(each)) if UNTOLD.format(amended.BUDGET) in each else ("", each)
 
 
 def changed(found: list[dict[str, str]]) -> str:

@@ -52,20 +52,18 @@ def session_of(claims: str, folder: Path, *, alone: bool = False) -> Session:
     return Session(study, source, "smoke", plan, packer, keeper, meter, alone=alone)
 
 
-def finish(session: Session, pack: Pack, gap: float) -> None:
-    """A pack comes back; "less" is lower by the gap at even seeds, and higher at odd ones by less."""
-    losses = [
-        (t.arm == "less") * (-gap if t.seed % 2 == 0 else gap / 2) + t.seed for t in pack.trials
-    ]
+def finish(session: Session, pack: Pack) -> None:
+    """A pack comes back; "less" is lower by 1 at even seeds, and higher by a half at odd ones."""
+    losses = [(t.arm == "less") * (-1.0 if t.seed % 2 == 0 else 0.5) + t.seed for t in pack.trials]
     session.finish(pack.name, [Outcome("finished", [1], {"loss": [loss]}) for loss in losses])
 
 
-def order(session: Session, gap: float = 1.0) -> list[tuple[str, int]]:
+def order(session: Session) -> list[tuple[str, int]]:
     """Arms and seeds, as their packs go out and come back one by one."""
     found = []
     while pack := session.next():
         found += [(trial.arm, trial.seed) for trial in pack.trials]
-        finish(session, pack, gap)
+        finish(session, pack)
     assert session.done
     return found
 
@@ -85,7 +83,7 @@ def test_a_look_waits_for_no_trial_that_claims_do_not_read(tmp_path: Path) -> No
     beside = out.pop()
     assert beside.trials[0].arm == "beside"
     for pack in out:
-        finish(session, pack, 1.0)
+        finish(session, pack)
     assert session.next().trials[0].seed >= 6
     assert not session.done
 
@@ -105,7 +103,7 @@ def test_a_run_that_is_ended_judges_nothing(tmp_path: Path, monkeypatch) -> None
     session.land()
     monkeypatch.setattr(module, "undecided", lambda *_: pytest.fail("judged"))
     for pack in out:
-        finish(session, pack, 1.0)
+        finish(session, pack)
     assert session.next() is None
 
 
