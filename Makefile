@@ -82,7 +82,7 @@ soak: $(VENV)/.dev ## ten thousand tiny trials through Ray and MLflow: rate, fla
 bench: $(VENV)/.run ## measure speed beside plain loops, Ray Tune and Optuna
 	@$(VENV)/bin/python -m benchmarks
 
-vouch: $(VENV)/.run ## hold a hundred kinds of modules, trained fused or alone, to a plain PyTorch loop
+vouch: $(VENV)/.run ## hold 99 kinds of modules, trained fused or alone, to a plain PyTorch loop
 	@$(VENV)/bin/python -m benchmarks.vouch
 
 gpu: $(VENV)/.dev ## tests, benchmark and studies on a GPU, in ten minutes, into gpu-results/

@@ -1,26 +1,26 @@
 """Architectures: what makes a small convolutional network good, when every one of them is trained?
 
-Search papers sample a space; here the whole of it is trained, each architecture on twelve seeds and
-some at twelve training settings, so that what is said of the space holds for the space. Cells are
-those of NAS-Bench-201 (nodes joined by none, skip, pool or a 3x3 convolution; at the paper scale 1x1
-convolutions too) with four nodes and at most three edges, at the paper scale four; a network is one
-or two equal cells of 3 or 6 channels. Architectures that are the same network count once. The rows
-are a table that other studies read (`nas`): test and validation accuracy after one epoch, three and
-nine at a constant rate, so that a short training is the beginning of a long one.
+Search papers sample a space; here the whole of it is trained, each architecture on twelve seeds and some at
+twelve training settings, so that what is said of the space holds for the space. Cells are those of
+NAS-Bench-201 (nodes joined by none, skip, pool or a 3x3 convolution; at the paper scale 1x1 convolutions
+too) with four nodes and at most three edges, at the paper scale four; a network is one or two equal cells of
+3 or 6 channels, at the paper scale of 8 to 32. Architectures that are the same network count once. The rows
+are a table that other studies read (`nas`): test and validation accuracy after one epoch, three and nine at
+a constant rate, so that a short training is the beginning of a long one.
 
 Departures from the sources: 512 digits of 8x8 in place of CIFAR-10, a stem of 2x2 patches to maps of
 4x4, layer normalisation after each node's sum where theirs is batch normalisation in each
 operation, no augmentation, Adam at a constant rate. A network this small is far from convergence
 after nine epochs; that is what a search with little to spend would see.
 
-Each statistic is over all architectures at once, and its interval over seeds. Margins are those of the
-first table: 2,124 architectures of up to four edges and 4 to 8 channels, all digits, five seeds. There
-the best were right on 97 %, and “in a row” stayed open (1.5 points, 1.0 to 2.0). A second, of 1,416
-with 2 and 4 channels on 512 digits and six seeds, left “in a row” (0.9 points, 0.3 to 1.5) and the order
-under other settings (0.65, 0.45 to 0.84) open. It tried as many structures as the first beside plain
-PyTorch, which took a third of its time: so this one has cells of an edge less, and seeds instead. In
-pilots of three seeds on the second's architectures, “in a row” was at its margin on all digits (1.0 points),
-and MNIST took twice as long as 512 digits do.
+Each statistic is over all architectures at once, and its interval over seeds. Margins are those of the first
+table: 2,124 architectures of up to four edges and 4 to 8 channels, all digits, five seeds. There the best
+were right on 97 %, and “in a row” stayed open (1.5 points, 1.0 to 2.0). A second, of 1,416 with 2 and 4
+channels on 512 digits and six seeds, left “in a row” (0.9 points, 0.3 to 1.5) and the order under other
+settings (0.65, 0.45 to 0.84) open. To hold as many structures as the first's to plain PyTorch took a third
+of its time: so this one has cells of an edge less, and more seeds. In pilots of three seeds on the second's
+architectures, “in a row” was at its margin on all digits (1.0 points), and MNIST took twice as long as 512
+digits do.
 """
 
 from functools import cache, partial

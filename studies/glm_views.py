@@ -18,10 +18,10 @@ seed over all widths. In mean-field scaling features move as far at any width, s
 features are to be worth a point of test accuracy, and lazy ones nothing: the regressions on features
 before and after training have each the best of seven penalties by leave-one-out.
 
-How sentences were read: "ReLU is Tobit's mean" with noise of variance 1, and in the limit of none.
-Departures: no paper is repeated; the paper scale is the same on 1,024 images of MNIST, up to 4,096 wide.
-Two runs were 4e-7 and 2e-4 off in undoing the CDF at large |η|, where 1 − Φ and torch's ndtr keep few
-digits; now Φ is exp log Φ, at −|η|. The kernel's slope was −0.86 over all widths, −0.93 at the paper scale, and
+How sentences were read: "ReLU is Tobit's mean" with noise of variance 1, and in the limit of none. Departures:
+no paper is repeated; the paper scale is the same on 1,024 images of MNIST, up to 4,096 wide. Two runs were 4e-7
+and 2e-4 off in undoing Φ at large |η|, where floats near 1 keep few digits of it; now it is computed in the
+lower tail, at −|η|, as exp log Φ. The kernel's slope was −0.86 over all widths, −0.93 at the paper scale, and
 −0.95 from 128 on: at 16 units, whose features move by half, training is not lazy. No margin has been moved.
 """
 
@@ -290,7 +290,7 @@ def tobits(study, frame, palette):
 
 LINES = ("#116bba", "#ea7714", "#5ca49a")
 FIGURES = (
-    custom("widths", "How far training moves a network's features, their kernel and its tangent kernel: median and 80 % of seeds, with the slopes of theory dotted. In the lazy network features move by 1/√width and kernels by 1/width, for the units' steps cancel out; in mean-field scaling all move as far at any width.", against_width),
+    custom("widths", "How far training moves a network's features, their kernel and its tangent kernel: median and 80 % of seeds, with the slopes of theory dotted. In the lazy network features move by 1/√width and kernels, as the units' steps cancel out, by nearly 1/width; in mean-field scaling all move as far at any width.", against_width),
     custom("tobit", "The mean of a Tobit model, and ReLU, which is its limit without noise: they are apart by at most 0.399 σ, at η = 0.", tobits),
     across("linear", "How far predictions are from those of the network that is linear in its parameters, over how far those moved, against width.", "from_linear", "width"),
     across("accuracy", "Test accuracy that ridge regression gains by trained features, over features at the start, against width: mean and 95 % interval.", "test_gain", "width"),

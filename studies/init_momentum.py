@@ -9,9 +9,9 @@ further seeds; momentum is fixed, and the rate does not fall. "Lowered" is momen
 where its velocity begins anew.
 
 Second order is Gauss–Newton with ten conjugate-gradient steps on half of the images an update, as Martens's
-Hessian-free optimization without its preconditioning, and L-BFGS on all of them. They get at least as
-many gradients of examples as descent (a curvature product counts as two), so that descent has no advantage
-of it: 440,000 and 320,000 against 250,000 by default.
+Hessian-free optimization without its preconditioning, and L-BFGS on all of them. They get at least as many gradients
+of examples as descent (a curvature product counts as two), so that descent has no advantage of it: 420,000 and
+320,000 against 250,000 by default.
 
 Beside it a quadratic of condition number 100, on which the best momentum shrinks the distance by
 (√κ − 1)/(√κ + 1) a step, and the best plain descent by (κ − 1)/(κ + 1) (Polyak 1964): exact.

@@ -244,7 +244,7 @@ FIGURES = (
     intervals("scaling", "Updates to 90 % validation accuracy by batch size, each at its tuned rate: fewer in proportion at first, then hardly fewer.", "steps_to_90", factor="task", levels=("epochs", "updates"), arms=BATCHES),
     intervals("accuracy", "Test accuracy for as many epochs, and for as many updates.", "test_accuracy", factor="task", levels=("epochs", "updates")),
     curves("training", "Validation accuracy against updates.", "valid_accuracy", factor="task", levels=("epochs", "updates"), arms=BATCHES),
-    sensitivity("sensitivity", "Validation accuracy against the rate, for as many epochs: every draw of the tune phase. The best rate grows with the batch.", "valid_accuracy", where=epochs, arms=BATCHES),
+    sensitivity("sensitivity", "Validation accuracy against the rate, for as many epochs: every draw of the tune phase. The best rate grows with the batch at first, and then no more.", "valid_accuracy", where=epochs, arms=BATCHES),
 )  # fmt: skip
 
 STUDY = Study(

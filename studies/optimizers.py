@@ -1,8 +1,8 @@
 """Optimizers: which of them gets down fastest, and does it matter on real data?
 
-Ten optimizers on six test surfaces with known minima, and on handwritten digits. The lectures show
-the surfaces as animations with hand-picked learning rates; here every optimizer is tuned with the
-same number of draws on every task before it is compared, over seeds that jitter the start.
+Ten optimizers on six test surfaces, five with known minima, and on handwritten digits. The lectures
+show the surfaces as animations with hand-picked learning rates; here every optimizer is tuned with
+the same number of draws on every task before it is compared, over seeds that jitter the start.
 
 Departures from the sources: the decks' figures name neither surfaces, starts nor rates, so starts
 and minima are those of public galleries of test functions (see harness/parts/models/surfaces.py);

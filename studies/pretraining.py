@@ -13,10 +13,10 @@ How sentences were read. SNU's “reason 1” of the renaissance is a title: tha
 “No longer widely used”: with ReLU and all labels pretraining changes accuracy by less than two points. Erhan's
 regulariser, not optimiser: the training loss of pretrained networks is not lower in the end.
 
-Departures: small networks, few updates. Margins were fixed before any run of the study; its depth and the rate
-of pretraining were found by trying: in 200 updates at 0.003, squared errors taught five layers nothing. Refuted:
-pretraining is an optimiser here, without it these sigmoids are not trained; and RBMs are weaker with 100 labels
-than greedy supervised pretraining. Whether ReLU beats pretrained sigmoids lies at its margin.
+Departures: small networks, few updates. Margins were fixed before any run of the study; its depth and the rate of
+pretraining were found by trying: in 200 updates at 0.003, squared errors taught five layers nothing. Against the
+claims pretraining is an optimiser here, for without it these sigmoids are not trained; and RBMs are weaker with 100
+labels than greedy supervised pretraining. Whether ReLU beats pretrained sigmoids lies at its margin.
 """
 
 import itertools

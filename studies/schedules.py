@@ -214,7 +214,7 @@ FIGURES = (
     custom("schedules", "What each schedule makes of the rate.", drawn_schedules),
     curves("quadratic", "Mean of x² on the noisy quadratic: the constant rate stalls, 1/(ht) falls like 1/t, 0.2/t crawls, and the rate that stops falling stalls lower.", "square", where=quadratic),
     across("accuracy", "Test accuracy of the last iterate at each budget: mean and 95 % interval over seeds.", "test_accuracy", "task", levels=ALL, arms=TRAINED),
-    curves("training", "Validation accuracy through training: schedules that end low are the worst before the end and the best at it.", "valid_accuracy", factor="task", levels=ALL, arms=TRAINED),
+    curves("training", "Validation accuracy through training: rates that fall along a line or a cosine are ahead from half of the training on.", "valid_accuracy", factor="task", levels=ALL, arms=TRAINED),
     sensitivity("sensitivity", "Validation accuracy against the peak rate with the longest training: every draw of the tune phase.", "valid_accuracy", where=long, arms=TRAINED),
 )  # fmt: skip
 

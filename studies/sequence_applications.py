@@ -11,11 +11,11 @@ left of blue cross” of a noisy 8x8 picture, by a convolution and an LSTM, or b
 there are: of such a bag four captions are equally likely. *State space*: a linear RNN with Gaussian outputs, whose
 transitions have no noise or noise of variance 1, beside the joint density of 20 steps.
 
-How sentences were read. SNU's “representation of source” is the state after the last word, and nothing more,
-without attention. Sutskever et al. reversed sources without attention; that it does nothing beside attention
-is read as a gain of less than two points. “Tends to predict better for the paragraph 1” is accuracy on the name by
-the letters in between. SNU writes a product of integrals over one transition; with noise, states before that
-transition stand at what the network says.
+How sentences were read. SNU's “representation of source” is the state after the last word, and nothing more, without
+attention. Sutskever et al. reversed sources without attention; that it does nothing beside attention is read as a
+gain of less than two points. “Tends to predict better for the paragraph 1” is accuracy on the name by the letters in
+between. SNU writes the likelihood as a product over steps of an integral over that step's transition alone; so noise
+of the last transition is integrated out, and the state before it is what the network says.
 
 Departures: gated units translate, where SNU has LSTMs; no WMT, no COCO, at any scale; Shakespeare at the paper scale
 only. Rates are tuned with the same draws for all; n-grams are counted; networks of the state space stand at the
