@@ -11,6 +11,7 @@ from harness.claims import LEVEL, Verdict
 from harness.ledger import provenance
 from harness.ledger.results import Results
 from harness.report import numbers, quoting, tables, words
+from harness.report.ends import ends, told
 from harness.report.numbers import level, plain, setting
 from harness.study import Study, few, range_of
 
@@ -162,6 +163,7 @@ def departures(results: Results, verdicts: list[Verdict], about: str) -> list[st
     if fixed:
         found.append(f"Held constant, so that nothing is said of other values: {', '.join(fixed)}.")
     found += _left_out(results)
+    found += _at_ends(results)
     found += _lost(results)
     remarks: dict[str, list[str]] = {}
     for number, verdict in enumerate(verdicts, 1):
@@ -242,6 +244,18 @@ def _left_out(results: Results) -> list[str]:
             where += f" (needs {needs}, which was not at hand)" if needs else ""
             absent.setdefault(where, []).append(study.label(arm))
     return [f"Not trained, {where}: {few(arms)}." for where, arms in absent.items()]
+
+
+def _at_ends(results: Results) -> list[str]:
+    """Winners that are the lowest or highest of those drawn."""
+    found, among = ends(results)
+    if not found:
+        return []
+    places = len({(one.arm, *one.cell.values()) for one in found})
+    return [
+        f"In {places:,} of {among:,} tuned combinations of an arm and a cell the setting that won is at an "
+        f"end of what was drawn, so that a wider range, or more draws, might have a better one: {told(found, results.study)}."
+    ]
 
 
 def _lost(results: Results) -> list[str]:

@@ -12,6 +12,7 @@ from harness.claims.power import Forecast
 from harness.ledger import provenance
 from harness.ledger.results import Results
 from harness.report import bars, descent, islands, numbers, outlook, tables, words
+from harness.report.ends import End, ends, of_claim, told
 from harness.report.panels import Panel
 from harness.report.quoting import quote
 from harness.study import Study
@@ -57,7 +58,8 @@ def html(
     study, info = results.study, results.info
     then, firsts = words.as_first(results)
     of_all = words.first_of_all(firsts)  # said once, on top of the page
-    cards = _cards(results, verdicts, could, shown, then, {} if of_all else firsts)
+    at_ends = ends(results)
+    cards = _cards(results, verdicts, could, shown, then, {} if of_all else firsts, at_ends.found)
     playing = {} if paper else descent.players(results)
     title = words.title(study)
     changes = words.changes(results)
@@ -93,7 +95,8 @@ def html(
             explored=_explored(results),
             figures=_figures(results, cards, drawn, playing),
             arms=tables.arms(results),
-            tuned=tables.tuned(results),
+            tuned=tables.tuned(results, at_ends),
+            at_ends=at_ends,
             fixed=tables.fixed(results),
             tested=words.tested(results),
             budget=study.budget(results.scale),
@@ -113,6 +116,7 @@ def html(
 def _cards(
     results: Results, verdicts: list[Verdict], could: Mapping[str, Forecast],
     shown: Mapping[str, Panel], then: Study, firsts: Mapping[str, Verdict | str],
+    at_ends: list[End],
 ) -> list[dict[str, Any]]:  # fmt: skip
     study = results.study
     place = {f.name: i for i, f in enumerate(study.figures, 1)}
@@ -141,6 +145,7 @@ def _cards(
                 "middle": words.middle(verdict, study),
                 "replicates": words.replicates(verdict) if verdict.n else "none",
                 "stopping": words.stopping(verdict),
+                "at_ends": told(of_claim(at_ends, verdict, study), study),
                 "change": outlook.change(verdict, could.get(verdict.id), results),
                 "published": words.published(verdict),
                 "theirs": _theirs(verdict, scale),

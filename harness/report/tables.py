@@ -7,6 +7,7 @@ from typing import Any
 
 from harness.ledger.results import STATUSES, Results
 from harness.report import numbers, words
+from harness.report.ends import Ends
 from harness.report.numbers import plain, setting
 
 WIDE_CELLS = 8  # more cells than this turn the table of tuned settings on its side
@@ -27,22 +28,27 @@ def arms(results: Results) -> list[dict[str, Any]]:
     ]
 
 
-def tuned(results: Results) -> dict[str, Any] | None:
-    """The tuned settings as a table: arms down and cells across, or one row each where many."""
+def tuned(results: Results, ends: Ends) -> dict[str, Any] | None:
+    """The tuned settings as a table: arms down and cells across, or one row each where many. What is
+    the lowest or highest of those drawn is said to be."""
+    which = {(one.arm, *one.cell.values(), one.name): f" ({one.which})" for one in ends.found}
     study, table = results.study, results.winners()
     names = study.nuisance_names()
     if not len(table):
         return None
     rows: dict[tuple[str, tuple[Any, ...]], list[tuple[str, str]]] = {}
     for record in table.to_dict("records"):
-        arm = str(record["arm"])
+        arm, cell = str(record["arm"]), tuple(record[factor] for factor in study.vary)
         held = study.arms[arm].held
-        chosen = [
-            (plain(name), _drawn(record[name]) + (" held" if name in held else ""))
+        rows[arm, cell] = [
+            (
+                plain(name),
+                _drawn(record[name])
+                + (" held" if name in held else which.get((arm, *cell, name), "")),
+            )
             for name in names
             if record[name] == record[name] and record[name] is not None
         ]
-        rows[arm, tuple(record[factor] for factor in study.vary)] = chosen
     cells = list(dict.fromkeys(cell for _, cell in rows))
     names_of_arms = list(dict.fromkeys(arm for arm, _ in rows))
     heads = [
