@@ -18,7 +18,9 @@ the papers'; adversarial training sees moved images only, of ε = 0.1. Margins w
 run refuted: images of 7x7 were no more robust than of 28x28: logistic regression gained 1.1 points. At the paper
 scale, with more images, random signs of a quarter leave half of the images right for logistic regression (88 % for
 two hidden layers), and a tenth by FGSM as many for two hidden layers (1.5 % for logistic regression); training
-against PGD was not trained to its end there.
+against PGD was not trained to its end there. A 7x7 image is shifted, and clipped, on its 28x28 pixels. That FGSM
+looks weaker than PGD is no matter of training against it alone: under FGSM such a network is 3.5 points more
+accurate than under PGD, one trained on clean images 13.
 """
 
 from dataclasses import dataclass

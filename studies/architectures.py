@@ -21,6 +21,10 @@ settings (0.65, 0.45 to 0.84) open. To hold as many structures as the first's to
 of its time: so this one has cells of an edge less, and more seeds. In pilots of three seeds on the second's
 architectures, “in a row” was at its margin on all digits (1.0 points), and MNIST took twice as long as 512
 digits do.
+
+On 2026-11-29, knowing the results, three claims were mended. Two in a row were held against two side by side
+whatever pools stood in the way (−2.5 points), residual paths against cells with more pools (+5.4), and the best
+setting was the best of twelve single trainings, which noise alone makes another for half of the architectures.
 """
 
 from functools import cache, partial
@@ -110,14 +114,19 @@ def cost_of_no_convolution(table) -> float:
     return float(np.median(accuracy[has]) - np.median(accuracy[~has]))
 
 
+def two(what) -> pd.Series:
+    """Cells of two convolutions and no pool, which would cost more than where they stand."""
+    return (what["conv3"] == 2) & (what["pool"] == 0)
+
+
 # What is compared with what, among cells that have a convolution, where all that is named is equal.
 CONTRASTS = {
     "depth": (["cell", "width"], lambda a: a["depth"] == 2, lambda a: a["depth"] == 1),
     "width": (["cell", "depth"], lambda a: a["width"] == a["width"].max(),
               lambda a: a["width"] == a["width"].min()),
-    "in a row": (["depth", "width", "conv3"], lambda a: (a["conv3"] == 2) & (a["longest"] == 2),
-                 lambda a: (a["conv3"] == 2) & (a["longest"] == 1)),
-    "residual": (["depth", "width", "conv3", "edges"], lambda a: a["residual"],
+    "in a row": (["depth", "width", "conv3", "pool"], lambda a: two(a) & (a["longest"] == 2),
+                 lambda a: two(a) & (a["longest"] == 1)),
+    "residual": (["depth", "width", "conv3", "pool", "skip"], lambda a: a["residual"],
                  lambda a: ~a["residual"]),
     "skip or pool": (["depth", "width", "conv3"], lambda a: (a["pool"] == 0) & (a["skip"] > 0),
                      lambda a: (a["skip"] == 0) & (a["pool"] > 0)),
@@ -146,16 +155,25 @@ def gain(kind: str, table) -> float:
     return float(accuracy @ weights(tuple(what.index), kind))
 
 
-def by_setting(table) -> np.ndarray:
-    """Mean accuracies in percent, (settings, architectures), of those trained at every setting."""
-    wide = table.mean().unstack("architecture").dropna(axis=1)
-    return 100 * wide.to_numpy()
+@cache
+def all_settings(columns: tuple[tuple[str, str], ...]) -> np.ndarray:
+    """Where a table has the architectures that are trained at every setting, (settings, architectures)."""
+    places = pd.Series(range(len(columns)), index=pd.MultiIndex.from_tuples(columns))
+    return places.unstack().dropna(axis=1).to_numpy(int)
 
 
-def best_elsewhere(table) -> float:
-    """The share of architectures for which the setting that is best on average is not the best."""
-    accuracy = by_setting(table)
-    return float((accuracy.argmax(0) != accuracy.mean(1).argmax()).mean())
+def own_setting(table) -> float:
+    """Points that an architecture gains by its own best setting over the one that is best on average, chosen
+    on all seeds but the one that is scored, as the best of a dozen noisy numbers is mostly luck."""
+    places = all_settings(tuple(table.columns))
+    accuracy = 100 * table.to_numpy()[:, places]  # (seeds, settings, architectures)
+    gains, columns = [], np.arange(places.shape[1])
+    for seed in table.index.unique():  # a resample may hold one several times
+        out = np.asarray(table.index == seed)
+        others, scored = accuracy[~out].mean(0), accuracy[out]  # of n seeds
+        own, common = others.argmax(0), others.mean(1).argmax()
+        gains += [(one[own, columns] - one[common]).mean() for one in scored]
+    return float(np.mean(gains))
 
 
 def ranks_agree(table) -> float:
@@ -252,10 +270,10 @@ def settings(study: Study, frame: pd.DataFrame, palette):
 
 
 def claim(
-    sentence: str, source: str, fn, margin: float, unit: str, words: str, example, figure: str
-) -> Claim:
+    sentence: str, source: str, fn, margin: float, unit: str, words: str, example, figure: str, each=True,
+) -> Claim:  # fmt: skip
     check = statistic(
-        fn, margin, metric="test_accuracy", unit=unit, words=words, example=example, each=True
+        fn, margin, metric="test_accuracy", unit=unit, words=words, example=example, each=each
     )
     return Claim(sentence, source, check, figure)  # fmt: skip
 
@@ -277,11 +295,11 @@ CLAIMS = {
         "[ECNU], “Neural architecture search”; [Tan], section 3.2",
         partial(gain, "width"), 1.0, "points", "most channels less fewest, cell and depth the same",
         partial(planted, lambda what: what["width"]), "properties"),
-    "in-a-row": claim("Connectivity counts: two convolutions in a row are better than two side by side by at least a point, at the same weights.",
+    "in-a-row": claim("Connectivity counts: two convolutions in a row are better than two side by side by at least a point, at the same weights and without pools.",
         "[ECNU], “Neural architecture search”; [Ying], section 4",
         partial(gain, "in a row"), 1.0, "points", "two in a row less two side by side",
         partial(planted, lambda what: what["longest"]), "properties"),
-    "residual": claim("A residual path helps: cells with skips alone from input to output are better than those without, at as many convolutions and edges.",
+    "residual": claim("A residual path helps: cells with skips alone from input to output are better than those without, at as many convolutions, skips and pools.",
         "[He], section 3; [Ying], section 4",
         partial(gain, "residual"), 0.0, "points", "with a path of skips less without",
         partial(planted, lambda what: what["residual"].astype(float)), "properties"),
@@ -289,10 +307,10 @@ CLAIMS = {
         "[Dong], section 4",
         partial(gain, "skip or pool"), 1.0, "points", "other edges all skips less all pools",
         partial(planted, lambda what: what["skip"] - what["pool"]), "properties"),
-    "settings-interact": claim("The best training setting depends on the architecture: for at least a quarter of the architectures it is another than the one that is best on average.",
+    "settings-interact": claim("The best training setting depends on the architecture: an architecture's own is at least half a point better than the one that is best on average.",
         "[Wu], section 1",
-        best_elsewhere, 0.25, "share of architectures", "those whose best setting is another",
-        partial(planted_settings, agree=False), "settings"),
+        own_setting, 0.5, "points", "an architecture's own best setting less the common one, chosen on other seeds",
+        partial(planted_settings, agree=False), "settings", each=False),
     "ranks-carry-over": claim("Architectures keep their order under another setting: a Spearman correlation with the reference of at least 0.8 on average.",
         "[Ying], section 3.3; [Wu], section 1",
         ranks_agree, 0.8, "Spearman's ρ", "rank correlation with the reference setting",

@@ -15,10 +15,12 @@ input with 0.8, as the paper's. The paper scale is figure 10 alone, on MNIST; th
 up to 5,000 examples, with fewer draws, seeds and updates. There (2026-11-28, rates tuned by three draws)
 dropout lowers the error at every size: at 100 from 29.0 to 25.0 %, where the figure has 22.8 and 26.6.
 
-Departures from the sources: 5,000 images of MNIST in place of all at the default scale; momentum
-0.9, not raised to 0.95; no max-norm in figure 10; penalties fall on biases too; no KL sparsity (table
-9). Early stopping looks at the validation split while it trains, the others only where their
-strength is chosen.
+Departures from the sources: 5,000 images of MNIST in place of all at the default scale; momentum 0.9, not
+raised to 0.95; no max-norm in figure 10; penalties fall on biases too; no KL sparsity (table 9). Early
+stopping looks at the validation loss while it trains, the others at the accuracy where their strength is
+chosen; and it goes back to where the rate, which falls for all, is still high (62 % of its peak in the
+median on images, 90 % on wrong labels). All 500 images are learned by heart with dropout and without, so
+that its gap is the test error.
 
 Margins were fixed before any run, and are those of the runs on the 8x8 digits of scikit-learn, which left 14
 of 22 claims open and refuted crossing, flat-in-p, l1-sparser, gap-and-width and smoothing-calibrates: with

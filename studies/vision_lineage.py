@@ -1,13 +1,14 @@
 """Which of the steps from LeNet to batch-normalised Inception make networks see better?
 
-One change a step, for as many updates of as many images: LeNet (tanh, average pooling, a first filter of
-5x5 at stride 2, a second of 5x5, a dense layer), then ReLU, maximum pooling, dropout of the dense layer, and
-shifts and rotations of the training images (AlexNet); a first filter of 3x3 at stride 1 (Zeiler & Fergus, ZF);
-two 3x3 in place of the second 5x5 (VGG), or four; an inception module and means of its maps in place of
-3x3 and dense layer (GoogLeNet); batch normalisation. AlexNet, too, with overlapping pooling, with local
-response normalisation, and as five networks that vote. Images are 12x12: 28x28 of MNIST, less two pixels
-a side, means of four; 500 of them, drawn anew for each seed and the same for all arms. Adam's rate falls along
-a cosine; its peak is tuned with the same draws for every arm (the five have a given one).
+One change a step, for as many updates of as many images: LeNet (tanh, average pooling, a first filter of 5x5 at
+stride 2, a second of 5x5 after one pooling, a dense layer), then ReLU, maximum pooling, dropout of the dense
+layer, and shifts and rotations of the training images (AlexNet); a first filter of 3x3 at stride 1 (Zeiler &
+Fergus, ZF), whose larger maps are pooled twice, as are those after it; two 3x3 in place of the second 5x5
+(VGG), or four; an inception module and means of its maps in place of 3x3 and dense layer (GoogLeNet); batch
+normalisation. AlexNet, too, with overlapping pooling, with local response normalisation, and as five networks
+that vote. Images are 12x12: 28x28 of MNIST, less two pixels a side, means of four; 500 of them, drawn anew for
+each seed and the same for all arms. Adam's rate falls along a cosine; its peak is tuned with the same draws for
+every arm (the five have a given one).
 
 How sentences were read. SNU's table is of top-5 errors of single networks on ImageNet: held against ours is
 its order alone, by Spearman's correlation of five networks. SNU names steps and their gain in error, not
@@ -50,11 +51,14 @@ from harness.parts.schedules import Cosine
 from harness.study import Published, Trial, classification
 
 WIDTH, TILE, ZOOM = 8, 19, 3  # channels; pixels of a filter that is drawn, and of a weight
+ALPHA = (
+    1e-4 * 255**2
+)  # of local response normalisation: theirs, whose pixels went to 255 where ours go to 1
 
 
 class Network(nn.Module):
     """(B, 28, 28) images to (B, 10) logits: filters of size `first`, pooled, those of sizes `second` ("33",
-    or "inception"), pooled, and a dense layer of so many units. Pixels are means of by²."""
+    or "inception"), pooled where they are larger than 3x3, and a dense layer of so many units. Pixels are means of by²."""
 
     def __init__(
         self, first: int, stride: int, second: str, act: str, pool: str, drop: float, norm: bool,
@@ -64,7 +68,7 @@ class Network(nn.Module):
         self.by = by
         kind = nn.Tanh if act == "tanh" else nn.ReLU
         pooling = nn.AvgPool2d if pool == "mean" else nn.MaxPool2d
-        after = [LocalResponse(WIDTH)] if response else []
+        after = [LocalResponse(WIDTH, alpha=ALPHA)] if response else []
         side = 24 // by // stride // 2  # of maps after the first pooling
         self.first = convolution(1, WIDTH, first, kind, stride, norm)
         self.reduce = nn.Sequential(*after, pooling(3, 2, 1) if pool == "overlap" else pooling(2))

@@ -11,6 +11,9 @@ def test_responses_are_normalised_as_by_torch():
     # torch divides alpha by the size
     theirs = F.local_response_norm(x, 5, alpha=5e-4, beta=0.75, k=2.0)
     torch.testing.assert_close(vision.LocalResponse(8)(x), theirs)
+    # the same of numbers 255 times as small, but for their scale
+    ours = vision.LocalResponse(8, alpha=1e-4 * 255**2)(x / 255)
+    torch.testing.assert_close(255 * ours, theirs)
 
 
 def test_an_inception_module_keeps_places_and_sees_5x5():

@@ -11,24 +11,27 @@ from torch.nn import functional
 
 class LocalResponse(nn.Module):
     """Responses divided by those of neighbouring channels (Krizhevsky et al. 2012, section 3.3), in plain
-    operations: x / (k + α Σ x²)^β over `size` channels; k = 2, α = 1e-4 and β = ¾, as there.
+    operations: x / (k + α Σ x²)^β over `size` channels; k = 2 and β = ¾, as there.
 
     Args:
         channels: How many there are.
         size: How many of them, around each, are summed over; odd.
+        alpha: Theirs is 1e-4, for pixels of up to 255. Of numbers far below 100 it makes hardly any
+            difference: at 1e-4 all are divided by about 2^β.
     """
 
     near: Tensor
 
-    def __init__(self, channels: int, size: int = 5) -> None:
+    def __init__(self, channels: int, size: int = 5, alpha: float = 1e-4) -> None:
         super().__init__()
+        self.alpha = alpha
         place = torch.arange(channels)
         near = (place[:, None] - place).abs() <= size // 2
         self.register_buffer("near", near.float())  # (C, C)
 
     def forward(self, x: Tensor) -> Tensor:
         squares = (x.square().movedim(1, -1) @ self.near).movedim(-1, 1)  # (B, C, H, W)
-        return x / (2 + 1e-4 * squares) ** 0.75
+        return x / (2 + self.alpha * squares) ** 0.75
 
 
 def convolution(
