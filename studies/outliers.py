@@ -30,12 +30,13 @@ Of as many weights: a sparse member has two recurrent matrices, an identical one
 had 24 units and half of the ensemble's weights, no identical members had as many as sparse ones, and four rates were
 drawn from 0.005 up, of which it chose the lowest.
 
-Found against claims: the median is no better than the mean; made one after another in a third of the updates,
-convolutional members are seven points worse; a moving average finds two thirds of spikes, as the curve moves as fast
-as it does, an ensemble nearly all; and different structures do not make members more diverse for their error at tuned
-rates (1.1 times; twice in a run where identical ones had chosen a lower rate), yet better. Open are whether
-convolutional ensembles are better than recurrent ones, and whether on NAB these are more than five points above a
-windowed Gaussian: eight, of twenty-odd.
+Found against claims: the median is no better than the mean; and a moving average finds two thirds of spikes, as the
+curve moves as fast as it does, but an ensemble nearly all. Members of different structure are better than identical
+ones by 8 points, of which 3 are left against identical ones of as many weights (+1.7 to +4.4, margin 2). Open are
+that, whether an ensemble is better than one wide network (4.6 points, +2.0 to +7.1, margin 2), whether structure
+makes members diverse (1.4 times, margin 1.5), what transfer costs (3 points, margin 2), whether convolutional
+ensembles are better than recurrent ones, and whether on NAB these are more than five points above a windowed
+Gaussian: ten, of twenty-odd.
 """
 
 from functools import partial
