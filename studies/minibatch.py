@@ -244,10 +244,9 @@ def line(study, frame, palette):
         along = rows[rows["arm"] == arm].groupby("step")[["escaped", "lowest"]].mean()
         axes[1].plot(along.index, 100 * along["lowest"], color=palette[arm], label=study.label(arm))
         axes[1].plot(along.index, 100 * along["escaped"], ":", color=palette[arm])
-    axes[1].set(
-        title="in the lowest minimum; dotted, not in the trap (%)", xlabel="updates", ylim=(-3, 103)
-    )
-    axes[1].legend(loc="upper right", fontsize=6.5)
+    title = "out of the trap (dotted), in the lowest (%)"
+    axes[1].set(title=title, xlabel="updates", ylim=(-3, 103))
+    axes[1].legend(loc="upper right", bbox_to_anchor=(1, 0.93), fontsize=6.5)
     return figure
 
 
