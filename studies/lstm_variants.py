@@ -48,6 +48,14 @@ other parts, the GRU and the plain network. The search on MNIST-1D was also trie
 64, a factor of ten as in the paper, for along a factor of three little changes. It settled nothing more: what comes
 after the learning rate stayed open, as it is here, and two claims that are decided here were open there, on whether
 wide networks are slower, and on the interaction (4.7 %, 0.3 to 11.5).
+
+In the evening (2026-11-29, 100 minutes on two cores) vanilla ends at 8.62 nats on chorales, coupled gates at 8.54
+and no peepholes at 8.57; over all steps that is 8.66, where Bai et al.'s LSTM has 8.45. All others are worse: by
+0.15 without an input gate and as a GRU, 0.18 without a forget gate or an input activation, 0.26 with full gate
+recurrence, 0.33 without an output gate, 0.46 without an output activation, whose rate fails on some seeds, and 1.2
+as a plain network. So on music, too, the input and output gates and the input activation matter, against the paper,
+which has 200 draws of each where there are 16 here. Three best draws of 24 are too few to be held against the
+published 8.4.
 """
 
 from functools import partial
