@@ -19,7 +19,7 @@ Levels on the quadratic are exact: a constant η stalls at ησ²/(h(2 − ηh))
 changes nothing (cosine with it was 1.6 points worse), and left two claims open at their margins: 1/t gained 1.04
 points, and linear and cosine were 0.7 points apart. Since then there are up to 192 seeds where a claim is open; 1/t
 was still at its margin. Until 2026-11-29 rates were drawn from 0.001 to 1, of which 1/t took the highest at the
-longer two budgets, and nothing took any of the lowest three.
+longer two budgets, and nothing took any of the lowest three. From 0.01 to 10 1/t gains 0.3 points, and warm-up 2.0.
 """
 
 from dataclasses import dataclass
