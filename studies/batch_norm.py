@@ -174,7 +174,7 @@ BUDGETS = {
     "smoke": Budget(draws=1, seeds=2, steps=20, activation=("relu",), batch=(60,), scale=(1.0, 4.0), rate=(1.0, 4.0)),
     "default": Budget(draws=8, seeds=12, finalists=3),
     "paper": Budget(
-        draws=6, seeds=5, finalists=2, final_seeds=2, steps=50_000, inputs=784, units=100, data="mnist", level=0.95,
+        draws=6, seeds=16, finalists=2, final_seeds=2, steps=50_000, inputs=784, units=100, data="mnist", level=0.95,
         activation=("sigmoid",), depth=(3,), batch=(60,), scale=(1.0,), rate=(1.0,)),
 }  # fmt: skip
 
