@@ -170,7 +170,7 @@ def own_setting(table) -> float:
     gains, columns = [], np.arange(places.shape[1])
     for seed in table.index.unique():  # a resample may hold one several times
         out = np.asarray(table.index == seed)
-        others, scored = accuracy[~out].mean(0), accuracy[out]  # of n seeds
+        others, scored = accuracy[~out].mean(0), accuracy[out]
         own, common = others.argmax(0), others.mean(1).argmax()
         gains += [(one[own, columns] - one[common]).mean() for one in scored]
     return float(np.mean(gains))

@@ -53,14 +53,14 @@ from harness.parts.schedules import Cosine
 from harness.study import Published, Trial, classification
 
 WIDTH, TILE, ZOOM = 8, 19, 3  # channels; pixels of a filter that is drawn, and of a weight
-ALPHA = (
-    1e-4 * 255**2
-)  # of local response normalisation: theirs, whose pixels went to 255 where ours go to 1
+# Of local response normalisation: theirs, whose pixels went to 255, where ours go to 1.
+ALPHA = 1e-4 * 255**2
 
 
 class Network(nn.Module):
     """(B, 28, 28) images to (B, 10) logits: filters of size `first`, pooled, those of sizes `second` ("33",
-    or "inception"), pooled where they are larger than 3x3, and a dense layer of so many units. Pixels are means of by²."""
+    or "inception"), pooled where they are larger than 3x3, and a dense layer of so many units. Pixels are
+    means of by²."""
 
     def __init__(
         self, first: int, stride: int, second: str, act: str, pool: str, drop: float, norm: bool,
